@@ -1,0 +1,209 @@
+"""The Parquet tables: their columns, and how they are written and read.
+
+Every table that a step writes is declared here, once. The declaration is written into the file as schema metadata
+(description and unit of each column), so that a table explains itself.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chemsieve.errors import ChemsieveError
+from chemsieve.files import write_atomically
+
+TEXT, INTEGER, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: Arrow type, description, unit, and whether a value may be missing."""
+
+    type: pa.DataType
+    description: str
+    unit: str = ""
+    nullable: bool = False
+
+
+_MOLECULE = Column(TEXT, "source and 0-based row in its file, for example target-17")
+_SPLIT = {
+    "splitter": Column(TEXT, "how the target set was divided"),
+    "split_seed": Column(INTEGER, "seed of the division"),
+}
+_SEED = Column(INTEGER, "training seed", nullable=True)
+_RUN = Column(TEXT, "splitter/split_seed/seed/origin/method/selection")
+_LABEL_UNIT = "unit of the label"
+
+TABLES: dict[str, dict[str, Column]] = {
+    "molecules": {
+        "molecule_id": _MOLECULE,
+        "source": Column(TEXT, "target or pool"),
+        "row": Column(INTEGER, "0-based row in its file"),
+        "smiles": Column(TEXT, "SMILES as given"),
+        "canonical_smiles": Column(TEXT, "RDKit canonical isomeric SMILES"),
+        "encoder_smiles": Column(TEXT, "SMILES as the encoder reads it (stereochemistry by configuration)"),
+        "inchikey": Column(TEXT, "standard InChIKey; empty where InChI has none"),
+        "scaffold": Column(TEXT, "Bemis-Murcko scaffold without chirality; empty for acyclic molecules"),
+        "label": Column(REAL, "label as given", _LABEL_UNIT),
+        "tokens": Column(INTEGER, "encoder tokens, special tokens included", "tokens"),
+    },
+    "rejected": {
+        "source": Column(TEXT, "target or pool"),
+        "row": Column(INTEGER, "0-based row in its file"),
+        "smiles": Column(TEXT, "SMILES as given"),
+        "reason": Column(TEXT, "unparsable, no_label, too_long, repeat, in_target"),
+        "detail": Column(TEXT, "what exactly was found"),
+    },
+    "splits": {"molecule_id": _MOLECULE, **_SPLIT, "fold": Column(TEXT, "train, validation or test")},
+    "learning_curves": {
+        "run_id": _RUN,
+        "stage": Column(TEXT, "mlm or regression"),
+        "epoch": Column(INTEGER, "epoch, from 1; 0 is before training"),
+        "train_loss": Column(REAL, "mean training loss over the epoch (standardised labels)", nullable=True),
+        "validation_loss": Column(REAL, "loss on held-out molecules (standardised labels)"),
+        "validation_rmse": Column(REAL, "validation RMSE", _LABEL_UNIT, nullable=True),
+        "learning_rate": Column(REAL, "learning rate at the end of the epoch", nullable=True),
+        "gradient_norm": Column(REAL, "mean gradient norm before clipping", nullable=True),
+        "seconds": Column(REAL, "wall time of the epoch", "s", nullable=True),
+    },
+    "metrics": {
+        "run_id": _RUN,
+        "study": Column(TEXT, "name of the study"),
+        **_SPLIT,
+        "seed": _SEED,
+        "origin": Column(TEXT, "baseline, adapted or descriptors"),
+        "method": Column(TEXT, "full, bitfit, lora, ia3, svr, gradient_boosting, ..."),
+        "selection": Column(TEXT, "strategy whose pool molecules were added; none and all are controls"),
+        "n_train": Column(INTEGER, "training molecules, selected ones included"),
+        "n_selected": Column(INTEGER, "pool molecules among them"),
+        "trainable_parameters": Column(INTEGER, "parameters that training changed", nullable=True),
+        "total_parameters": Column(INTEGER, "parameters of the model", nullable=True),
+        "fold": Column(TEXT, "validation or test"),
+        "mse": Column(REAL, "mean squared error", f"squared {_LABEL_UNIT}"),
+        "rmse": Column(REAL, "root mean squared error", _LABEL_UNIT),
+        "mae": Column(REAL, "mean absolute error", _LABEL_UNIT),
+        "r2": Column(REAL, "coefficient of determination; missing where labels are constant", nullable=True),
+        "spearman": Column(REAL, "Spearman correlation; missing where either side is constant", nullable=True),
+        "best_epoch": Column(INTEGER, "epoch with the lowest validation loss, which was restored", nullable=True),
+        "epochs": Column(INTEGER, "epochs run", nullable=True),
+        "train_seconds": Column(REAL, "wall time of training", "s"),
+        "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB"),
+        "device": Column(TEXT, "cpu or the GPU's name"),
+    },
+    "predictions": {
+        "run_id": _RUN,
+        "molecule_id": _MOLECULE,
+        "fold": Column(TEXT, "validation or test"),
+        "label": Column(REAL, "label", _LABEL_UNIT),
+        "prediction": Column(REAL, "prediction", _LABEL_UNIT),
+    },
+    "influence": {
+        "molecule_id": _MOLECULE,
+        **_SPLIT,
+        "seed": _SEED,
+        "origin": Column(TEXT, "baseline or adapted"),
+        "checkpoint": Column(INTEGER, "epoch of the checkpoint; -1 is the aggregate over checkpoints"),
+        "estimator": Column(TEXT, "how the inverse Hessian was applied"),
+        "influence": Column(REAL, "I(z) = -grad L(validation)^T H^-1 grad L(z); positive raises the validation loss"),
+        "expected_gain": Column(REAL, "-I(z): positive lowers the validation loss"),
+    },
+    "influence_diagnostics": {
+        **_SPLIT,
+        "seed": _SEED,
+        "origin": Column(TEXT, "baseline or adapted"),
+        "checkpoint": Column(INTEGER, "epoch of the checkpoint"),
+        "estimator": Column(TEXT, "how the inverse Hessian was applied"),
+        "relative_residual": Column(
+            REAL, "|(G + effective damping) x - v| / |v| on the Gauss-Newton matrix G; 0.01 is solved"
+        ),
+        "iterations": Column(INTEGER, "iterations used (depth times repeats for LiSSA)"),
+        "converged": Column(FLAG, "relative residual below the configured tolerance"),
+        "damping": Column(REAL, "damping as configured"),
+        "effective_damping": Column(REAL, "damping of the system solved (LiSSA: damping times scale)"),
+        "scale": Column(REAL, "LiSSA scale; missing for other estimators", nullable=True),
+        "largest_eigenvalue": Column(REAL, "largest Gauss-Newton eigenvalue, by power iteration"),
+        "spearman_vs_half": Column(
+            REAL, "Spearman correlation of the scores with those at half the iterations", nullable=True
+        ),
+        "seconds": Column(REAL, "wall time", "s"),
+        "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB"),
+    },
+    "selections": {
+        "strategy": Column(TEXT, "selection strategy"),
+        **_SPLIT,
+        "seed": _SEED,
+        "molecule_id": _MOLECULE,
+        "score": Column(REAL, "the strategy's score; higher is chosen first", nullable=True),
+        "rank": Column(INTEGER, "1 is chosen first"),
+        "selected": Column(FLAG, "whether the molecule was chosen"),
+    },
+    # The truth about the embedded pool. Nothing that trains or selects may read it.
+    "pool_control": {
+        "molecule_id": _MOLECULE,
+        "group": Column(TEXT, "like_target, other_chemistry or corrupted_label"),
+        "true_label": Column(REAL, "label before noise and corruption", _LABEL_UNIT),
+    },
+    # Between steps.
+    "labelled": {
+        "molecule_id": _MOLECULE,
+        "encoder_smiles": Column(TEXT, "SMILES as the encoder reads it"),
+        "label": Column(REAL, "label", _LABEL_UNIT),
+    },
+    # Test molecules travel without their labels, which only the tables step joins.
+    "unlabelled": {
+        "molecule_id": _MOLECULE,
+        "encoder_smiles": Column(TEXT, "SMILES as the encoder reads it"),
+    },
+    "labels": {"molecule_id": _MOLECULE, "label": Column(REAL, "label", _LABEL_UNIT)},
+    "run_predictions": {
+        "molecule_id": _MOLECULE,
+        "fold": Column(TEXT, "validation or test"),
+        "prediction": Column(REAL, "prediction", _LABEL_UNIT),
+    },
+    "selection": {
+        "molecule_id": _MOLECULE,
+        "score": Column(REAL, "the strategy's score; higher is chosen first", nullable=True),
+        "rank": Column(INTEGER, "1 is chosen first"),
+        "selected": Column(FLAG, "whether the molecule was chosen"),
+    },
+}
+
+
+def write_table(frame: pd.DataFrame, path: str | Path, table: str, extra: dict[str, Column] | None = None) -> None:
+    """Write ``frame`` as the declared ``table``, atomically.
+
+    Columns are ordered and typed as declared; ``extra`` declares further ones.
+
+    Raises:
+        ChemsieveError: a column is missing or undeclared, a required value is missing, or a number is not finite.
+    """
+    columns = {**TABLES[table], **(extra or {})}
+    missing = [name for name in columns if name not in frame.columns]
+    unknown = [name for name in frame.columns if name not in columns]
+    if missing or unknown:
+        raise ChemsieveError(f"table {table}: missing columns {missing}, undeclared columns {unknown}")
+    arrays, fields = [], []
+    for name, column in columns.items():
+        values = frame[name]
+        if column.type == REAL:
+            values = values.astype("float64")
+            if values.map(math.isinf).any():
+                row = int(values.map(math.isinf).to_numpy().argmax())
+                raise ChemsieveError(f"table {table}: column {name}, row {row} is infinite")
+        if not column.nullable and values.isna().any():
+            row = int(values.isna().to_numpy().argmax())
+            raise ChemsieveError(f"table {table}: column {name}, row {row} has no value")
+        arrays.append(pa.Array.from_pandas(values, type=column.type, safe=True))
+        fields.append(
+            pa.field(name, column.type, metadata={"description": column.description, "unit": column.unit})
+        )
+    content = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"table": table}))
+    write_atomically(path, lambda temporary: pq.write_table(content, temporary, compression="zstd"))
+
+
+def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a table written by :func:`write_table` (optionally some of its columns)."""
+    return pq.read_table(path, columns=columns).to_pandas()
