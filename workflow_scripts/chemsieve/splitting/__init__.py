@@ -1,1 +1,81 @@
+"""How the target set is divided into training, validation and test molecules.
 
+Each module is one splitter: ``split(smiles, fractions, seed, **options)`` returns the 0-based positions of the three
+folds, exactly as the splitter of that name in DeepChem 2.8.0 (``deepchem/splits/splitters.py``) does, and ``OPTIONS``
+declares its options. A module with ``USES_COLUMN = True`` takes the user's own labels instead of SMILES.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from chemsieve import registry
+from chemsieve.errors import ChemsieveError
+
+FOLDS = ("train", "validation", "test")
+
+
+def divide(
+    splitter: str,
+    smiles: Sequence[str],
+    fractions: tuple[float, float, float],
+    seed: int,
+    given: Sequence[object] | None = None,
+    rows: Sequence[int] | None = None,
+    **options: object,
+) -> np.ndarray:
+    """Fold name of each molecule.
+
+    Args:
+        splitter: name of a module of this package.
+        smiles: (n,) SMILES; several splitters depend on their order.
+        fractions: fractions of the molecules for training, validation and test, summing to one; a splitter that uses
+            the user's column ignores them and the seed.
+        seed: 0 to 2**31 - 1.
+        given: (n,) the user's own fold of each molecule, for a splitter that uses a column.
+        rows: (n,) row numbers to name in an error about ``given``; positions when absent.
+        options: the splitter's own options.
+
+    Returns:
+        (n,) array of ``train``, ``validation`` or ``test``.
+
+    Raises:
+        ChemsieveError: unknown splitter or option, bad fractions or seed, an unreadable SMILES or fold, an empty fold,
+            or a molecule that the splitter put into no fold or into two.
+    """
+    module = registry.load("splitting", splitter)
+    unknown = sorted(set(options) - set(module.OPTIONS))
+    if unknown:
+        raise ChemsieveError(f"splitter {splitter}: unknown option {unknown[0]!r}")
+    if len(smiles) == 0:
+        raise ChemsieveError(f"splitter {splitter}: there are no molecules to divide")
+    if getattr(module, "USES_COLUMN", False):
+        if given is None or len(given) != len(smiles):
+            raise ChemsieveError(f"splitter {splitter}: give the fold of each of the {len(smiles)} molecules")
+        parts = module.split(given, rows=rows, **options)
+    else:
+        _check(splitter, fractions, seed)
+        parts = module.split(smiles, fractions, seed, **options)
+
+    times = np.zeros(len(smiles), dtype=int)
+    folds = np.full(len(smiles), "", dtype="<U10")
+    for fold, positions in zip(FOLDS, parts, strict=True):
+        if len(positions) == 0:
+            raise ChemsieveError(f"splitter {splitter}: the {fold} fold of {len(smiles)} molecules is empty")
+        folds[positions] = fold
+        np.add.at(times, positions, 1)
+    if (times != 1).any():
+        position = int((times != 1).argmax())
+        raise ChemsieveError(f"splitter {splitter}: molecule {position} is in {times[position]} folds instead of one")
+    return folds
+
+
+def _check(splitter: str, fractions: Sequence[float], seed: int) -> None:
+    # Written so that NaN fails both conditions.
+    if len(fractions) != 3 or not all(f >= 0 for f in fractions) or not abs(sum(fractions) - 1) <= 1e-9:
+        raise ChemsieveError(
+            f"splitter {splitter}: fractions must be three numbers that are not negative and sum to one, "
+            f"not {list(fractions)}"
+        )
+    if not 0 <= seed < 2**31:
+        raise ChemsieveError(f"splitter {splitter}: the seed must lie between 0 and {2**31 - 1}, not {seed}")
