@@ -1,0 +1,59 @@
+"""Identity of molecules: parsing, canonical SMILES, InChIKey, scaffold, parent. Everything here is RDKit."""
+
+import functools
+
+from rdkit import Chem, rdBase
+from rdkit.Chem.MolStandardize import rdMolStandardize
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+_BLOCK = 14  # characters of an InChIKey that encode the skeleton, without stereo, isotopes and protonation
+
+
+def parse(smiles: str) -> Chem.Mol | None:
+    """The sanitised molecule of a SMILES, or None where there is none: invalid SMILES and SMILES without an atom."""
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+    return mol if mol is not None and mol.GetNumAtoms() else None
+
+
+def canonical_smiles(mol: Chem.Mol, stereo: bool = True) -> str:
+    """RDKit canonical SMILES; without ``stereo`` isotopes are left out too, as in MoLFormer's pretraining data."""
+    return Chem.MolToSmiles(mol, isomericSmiles=stereo)
+
+
+def inchikey(mol: Chem.Mol) -> str:
+    """Standard InChIKey, 27 characters; empty where InChI cannot express the molecule."""
+    with rdBase.BlockLogs():
+        return Chem.MolToInchiKey(mol)
+
+
+def first_block(mol: Chem.Mol) -> str:
+    """First block of the InChIKey (14 characters), equal for stereoisomers; empty where there is no InChIKey."""
+    return inchikey(mol)[:_BLOCK]
+
+
+def scaffold(mol: Chem.Mol) -> str:
+    """Bemis-Murcko scaffold as canonical SMILES without chirality; empty for acyclic molecules."""
+    return Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol), isomericSmiles=False)
+
+
+def parent_block(mol: Chem.Mol) -> str:
+    """First block of the InChIKey of the neutralised largest fragment: equal for salts, stereoisomers, charge states.
+
+    RDKit's ``ChargeParent``, which also normalises groups and cuts bonds to metals, runs only where it can change
+    anything (1.3 ms); most molecules are one neutral fragment and their own parent. Empty where there is no InChIKey.
+    """
+    if not mol.HasSubstructMatch(_may_need_standardising()) and len(Chem.GetMolFrags(mol)) == 1:
+        return first_block(mol)
+    with rdBase.BlockLogs():
+        try:
+            parent = rdMolStandardize.ChargeParent(mol)
+        except (ValueError, RuntimeError):  # fragments that cannot be sanitised on their own: the molecule stands
+            parent = mol
+    return first_block(parent)
+
+
+@functools.cache
+def _may_need_standardising() -> Chem.Mol:
+    """Charged atoms, and metals that may be written as covalently bound."""
+    return Chem.MolFromSmarts("[!+0,Li,Na,K,Rb,Cs,Mg,Ca,Sr,Ba,Zn,Al,Ag,Cu,Fe,Co,Ni,Mn,Pt,Pd,Au,Hg,Sn,Bi]")

@@ -1,0 +1,164 @@
+"""Which rows become molecules of the study, and which are refused and why.
+
+A refused row is never lost: each row of the target and of the pool ends in exactly one of the two tables.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import pandas as pd
+
+from chemsieve.data import chemistry
+from chemsieve.errors import ChemsieveError
+from chemsieve.tables import TABLES, TEXT, Column
+
+EXTRA = {"given_fold": Column(TEXT, "fold as given in the file; missing where none is given", nullable=True)}
+
+FEWEST_TARGET_MOLECULES = 10  # fewer cannot be divided into train, validation and test
+
+
+def prepare(
+    target: pd.DataFrame,
+    pool: pd.DataFrame,
+    count_tokens: Callable[[list[str]], list[int]],
+    max_tokens: int,
+    stereo: bool,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Divide the rows of both files into accepted molecules and refused rows.
+
+    A row is refused for the first of these that applies: it does not parse (``unparsable``); its label is no finite
+    number (``no_label``); the encoder would have to cut it (``too_long``); it has the InChIKey of an accepted row of
+    its file, or the canonical SMILES where InChI has none (``repeat``); it is in the pool and an accepted target
+    molecule, by the first block of the InChIKey or of the parent's InChIKey, so that salts, charge states and
+    stereoisomers of a target molecule cannot reach training through the pool (``in_target``).
+
+    Args:
+        target: as :func:`chemsieve.data.reading.read_labelled` returns it.
+        pool: likewise; may have no rows.
+        count_tokens: tokens of each encoder SMILES, special tokens included.
+        max_tokens: the most tokens that the encoder takes.
+        stereo: whether the encoder reads stereochemistry.
+
+    Returns:
+        ``molecules`` (with the column of ``EXTRA``) and ``rejected``, target before pool, in row order.
+
+    Raises:
+        ChemsieveError: fewer than 10 target molecules are left, or all their labels are equal.
+    """
+    kept_target, refused_target = _examine(target, "target", count_tokens, max_tokens, stereo, {}, {})
+    _check_target(kept_target, refused_target, len(target))
+    blocks: dict[str, dict] = {}
+    parents: dict[str, dict] = {}
+    for record in kept_target:  # the first row of a block names it
+        blocks.setdefault(record["block"], record)
+        parents.setdefault(record["parent"], record)
+    # InChI failed for these; an empty block would make them all equal.
+    blocks.pop("", None)
+    parents.pop("", None)
+    kept_pool, refused_pool = _examine(pool, "pool", count_tokens, max_tokens, stereo, blocks, parents)
+    return (
+        pd.DataFrame(kept_target + kept_pool)[[*TABLES["molecules"], *EXTRA]],
+        pd.DataFrame(refused_target + refused_pool, columns=list(TABLES["rejected"])),
+    )
+
+
+def _examine(
+    frame: pd.DataFrame,
+    source: str,
+    count_tokens: Callable[[list[str]], list[int]],
+    max_tokens: int,
+    stereo: bool,
+    target_blocks: dict[str, dict],
+    target_parents: dict[str, dict],
+) -> tuple[list[dict], list[dict]]:
+    """Accepted and refused rows of one file, each in row order."""
+    described = [
+        _describe(source, row, smiles, label_text, given_fold, stereo)
+        for row, smiles, label_text, given_fold in zip(
+            frame["row"], frame["smiles"], frame["label_text"], frame["given_fold"], strict=True
+        )
+    ]
+    candidates = [record for record in described if "reason" not in record]
+    counts = count_tokens([record["encoder_smiles"] for record in candidates]) if candidates else []
+    for record, tokens in zip(candidates, counts, strict=True):
+        record["tokens"] = int(tokens)
+
+    kept: list[dict] = []
+    refused: list[dict] = []
+    first: dict[str, dict] = {}
+    for record in described:
+        if "reason" not in record:
+            key = record["inchikey"] or record["canonical_smiles"]
+            earlier = first.get(key)
+            same_block = target_blocks.get(record["block"])
+            same_parent = target_parents.get(record["parent"])
+            if record["tokens"] > max_tokens:
+                _refuse(record, "too_long", f"{record['tokens']} tokens; the encoder takes {max_tokens}")
+            elif earlier:
+                _refuse(
+                    record,
+                    "repeat",
+                    f"same molecule as {earlier['molecule_id']}, which is kept with label {earlier['label']:g}; "
+                    f"the label here is {record['label']:g}",
+                )
+            elif same_block:
+                _refuse(record, "in_target", f"same InChIKey first block as {same_block['molecule_id']}")
+            elif same_parent:
+                _refuse(record, "in_target", f"same parent molecule as {same_parent['molecule_id']}")
+            else:
+                first[key] = record
+        (refused if "reason" in record else kept).append(record)
+    return kept, refused
+
+
+def _describe(source: str, row: int, smiles: str, label_text: str, given_fold: str | None, stereo: bool) -> dict:
+    """What is known of one row by itself; with a ``reason`` where that refuses it."""
+    record = {"source": source, "row": int(row), "smiles": smiles}
+    if not smiles.strip():
+        return _refuse(record, "unparsable", "the SMILES is empty")
+    mol = chemistry.parse(smiles.strip())
+    if mol is None:
+        return _refuse(record, "unparsable", "RDKit cannot make a molecule of the SMILES")
+    label = _finite(label_text)
+    if label is None:
+        return _refuse(record, "no_label", f"the label {label_text!r} is no finite number")
+    inchikey = chemistry.inchikey(mol)
+    return record | {
+        "molecule_id": f"{source}-{row}",
+        "canonical_smiles": chemistry.canonical_smiles(mol),
+        "encoder_smiles": chemistry.canonical_smiles(mol, stereo=stereo),
+        "inchikey": inchikey,
+        "scaffold": chemistry.scaffold(mol),
+        "label": label,
+        "given_fold": given_fold,
+        "block": inchikey[:14],
+        "parent": chemistry.parent_block(mol),
+    }
+
+
+def _refuse(record: dict, reason: str, detail: str) -> dict:
+    record.update(reason=reason, detail=detail)
+    return record
+
+
+def _finite(text: str) -> float | None:
+    """The number that a text is, or None where it is none, infinite or not a number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and "_" not in text else None  # Python reads 1_0 as ten
+
+
+def _check_target(kept: list[dict], refused: list[dict], rows: int) -> None:
+    """Refuse a target set that no model can be trained on."""
+    if len(kept) < FEWEST_TARGET_MOLECULES:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(r["reason"] for r in refused).items())
+        example = f"; row {refused[0]['row']}: {refused[0]['detail']}" if refused else ""
+        raise ChemsieveError(
+            f"target: {len(kept)} of {rows} rows are usable and at least {FEWEST_TARGET_MOLECULES} are needed"
+            + (f" (refused: {reasons}{example})" if refused else "")
+        )
+    if len({record["label"] for record in kept}) == 1:
+        raise ChemsieveError(f"target: all {len(kept)} labels are {kept[0]['label']:g}, so there is nothing to learn")
