@@ -1,0 +1,171 @@
+"""Descriptor baselines on a small synthetic problem, and descriptors against values known by hand."""
+
+import jsonschema
+import numpy as np
+import pytest
+from chemsieve import registry
+from chemsieve.baselines._descriptors import descriptor_names, descriptors
+from chemsieve.errors import ChemsieveError
+
+# Options that make each model quick.
+QUICK = {
+    "gradient_boosting": {"max_iter": 60},
+    "random_forest": {"n_estimators": 20},
+    "svr": {"C": 5, "epsilon": 0.1, "gamma": 0.03},
+}
+MODELS = pytest.mark.parametrize("name", sorted(QUICK))
+
+
+def problem(n=240, seed=0):
+    """Labels (mean 100, deviation about 20) that follow two of twelve features; one other is constant, one has gaps."""
+    generator = np.random.default_rng(seed)
+    features = generator.normal(size=(n, 12)) * np.logspace(-3, 3, 12)
+    features[:, 5] = 7.0
+    features[::9, 6] = np.nan
+    labels = 100 + 20 * np.tanh(features[:, 0] / 1e-3) + 10 * (features[:, 11] / 1e3)
+    return features, labels
+
+
+def fitted(name, n_train=160, labels=None, **options):
+    features, truth = problem()
+    labels = truth if labels is None else labels
+    model = registry.load("baselines", name).fit(
+        features[:n_train], labels[:n_train], features[160:200], labels[160:200], 0, **{**QUICK[name], **options}
+    )
+    return model, features, truth
+
+
+def test_all_models_are_found():
+    assert registry.choices("baselines") == sorted(QUICK)
+
+
+@MODELS
+def test_learns_the_relation(name):
+    model, features, labels = fitted(name)
+    predictions = model.predict(features[200:])
+    assert predictions.shape == (40,)
+    # Far better than the mean, in the unit of the labels.
+    assert np.sqrt(np.mean((predictions - labels[200:]) ** 2)) < 0.6 * labels[200:].std()
+
+
+@MODELS
+def test_is_deterministic(name):
+    (first, features, _), (second, _, _) = fitted(name), fitted(name)
+    assert (first.predict(features) == second.predict(features)).all()
+
+
+@MODELS
+def test_validation_molecules_are_not_trained_on(name):
+    """Without a choice to make, neither their labels nor their features matter."""
+    features, labels = problem()
+    module = registry.load("baselines", name)
+    one = module.fit(features[:160], labels[:160], features[160:200], labels[160:200], 0, **QUICK[name])
+    other = module.fit(features[:160], labels[:160], features[160:200] * 9, -labels[160:200], 0, **QUICK[name])
+    assert (one.predict(features) == other.predict(features)).all()
+
+
+@MODELS
+def test_a_prediction_does_not_depend_on_the_others(name):
+    model, features, _ = fitted(name)
+    together = model.predict(features[200:])
+    assert model.predict(features[203:204]) == pytest.approx(together[3:4], rel=1e-12)
+
+
+def test_the_scale_of_features_and_labels_does_not_matter_to_svr():
+    features, labels = problem()
+    fit = registry.load("baselines", "svr").fit
+    scale, shift = np.logspace(4, -4, 12), 3.0
+    one = fit(features[:160], labels[:160], features[160:200], labels[160:200], 0, **QUICK["svr"])
+    changed = features * scale + shift
+    other = fit(changed[:160], 50 * labels[:160] - 1, changed[160:200], labels[160:200], 0, **QUICK["svr"])
+    np.testing.assert_allclose(other.predict(changed), 50 * one.predict(features) - 1, rtol=1e-6)
+
+
+@MODELS
+def test_missing_values_count_as_the_training_median(name):
+    model, features, _ = fitted(name)
+    gap, filled = features[200:].copy(), features[200:].copy()
+    gap[:, 11] = np.nan
+    filled[:, 11] = np.median(features[:160, 11])
+    assert (model.predict(gap) == model.predict(filled)).all()
+
+
+@MODELS
+def test_values_beyond_five_deviations_are_clipped(name):
+    model, features, _ = fitted(name)
+    far, farther = features[200:].copy(), features[200:].copy()
+    far[:, 11], farther[:, 11] = 1e5, 1e9  # the deviation is 1e3
+    assert (model.predict(far) == model.predict(farther)).all()
+
+
+def test_lists_are_chosen_from_by_validation_error():
+    errors = {}
+    for C in (1e-4, 3.0):
+        model, features, labels = fitted("svr", C=C)
+        errors[C] = np.mean((model.predict(features[160:200]) - labels[160:200]) ** 2)
+    chosen, _, _ = fitted("svr", C=[1e-4, 3.0], gamma=[0.03])
+    assert errors[3.0] < errors[1e-4]
+    assert chosen.options == {"C": 3.0, "epsilon": 0.1, "gamma": 0.03}
+    assert (chosen.predict(features) == model.predict(features)).all()
+
+
+@MODELS
+def test_whole_numbers_serve_as_fractions(name):
+    if "max_features" in registry.load("baselines", name).OPTIONS:
+        one, features, _ = fitted(name, max_features=1)
+        assert (one.predict(features) == fitted(name, max_features=1.0)[0].predict(features)).all()
+
+
+@MODELS
+def test_defaults_satisfy_the_declared_schema(name):
+    options = registry.load("baselines", name).OPTIONS
+    schema = {"type": "object", "properties": options, "additionalProperties": False}
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate({key: option["default"] for key, option in options.items()}, schema)
+    jsonschema.validate(QUICK[name], schema)
+    first = next(iter(options))
+    for bad in (-1, "much", []):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({first: bad}, schema)
+
+
+@pytest.mark.filterwarnings("error")
+def test_bad_input_is_refused():
+    with pytest.raises(ChemsieveError, match="unknown option 'depth'"):
+        fitted("svr", depth=3)
+    with pytest.raises(ChemsieveError, match="do not fit"):
+        fitted("svr", n_train=0)
+    labels = problem()[1]
+    labels[4] = np.nan
+    with pytest.raises(ChemsieveError, match="training molecule 4 "):
+        fitted("svr", labels=labels)
+    same = np.ones((5, 3))
+    same[:, 2] = np.nan
+    with pytest.raises(ChemsieveError, match="no descriptor varies"):
+        registry.load("baselines", "svr").fit(same, np.arange(5.0), same, np.arange(5.0), 0)
+
+
+def test_descriptors_of_known_molecules():
+    values = descriptors(["CCO", "c1ccccc1", "OCC"])
+    column = {name: values[:, i] for i, name in enumerate(descriptor_names())}
+    assert values.shape == (3, len(column))
+    assert values.dtype == np.float64
+    assert column["MolWt"][:2] == pytest.approx([2 * 12.011 + 6 * 1.008 + 15.999, 6 * 12.011 + 6 * 1.008])
+    assert column["NumHDonors"].tolist() == [1, 0, 1]
+    assert column["RingCount"].tolist() == [0, 1, 0]
+    assert column["NumValenceElectrons"].tolist() == [20, 30, 20]
+    np.testing.assert_allclose(values[0], values[2], rtol=1e-9)  # one molecule, written in two ways
+
+
+def test_descriptors_that_explode_or_fail():
+    values = descriptors(["C" * 120, "C[Se]C", "C"])
+    column = {name: values[:, i] for i, name in enumerate(descriptor_names())}
+    assert 20 < column["Ipc"][0] < 1000  # a logarithm
+    assert np.isnan(column["MaxPartialCharge"][1])  # Gasteiger has no parameters for selenium
+    assert not np.isinf(values).any()
+    assert np.nanmax(np.abs(values)) <= 1e6
+
+
+def test_an_unreadable_smiles_is_named():
+    with pytest.raises(ChemsieveError, match=r"'C\(' of molecule 1"):
+        descriptors(["C", "C("])

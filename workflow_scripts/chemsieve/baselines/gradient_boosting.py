@@ -1,0 +1,43 @@
+"""Gradient boosting of regression trees on descriptors (Friedman 2001), on histograms as in LightGBM."""
+
+import numpy as np
+
+from chemsieve.baselines import _pipeline
+from chemsieve.baselines._pipeline import Model, one_or_several
+
+_COUNT = {"type": "integer", "minimum": 1}
+OPTIONS = {
+    "learning_rate": one_or_several({"type": "number", "exclusiveMinimum": 0}, 0.05, "shrinkage of each tree"),
+    "max_iter": one_or_several(_COUNT, 500, "number of trees"),
+    "max_leaf_nodes": one_or_several({"type": "integer", "minimum": 2}, 31, "largest number of leaves of a tree"),
+    "min_samples_leaf": one_or_several(_COUNT, 10, "smallest number of molecules in a leaf"),
+    "l2_regularization": one_or_several({"type": "number", "minimum": 0}, 3, "L2 penalty on leaf values"),
+    "max_features": one_or_several(
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, 0.2, "fraction of descriptors tried at each node"
+    ),
+}
+
+
+def fit(
+    features: np.ndarray,
+    labels: np.ndarray,
+    validation_features: np.ndarray,
+    validation_labels: np.ndarray,
+    seed: int,
+    **options: object,
+) -> Model:
+    """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed draws the descriptors tried at each node.
+
+    Descriptors are (n, d) and (m, d), labels (n,) and (m,); preparation, choice and errors as in
+    :func:`chemsieve.baselines._pipeline.fit`.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    def build(max_features: float, **chosen: object) -> HistGradientBoostingRegressor:
+        # Its own early stopping would take molecules out of the training set.
+        return HistGradientBoostingRegressor(
+            early_stopping=False, random_state=seed, max_features=float(max_features), **chosen
+        )
+
+    data = (features, labels, validation_features, validation_labels)
+    return _pipeline.fit(build, OPTIONS, data, options)

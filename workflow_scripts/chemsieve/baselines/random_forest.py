@@ -1,0 +1,42 @@
+"""Random forest on descriptors (Breiman 2001), by default without its bootstrap."""
+
+import numpy as np
+
+from chemsieve.baselines import _pipeline
+from chemsieve.baselines._pipeline import Model, one_or_several
+
+_COUNT = {"type": "integer", "minimum": 1}
+OPTIONS = {
+    "n_estimators": one_or_several(_COUNT, 200, "number of trees"),
+    "min_samples_leaf": one_or_several(_COUNT, 1, "smallest number of molecules in a leaf"),
+    "max_features": one_or_several(
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, 0.2, "fraction of descriptors tried at each node"
+    ),
+    "bootstrap": one_or_several(
+        {"type": "boolean"}, False, "whether each tree sees a sample drawn with replacement or all molecules"
+    ),
+}
+
+
+def fit(
+    features: np.ndarray,
+    labels: np.ndarray,
+    validation_features: np.ndarray,
+    validation_labels: np.ndarray,
+    seed: int,
+    **options: object,
+) -> Model:
+    """Fit ``sklearn.ensemble.RandomForestRegressor``; the seed draws molecules and descriptors of each tree.
+
+    Descriptors are (n, d) and (m, d), labels (n,) and (m,); preparation, choice and errors as in
+    :func:`chemsieve.baselines._pipeline.fit`.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    def build(max_features: float, **chosen: object) -> RandomForestRegressor:
+        # A whole number would be a number of descriptors. One thread (n_jobs): several would add the trees' predictions
+        # up in changing order.
+        return RandomForestRegressor(random_state=seed, max_features=float(max_features), n_jobs=1, **chosen)
+
+    data = (features, labels, validation_features, validation_labels)
+    return _pipeline.fit(build, OPTIONS, data, options)
