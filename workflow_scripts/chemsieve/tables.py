@@ -197,9 +197,7 @@ def write_table(frame: pd.DataFrame, path: str | Path, table: str, extra: dict[s
             row = int(values.isna().to_numpy().argmax())
             raise ChemsieveError(f"table {table}: column {name}, row {row} has no value")
         arrays.append(pa.Array.from_pandas(values, type=column.type, safe=True))
-        fields.append(
-            pa.field(name, column.type, metadata={"description": column.description, "unit": column.unit})
-        )
+        fields.append(pa.field(name, column.type, metadata={"description": column.description, "unit": column.unit}))
     content = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"table": table}))
     write_atomically(path, lambda temporary: pq.write_table(content, temporary, compression="zstd"))
 

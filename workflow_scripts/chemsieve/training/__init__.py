@@ -1,1 +1,1 @@
-
+"""Training: batches, the loop, masked-language modelling and regression."""

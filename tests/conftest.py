@@ -1,0 +1,34 @@
+"""Shared small things: a tiny MoLFormer, molecules."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+
+TINY = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "num_random_features": 8,
+    "hidden_dropout_prob": 0.1,
+    "embedding_dropout_prob": 0.1,
+}
+SMILES = [
+    "CCO", "c1ccccc1", "CC(=O)O", "CCN(CC)CC", "c1ccncc1", "CC(C)C", "OCCO", "ClCCl", "CC#N", "c1ccc2ccccc2c1",
+    "CNC(=O)c1ccccc1", "COc1ccccc1", "Cc1ccccc1N", "O=C1CCCN1", "CCCCCC", "C1CCOC1", "CS(C)=O", "Brc1ccccc1",
+    "FC(F)(F)c1ccccc1", "NCCc1ccccc1", "CC(=O)Nc1ccccc1", "O=C(O)c1ccccc1", "c1ccsc1", "CCOC(C)=O",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory):
+    """An encoder folder of a tiny MoLFormer with random weights."""
+    from chemsieve import backbone
+
+    folder = tmp_path_factory.mktemp("encoder")
+    backbone.prepare(folder, {"family": "molformer", "architecture": TINY, "seed": 0})
+    return folder

@@ -1,0 +1,174 @@
+"""Influence against explicit matrices, closed forms and retraining."""
+
+import numpy as np
+import pytest
+import torch
+
+from chemsieve import tokenization
+from chemsieve.errors import InfluenceDivergence
+from chemsieve.influence import lissa
+from chemsieve.influence._problem import Molecules, Problem
+from chemsieve.influence._score import influence
+from chemsieve.molformer.configuration import MolformerConfig
+from chemsieve.molformer.modeling import MolformerModel
+from chemsieve.regressor import Regressor
+from conftest import SMILES, TINY
+
+
+def _trained(name):  # enough kinds of layers, and few enough parameters for an explicit Hessian
+    return name.startswith("head") or "value" in name or "output" in name or "LayerNorm" in name
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A float64 regressor of under a thousand trainable parameters, and 24 molecules."""
+    torch.manual_seed(0)
+    tokenizer = tokenization.build()
+    config = MolformerConfig(**{**TINY, "hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8,
+                                "initializer_range": 0.5, "vocab_size": tokenizer.get_vocab_size()})  # fmt: skip
+    model = Regressor(MolformerModel(config), 8, 0.0).double().eval()
+    torch.nn.init.normal_(model.head.weight, std=0.5)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(_trained(name))
+    ids = tokenization.encode(tokenizer, SMILES)
+    molecules = Molecules(ids, np.random.default_rng(0).normal(size=len(ids)))
+    return model, molecules, tokenization.special_id(tokenizer, "pad")
+
+
+def explicit(problem: Problem, molecules: Molecules) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Hessian of the mean loss, Gauss-Newton matrix and per-molecule loss gradients, by plain differentiation."""
+    flat = torch.cat([p.reshape(-1) for p in problem.parameters.values()])
+
+    def outputs(vector):
+        values = []
+        for row in molecules.ids:  # one molecule at a time: no padding, no batching
+            tokens = torch.tensor([row])
+            values.append(problem._outputs(problem.unflatten(vector), tokens, torch.ones_like(tokens))[0])
+        return torch.stack(values)
+
+    labels = torch.tensor(molecules.labels)
+    hessian = torch.autograd.functional.hessian(lambda v: ((outputs(v) - labels) ** 2).mean(), flat)
+    jacobian = torch.autograd.functional.jacobian(outputs, flat)
+    gauss_newton = 2 / len(molecules) * jacobian.T @ jacobian
+    gradients = 2 * (outputs(flat) - labels)[:, None] * jacobian
+    return hessian, gauss_newton, gradients
+
+
+@pytest.fixture(scope="module")
+def matrices(tiny):
+    model, molecules, pad_id = tiny
+    train, query, pool = (molecules.take(range(*r)) for r in ((0, 12), (12, 16), (16, 24)))
+    problem = Problem(model, train, pad_id, seed=0, batch_size=5)
+    hessian, gauss_newton, _ = explicit(problem, train)
+    return problem, query, pool, hessian, gauss_newton
+
+
+def test_products_equal_the_explicit_matrices(matrices):
+    problem, query, pool, hessian, gauss_newton = matrices
+    vector = torch.randn(problem.size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(problem.hessian_product(vector, problem.train), hessian @ vector, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(problem.gauss_newton_product(vector), gauss_newton @ vector, rtol=1e-8, atol=1e-10)
+    _, _, gradients = explicit(problem, query)
+    torch.testing.assert_close(problem.gradient(query), gradients.mean(0), rtol=1e-8, atol=1e-10)
+    _, _, gradients = explicit(problem, pool)
+    np.testing.assert_allclose(problem.loss_change(vector, pool), (gradients @ vector).numpy(), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("damping", [1.0, 0.05])
+def test_cg_scores_equal_the_explicit_inverse(matrices, damping):
+    problem, query, pool, _, gauss_newton = matrices
+    _, _, query_gradients = explicit(problem, query)
+    _, _, pool_gradients = explicit(problem, pool)
+    eye = torch.eye(problem.size, dtype=torch.float64)
+    x = torch.linalg.solve(gauss_newton + damping * eye, query_gradients.mean(0))
+    options = {"damping": damping, "iterations": 60, "tolerance": 1e-10}
+    scores, diagnostics = influence(problem, query, pool, "cg", options, tolerance=0.01)
+    np.testing.assert_allclose(scores, -(pool_gradients @ x).numpy(), rtol=1e-6, atol=1e-9)
+    assert diagnostics["converged"]
+    assert diagnostics["relative_residual"] < 1e-8
+    top = torch.linalg.eigvalsh(gauss_newton)[-1].item()
+    assert 0.9 * top < diagnostics["largest_eigenvalue"] <= top * (1 + 1e-9)
+
+
+def test_lissa_with_whole_batches_follows_the_recursion_and_its_fixed_point(matrices):
+    problem, query, _, hessian, _ = matrices
+    vector = problem.gradient(query)
+    eigenvalues = torch.linalg.eigvalsh(hessian)
+    scale, damping = 2 * eigenvalues[-1].item(), 0.3
+    # Sampling without replacement at the size of the training set uses all of it at each step.
+    options = {"damping": damping, "scale": scale, "batch_size": len(problem.train)}
+    one = lissa.solve(problem, vector, depth=3, repeats=2, **options)
+    h = vector.clone()
+    for _ in range(3):
+        h = vector + (1 - damping) * h - hessian @ h / scale
+    torch.testing.assert_close(one.x, h / scale, rtol=1e-8, atol=1e-10)
+    assert eigenvalues[0] + damping * scale > 0, "the fixed point exists"
+    many = lissa.solve(problem, vector, depth=600, repeats=1, **options)
+    assert many.effective_damping == pytest.approx(damping * scale)
+    eye = torch.eye(problem.size, dtype=torch.float64)
+    torch.testing.assert_close(
+        many.x, torch.linalg.solve(hessian + damping * scale * eye, vector), rtol=1e-6, atol=1e-9
+    )
+
+
+def test_a_diverging_recursion_is_an_error_that_names_a_scale_that_works(matrices):
+    problem, query, _, hessian, _ = matrices
+    vector = problem.gradient(query)
+    size = len(problem.train)
+    small = torch.linalg.eigvalsh(hessian)[-1].item() / 5
+    with pytest.raises(InfluenceDivergence, match=r"diverged at step \d+ .* try scale: (\d+)") as caught:
+        lissa.solve(problem, vector, depth=200, damping=0.01, scale=small, batch_size=size)
+    advised = float(str(caught.value).split("try scale: ")[1].split()[0])
+    solution = lissa.solve(problem, vector, depth=200, damping=0.01, scale=max(advised, 1e-6), batch_size=size)
+    assert torch.isfinite(solution.x).all()
+
+
+def test_a_model_with_a_nan_gives_an_error_and_no_scores(tiny):
+    model, molecules, pad_id = tiny
+    problem = Problem(model, molecules, pad_id, seed=0)
+    name = next(iter(problem.parameters))
+    problem.parameters[name] = torch.full_like(problem.parameters[name], float("nan"))
+    with pytest.raises(InfluenceDivergence, match="not finite"):
+        influence(problem, molecules, molecules, "cg", {"damping": 1.0, "iterations": 5, "tolerance": 0.1}, 0.01)
+
+
+def test_influence_predicts_the_sign_and_size_of_retraining_on_a_convex_head(tiny):
+    """On a ridge regression (frozen encoder, linear head) up-weighting z moves the query loss by I(z) per unit."""
+    model, molecules, pad_id = tiny
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith("head"))
+    try:
+        train, query, pool = (molecules.take(range(*r)) for r in ((0, 12), (12, 16), (16, 24)))
+        features = np.array([_features(model, row) for row in molecules.ids])
+        damping = 0.5
+
+        def minimise(weight, position):
+            """argmin of mean training loss + damping / 2 |theta|^2 + weight * L(z), in closed form."""
+            a, b = features[:12], train.labels
+            matrix = 2 / 12 * a.T @ a + damping * np.eye(a.shape[1])
+            right = 2 / 12 * a.T @ b
+            z, y = features[16 + position], pool.labels[position]
+            return np.linalg.solve(matrix + 2 * weight * np.outer(z, z), right + 2 * weight * y * z)
+
+        optimum = minimise(0.0, 0)
+        with torch.no_grad():
+            model.head.weight.copy_(torch.tensor(optimum[None, :-1]))
+            model.head.bias.copy_(torch.tensor(optimum[-1:]))
+        problem = Problem(model, train, pad_id, seed=0)
+        options = {"damping": damping, "iterations": 40, "tolerance": 1e-12}
+        scores, _ = influence(problem, query, pool, "cg", options, tolerance=0.01)
+        step = 1e-5
+        for position, score in enumerate(scores):
+            losses = [np.mean((features[12:16] @ minimise(w, position) - query.labels) ** 2) for w in (step, -step)]
+            assert score == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-4)
+    finally:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(_trained(name))
+
+
+def _features(model, row):
+    """The head's input and a one for its bias."""
+    tokens = torch.tensor([row])
+    with torch.no_grad():
+        pooled = model.encoder(tokens, torch.ones_like(tokens)).pooler_output[0]
+    return np.append(pooled.numpy(), 1.0)

@@ -1,0 +1,48 @@
+"""The MoLFormer family: the published layout on our own classes (:mod:`chemsieve.molformer`)."""
+
+from pathlib import Path
+
+from torch import nn
+
+from chemsieve.checkpoints import load_strictly, read_tensors
+from chemsieve.errors import ChemsieveError
+from chemsieve.molformer.configuration import MolformerConfig
+from chemsieve.molformer.modeling import MolformerForMaskedLM
+
+
+def initialise(architecture: dict) -> nn.Module:
+    """A masked-language model of the given configuration keys, from random weights (seed torch beforehand)."""
+    try:
+        return MolformerForMaskedLM(MolformerConfig(**architecture))
+    except (ValueError, TypeError) as error:
+        raise ChemsieveError(f"encoder.architecture: {error}") from None
+
+
+def load(folder: Path, config: dict) -> nn.Module:
+    """The masked-language model of a folder; its ``model.safetensors`` must fit exactly.
+
+    Accepted layouts are the masked-language model (``molformer.*`` and ``lm_head.*``, as published) and one with the
+    published regression head (``molformer.*`` and ``classifier.*``), whose head is left out and whose language-model
+    head starts from random weights.
+    """
+    model = initialise({key: value for key, value in config.items() if key not in ("architectures", "model_type")})
+    tensors = read_tensors(folder / "model.safetensors")
+    source = str(folder / "model.safetensors")
+    if any(name.startswith("lm_head.") for name in tensors):
+        load_strictly(model, tensors, source=source)
+    else:
+        backbone = {
+            name.removeprefix("molformer."): t for name, t in tensors.items() if not name.startswith("classifier.")
+        }
+        load_strictly(model.molformer, backbone, source=source)
+    return model
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """The encoder inside the masked-language model."""
+    return model.molformer
+
+
+def max_tokens(config: dict) -> int:
+    """Longest input, special tokens included."""
+    return int(config.get("max_position_embeddings", 202))

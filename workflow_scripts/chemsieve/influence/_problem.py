@@ -1,0 +1,194 @@
+"""The influence problem: losses, gradients and curvature products of one trained regressor.
+
+The loss of a molecule z is L(z) = (f(z) - y)^2 on standardised labels; f is the regressor in evaluation mode, with its
+random features frozen. All vectors are flat, over the parameters that training could change.
+
+Sources: Koh and Liang 2017 (1703.04730) for influence; Bae et al. 2022 (2209.05364) for the damped Gauss-Newton matrix.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, jvp
+
+from chemsieve.errors import InfluenceDivergence
+from chemsieve.regressor import Regressor
+from chemsieve.training.batches import by_length, pad
+
+
+@dataclass(frozen=True)
+class Molecules:
+    """Token ids of molecules and their standardised labels (n,)."""
+
+    ids: Sequence[Sequence[int]]
+    labels: np.ndarray
+
+    def take(self, positions: Sequence[int]) -> "Molecules":
+        return Molecules([self.ids[i] for i in positions], self.labels[list(positions)])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass
+class Solution:
+    """An approximate solution x of (H + damping) x = v.
+
+    ``half`` is the iterate at about half the iterations, for a check of convergence.
+    """
+
+    x: Tensor
+    half: Tensor | None
+    iterations: int
+    effective_damping: float
+    scale: float | None = None
+
+
+def check_finite(values: Tensor, what: str) -> None:
+    """Raise where a number is not finite: a NaN must never be sorted as if it were a score."""
+    if not bool(torch.isfinite(values).all()):
+        raise InfluenceDivergence(f"influence: {what} is not finite; lower the learning rate or use another checkpoint")
+
+
+class Problem:
+    """Gradients and curvature products of ``model`` on ``train`` (which defines the curvature).
+
+    ``train`` may be a sample of the training set; products average over it. ``batch_size`` bounds memory only.
+    """
+
+    def __init__(self, model: Regressor, train: Molecules, pad_id: int, seed: int, batch_size: int = 32):
+        self.model = model.eval()
+        self.train = train
+        self.pad_id = pad_id
+        self.seed = seed
+        self.batch_size = batch_size
+        self.parameters = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+        self.constants = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
+        self.constants |= dict(model.named_buffers())
+        first = next(iter(self.parameters.values()))
+        self.dtype, self.device = first.dtype, first.device
+        self.size = sum(p.numel() for p in self.parameters.values())
+
+    # -- vectors ---------------------------------------------------------------------------------------------------
+
+    def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
+        """Views of a flat vector (parameters,) in the shapes of the parameters."""
+        parts = vector.split([p.numel() for p in self.parameters.values()])
+        return {name: part.view_as(p) for (name, p), part in zip(self.parameters.items(), parts, strict=True)}
+
+    def _batches(self, molecules: Molecules):
+        for positions in by_length(molecules.ids, self.batch_size):
+            tokens, mask = pad([molecules.ids[i] for i in positions], self.pad_id)
+            labels = torch.as_tensor(molecules.labels[positions], dtype=self.dtype, device=self.device)
+            yield positions, tokens.to(self.device), mask.to(self.device), labels
+
+    def _outputs(self, parameters: dict[str, Tensor], tokens: Tensor, mask: Tensor) -> Tensor:
+        return functional_call(self.model, {**self.constants, **parameters}, (tokens, mask))
+
+    def _leaves(self) -> dict[str, Tensor]:
+        return {name: p.detach().requires_grad_(True) for name, p in self.parameters.items()}
+
+    @staticmethod
+    def _flat(gradients: Sequence[Tensor]) -> Tensor:
+        return torch.cat([gradient.reshape(-1) for gradient in gradients])
+
+    # -- products --------------------------------------------------------------------------------------------------
+
+    def gradient(self, molecules: Molecules) -> Tensor:
+        """Gradient (parameters,) of the mean loss over ``molecules``."""
+        total = torch.zeros(self.size, dtype=self.dtype, device=self.device)
+        for _, tokens, mask, labels in self._batches(molecules):
+            leaves = self._leaves()
+            loss = ((self._outputs(leaves, tokens, mask) - labels) ** 2).sum()
+            total += self._flat(torch.autograd.grad(loss, list(leaves.values())))
+        total /= len(molecules)
+        check_finite(total, "the gradient of the loss")
+        return total
+
+    def hessian_product(self, vector: Tensor, molecules: Molecules) -> Tensor:
+        """Hessian of the mean loss over ``molecules``, times ``vector``; by double backward (Pearlmutter 1994)."""
+        total = torch.zeros_like(vector)
+        direction = list(self.unflatten(vector).values())
+        for _, tokens, mask, labels in self._batches(molecules):
+            leaves = self._leaves()
+            variables = list(leaves.values())
+            loss = ((self._outputs(leaves, tokens, mask) - labels) ** 2).sum()
+            gradients = torch.autograd.grad(loss, variables, create_graph=True)
+            inner = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True))
+            # Unused: parameters whose gradient does not depend on any parameter have a zero row.
+            products = torch.autograd.grad(inner, variables, allow_unused=True)
+            total += self._flat(
+                [torch.zeros_like(v) if p is None else p for p, v in zip(products, variables, strict=True)]
+            )
+        return total / len(molecules)
+
+    def gauss_newton_product(self, vector: Tensor, molecules: Molecules | None = None) -> Tensor:
+        """G ``vector`` with G = (2 / n) J^T J, J the derivatives of the outputs on ``molecules`` (default: train)."""
+        molecules = self.train if molecules is None else molecules
+        total = torch.zeros_like(vector)
+        tangents = self.unflatten(vector)
+        for _, tokens, mask, _labels in self._batches(molecules):
+            _, along = jvp(lambda p, t=tokens, m=mask: self._outputs(p, t, m), (self.parameters,), (tangents,))
+            leaves = self._leaves()
+            outputs = self._outputs(leaves, tokens, mask)
+            total += self._flat(torch.autograd.grad(outputs, list(leaves.values()), grad_outputs=along.detach()))
+        return total * (2 / len(molecules))
+
+    def loss_change(self, vector: Tensor, molecules: Molecules) -> np.ndarray:
+        """grad L(z)^T ``vector`` for each molecule z (n,), by one directional derivative per batch."""
+        result = torch.empty(len(molecules), dtype=torch.float64)
+        tangents = self.unflatten(vector)
+        for positions, tokens, mask, labels in self._batches(molecules):
+            with torch.no_grad():
+                outputs, along = jvp(
+                    lambda p, t=tokens, m=mask: self._outputs(p, t, m), (self.parameters,), (tangents,)
+                )
+            result[torch.as_tensor(positions)] = (2 * (outputs - labels) * along).double().cpu()
+        return result.numpy()
+
+    # -- diagnostics -----------------------------------------------------------------------------------------------
+
+    def largest_eigenvalue(self, start: Tensor, iterations: int = 6, molecules: int = 48) -> float:
+        """Largest eigenvalue of G on a sample, by power iteration from ``start`` (a lower bound)."""
+        sample = self.sample(molecules)
+        vector, value = start / start.norm(), 0.0
+        for _ in range(iterations):
+            product = self.gauss_newton_product(vector, sample)
+            value = float(vector @ product)
+            if not (norm := float(product.norm())) > 0:
+                return 0.0
+            vector = product / norm
+        return value
+
+    def batch_eigenvalues(
+        self, start: Tensor, batch_size: int, batches: int = 4, iterations: int = 12
+    ) -> tuple[float, float]:
+        """Smallest and largest Hessian eigenvalue over a few batches of LiSSA's size, by power iteration.
+
+        The first pass finds the end of larger magnitude, the second the other end, with the matrix shifted by it.
+        """
+        generator = np.random.default_rng(self.seed)
+        found = [0.0]
+        for _ in range(batches):
+            sample = self.train.take(generator.choice(len(self.train), min(batch_size, len(self.train)), replace=False))
+            shift = 0.0
+            for _ in range(2):
+                vector, value = start / start.norm(), 0.0
+                for _ in range(iterations):
+                    product = self.hessian_product(vector, sample) - shift * vector
+                    value = float(vector @ product)
+                    if not (norm := float(product.norm())) > 0:
+                        break
+                    vector = product / norm
+                shift += value
+                found.append(shift)
+        return min(found), max(found)
+
+    def sample(self, count: int) -> Molecules:
+        """At most ``count`` training molecules, drawn with the problem's seed."""
+        if count >= len(self.train):
+            return self.train
+        return self.train.take(np.random.default_rng(self.seed).choice(len(self.train), count, replace=False))

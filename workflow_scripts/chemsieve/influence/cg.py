@@ -1,0 +1,55 @@
+"""Conjugate gradients on the damped Gauss-Newton matrix (Hestenes and Stiefel 1952; Martens 2010).
+
+Solves (G + damping) x = v with G = (2 / n) J^T J, which unlike the Hessian has no negative eigenvalue.
+"""
+
+import logging
+
+import torch
+from torch import Tensor
+
+from chemsieve.influence._problem import Problem, Solution, check_finite
+
+log = logging.getLogger(__name__)
+
+OPTIONS: dict = {
+    "damping": {"type": "number", "exclusiveMinimum": 0},
+    "iterations": {"type": "integer", "minimum": 2, "description": "at most so many"},
+    "tolerance": {"type": "number", "exclusiveMinimum": 0, "description": "relative residual at which to stop"},
+}
+
+
+def solve(
+    problem: Problem, vector: Tensor, damping: float = 0.01, iterations: int = 40, tolerance: float = 0.01
+) -> Solution:
+    """Solve (G + damping) x = ``vector`` until the relative residual falls to ``tolerance``."""
+    x = torch.zeros_like(vector)
+    residual = vector.clone()
+    direction = residual.clone()
+    square = _dot(residual, residual)
+    first = square
+    snapshots: dict[int, Tensor] = {}
+    done = 0
+    while done < iterations and square > tolerance**2 * first:
+        product = problem.gauss_newton_product(direction) + damping * direction
+        check_finite(product, "a Gauss-Newton product")
+        step = square / _dot(direction, product)
+        x = x + step * direction
+        residual = residual - step * product
+        previous, square = square, _dot(residual, residual)
+        direction = residual + (square / previous) * direction
+        done += 1
+        # For the comparison with half the iterations, whose number is not known beforehand.
+        if done & (done - 1) == 0 or done == iterations // 2:
+            snapshots[done] = x
+            for old in [k for k in snapshots if 2 * k < done and k != max(s for s in snapshots if 2 * s <= done)]:
+                del snapshots[old]
+        log.info("iteration %d: relative residual %.2e", done, (square / first) ** 0.5 if first > 0 else 0.0)
+    reached = [k for k in snapshots if 2 * k <= done]
+    half = snapshots[max(reached)] if reached else None
+    return Solution(x=x, half=half, iterations=done, effective_damping=damping)
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    """Inner product summed in float64: the residual's square underflows the precision of float32 sums."""
+    return float((a.double() * b.double()).sum())

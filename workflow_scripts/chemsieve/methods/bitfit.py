@@ -1,0 +1,14 @@
+"""BitFit: only the biases are trained (Ben Zaken et al. 2022, 2106.10199)."""
+
+from torch import nn
+
+from chemsieve.methods._parts import HEAD, freeze, train_head
+
+OPTIONS: dict = {**HEAD}
+
+
+def apply(model: nn.Module, head: str = "all") -> None:
+    freeze(model)
+    for name, parameter in model.encoder.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    train_head(model.head, head)

@@ -1,0 +1,34 @@
+"""LoRA: a trained low-rank update beside frozen dense layers (Hu et al. 2022, 2106.09685), through peft.
+
+The second factor starts at zero, so that training starts from the encoder's own predictions.
+"""
+
+from torch import nn
+
+from chemsieve.methods._parts import HEAD, TARGETS, freeze, module_names, train_head
+
+OPTIONS: dict = {
+    **HEAD,
+    "rank": {"type": "integer", "minimum": 1},
+    "alpha": {"type": "number", "exclusiveMinimum": 0},
+    "dropout": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+    "targets": TARGETS,
+}
+
+
+def apply(
+    model: nn.Module,
+    rank: int = 8,
+    alpha: float = 16,
+    dropout: float = 0.0,
+    targets: tuple[str, ...] = ("query", "key", "value", "intermediate"),
+    head: str = "all",
+) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    names = module_names(model.encoder, list(targets))
+    freeze(model)
+    inject_adapter_in_model(
+        LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names), model.encoder
+    )
+    train_head(model.head, head)

@@ -1,0 +1,1 @@
+"""MoLFormer, natively: the published checkpoint layout and numerics on our own ``transformers`` classes."""

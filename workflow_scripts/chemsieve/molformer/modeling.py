@@ -1,0 +1,305 @@
+"""MoLFormer's layers: linear attention with random features and rotary embedding.
+
+Sources: Ross et al. 2022 (10.1038/s42256-022-00580-7) for the model, Choromanski et al. 2021 (2009.14794) for
+orthogonal random features, Su et al. 2021 (2104.09864) for the rotary embedding. Parameter names and shapes are those
+of the published checkpoint, so that its state dict loads strictly. Every operation has a double backward and a
+forward-mode derivative, which influence functions need.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
+
+from chemsieve.molformer.configuration import MolformerConfig
+
+
+def rotary_tables(length: int, head_size: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, each (length, head_size), of the rotary embedding by halves."""
+    frequency = 10000.0 ** (-torch.arange(0, head_size, 2, device=like.device, dtype=like.dtype) / head_size)
+    angle = torch.arange(length, device=like.device, dtype=like.dtype)[:, None] * frequency
+    angle = torch.cat((angle, angle), dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply the rotary embedding to ``x`` (batch, heads, length, head_size)."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def orthogonal_features(count: int, rows: int, columns: int, like: Tensor) -> Tensor:
+    """Draw ``count`` random projections (count, rows, columns) from the global generator, by one batched QR.
+
+    Each is made of square orthogonal blocks whose columns are scaled by the norms of the Gaussian rows drawn, the
+    last block cut to size.
+    """
+    blocks = -(-columns // rows)
+    drawn = torch.randn(
+        count, blocks, rows, rows, device=like.device, dtype=torch.promote_types(like.dtype, torch.float32)
+    )
+    orthogonal, _ = torch.linalg.qr(drawn)
+    scaled = orthogonal * drawn.norm(dim=-1)[:, :, None, :]
+    return scaled.transpose(1, 2).reshape(count, rows, blocks * rows)[:, :, :columns].to(like.dtype)
+
+
+class FeatureMap(nn.Module):
+    """phi(x) = relu(x W) with a random projection W (head_size, features), which is state, not a parameter."""
+
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        head_size = config.hidden_size // config.num_attention_heads
+        self.register_buffer("weight", torch.zeros(head_size, config.num_random_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x @ self.weight)
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.eps = config.linear_attention_eps
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.feature_map = FeatureMap(config)
+
+    def forward(self, hidden: Tensor, mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        batch, length, width = hidden.shape
+        shape = (batch, length, self.heads, width // self.heads)
+        query, key, value = (layer(hidden).view(shape).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        # The sums over the sequence overflow half precision and lose digits in bfloat16: float32 at least.
+        with torch.autocast(hidden.device.type, enabled=False):
+            exact = cos.dtype
+            query = self.feature_map(rotate(query.to(exact), cos, sin))
+            key = self.feature_map(rotate(key.to(exact), cos, sin)) * mask
+            summary = key.transpose(-1, -2) @ value.to(exact)
+            norm = (query @ key.sum(dim=-2).unsqueeze(-1)).clamp(min=self.eps)
+            context = (query @ summary) / norm
+        return context.transpose(1, 2).reshape(batch, length, width).to(hidden.dtype)
+
+
+class ResidualOutput(nn.Module):
+    """Dense, dropout, and the post-norm residual: LayerNorm(dropout(W x + b) + residual)."""
+
+    def __init__(self, inputs: int, config: MolformerConfig):
+        super().__init__()
+        self.dense = nn.Linear(inputs, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
+        return self.LayerNorm(self.dropout(self.dense(hidden)) + residual)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        self.self = SelfAttention(config)
+        self.output = ResidualOutput(config.hidden_size, config)
+
+    def forward(self, hidden: Tensor, mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        return self.output(self.self(hidden, mask, cos, sin), hidden)
+
+
+class Intermediate(nn.Module):
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return F.gelu(self.dense(hidden))
+
+
+class Layer(nn.Module):
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        self.attention = Attention(config)
+        self.intermediate = Intermediate(config)
+        self.output = ResidualOutput(config.intermediate_size, config)
+
+    def forward(self, hidden: Tensor, mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        attended = self.attention(hidden, mask, cos, sin)
+        return self.output(self.intermediate(attended), attended)
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+
+
+class Embeddings(nn.Module):
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.dropout = nn.Dropout(config.embedding_dropout_prob)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.dropout(self.word_embeddings(input_ids))
+
+
+class MolformerPreTrainedModel(PreTrainedModel):
+    config_class = MolformerConfig
+    base_model_prefix = "molformer"
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+            nn.init.zeros_(module.weight[module.padding_idx])
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, FeatureMap):
+            module.weight.copy_(orthogonal_features(1, *module.weight.shape, like=module.weight)[0])
+
+
+class MolformerModel(MolformerPreTrainedModel):
+    """The encoder. In training mode the random features are redrawn at each forward pass, and stay as drawn last."""
+
+    def __init__(self, config: MolformerConfig):
+        super().__init__(config)
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.embeddings.word_embeddings = value
+
+    @torch.no_grad()
+    def redraw_features(self) -> None:
+        """Draw the random features of all layers afresh."""
+        maps = [layer.attention.self.feature_map for layer in self.encoder.layer]
+        drawn = orthogonal_features(len(maps), *maps[0].weight.shape, like=maps[0].weight)
+        for feature_map, weight in zip(maps, drawn, strict=True):
+            # A new tensor, not a copy in place: the graph of an earlier forward pass may still hold the old one.
+            feature_map.weight = weight.contiguous()
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **unused: object
+    ) -> BaseModelOutputWithPooling:
+        """Encode ``input_ids`` (batch, length); ``attention_mask`` is 1 on tokens and 0 on right padding.
+
+        Returns:
+            ``last_hidden_state`` (batch, length, hidden) and ``pooler_output`` (batch, hidden), the masked mean.
+        """
+        if input_ids.shape[1] > self.config.max_position_embeddings:
+            raise ValueError(f"{input_ids.shape[1]} tokens; the encoder takes {self.config.max_position_embeddings}")
+        if self.training:
+            self.redraw_features()
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        hidden = self.embeddings(input_ids)
+        mask = attention_mask[:, None, :, None].to(self.LayerNorm.weight.dtype)
+        head_size = self.config.hidden_size // self.config.num_attention_heads
+        cos, sin = rotary_tables(input_ids.shape[1], head_size, like=self.LayerNorm.weight)
+        for layer in self.encoder.layer:
+            hidden = layer(hidden, mask, cos, sin)
+        hidden = self.LayerNorm(hidden)
+        return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=masked_mean(hidden, attention_mask))
+
+
+def masked_mean(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Mean of ``hidden`` (batch, length, width) over the unpadded tokens: (batch, width)."""
+    weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
+
+
+class PredictionTransform(nn.Module):
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.LayerNorm(F.gelu(self.dense(hidden)))
+
+
+class LanguageModelHead(nn.Module):
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        self.transform = PredictionTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.decoder(self.transform(hidden))
+
+
+class MolformerForMaskedLM(MolformerPreTrainedModel):
+    def __init__(self, config: MolformerConfig):
+        super().__init__(config)
+        self.molformer = MolformerModel(config)
+        self.lm_head = LanguageModelHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        **unused: object,
+    ) -> MaskedLMOutput:
+        """Logits (batch, length, vocabulary), or with ``labels`` (-100 where not masked) the mean cross-entropy.
+
+        With labels only the masked positions go through the head, and ``logits`` is (masked positions, vocabulary):
+        the head over the whole vocabulary is a large part of a small encoder's cost.
+        """
+        hidden = self.molformer(input_ids, attention_mask).last_hidden_state
+        if labels is None:
+            return MaskedLMOutput(logits=self.lm_head(hidden))
+        masked = labels != -100
+        logits = self.lm_head(hidden[masked])
+        loss = F.cross_entropy(logits.float() if logits.dtype != torch.float64 else logits, labels[masked])
+        return MaskedLMOutput(loss=loss, logits=logits)
+
+
+class ClassificationHead(nn.Module):
+    """The published two-layer head with skip connections."""
+
+    def __init__(self, config: MolformerConfig):
+        super().__init__()
+        dropout = config.classifier_dropout_prob
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense2 = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
+        self.skip = config.classifier_skip_connection
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        hidden = pooled
+        for dense in (self.dense, self.dense2):
+            updated = F.gelu(self.dropout(dense(hidden)))
+            hidden = updated + hidden if self.skip else updated
+        return self.out_proj(hidden)
+
+
+class MolformerForSequenceClassification(MolformerPreTrainedModel):
+    def __init__(self, config: MolformerConfig):
+        super().__init__(config)
+        self.molformer = MolformerModel(config)
+        self.classifier = ClassificationHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        **unused: object,
+    ) -> SequenceClassifierOutput:
+        """Logits (batch, labels); with ``labels`` (batch) of a single-output model also the mean squared error."""
+        logits = self.classifier(self.molformer(input_ids, attention_mask).pooler_output)
+        if labels is None:
+            return SequenceClassifierOutput(logits=logits)
+        return SequenceClassifierOutput(loss=F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype)), logits=logits)

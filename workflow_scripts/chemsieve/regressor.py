@@ -1,0 +1,63 @@
+"""The regressor: an encoder, the masked mean of its last layer, and a linear head."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from chemsieve import backbone, registry
+from chemsieve.checkpoints import load_strictly, read_tensors, trained_names
+from chemsieve.molformer.modeling import masked_mean
+
+
+class Regressor(nn.Module):
+    """Predict one property from token ids.
+
+    Inside, labels are standardised: ``label_mean`` and ``label_scale`` are buffers, so that a checkpoint carries them
+    and :meth:`predict` answers in the label's own units.
+    """
+
+    def __init__(self, encoder: nn.Module, hidden_size: int, dropout: float):
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size, 1)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("label_mean", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("label_scale", torch.ones((), dtype=torch.float64))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Standardised predictions (batch,) for ``input_ids`` and ``attention_mask`` (batch, length)."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.head(self.dropout(masked_mean(hidden, attention_mask))).squeeze(-1)
+
+    def set_label_scale(self, mean: float, scale: float) -> None:
+        """Fix the standardisation from the training labels."""
+        self.label_mean.fill_(mean)
+        self.label_scale.fill_(scale)
+
+
+def set_dropout(model: Regressor, hidden: float | None, embedding: float | None) -> None:
+    """Override the encoder's dropout probabilities; ``None`` keeps what its configuration says."""
+    for name, module in model.encoder.named_modules():
+        value = embedding if "embeddings" in name else hidden
+        if isinstance(module, nn.Dropout) and value is not None:
+            module.p = value
+
+
+def build(encoder_folder: str | Path, family: str, dropout: dict) -> Regressor:
+    """A regressor on an encoder folder, with a fresh head (seed torch beforehand) and all parameters trainable."""
+    masked_lm = backbone.load_masked_lm(encoder_folder, family)
+    encoder = registry.load("encoders", family).backbone(masked_lm)
+    model = Regressor(encoder, masked_lm.config.hidden_size, dropout.get("head") or 0.0)
+    set_dropout(model, dropout.get("hidden"), dropout.get("embedding"))
+    return model
+
+
+def restore(encoder_folder: str | Path, family: str, method: str, options: dict, checkpoint: str | Path) -> Regressor:
+    """A trained regressor: the encoder folder with a run's checkpoint on top, loaded strictly, evaluation mode."""
+    model = build(encoder_folder, family, {})
+    registry.load("methods", method).apply(model, **options)
+    load_strictly(model, read_tensors(checkpoint), trained_names(model), source=str(checkpoint))
+    return model.eval()

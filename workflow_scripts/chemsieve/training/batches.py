@@ -1,0 +1,66 @@
+"""Batches of token ids, padded only to their own longest molecule."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def pad(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Right-padded ids and attention mask, each (batch, longest), int64."""
+    longest = max(len(row) for row in ids)
+    tokens = torch.full((len(ids), longest), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(ids), longest), dtype=torch.long)
+    for i, row in enumerate(ids):
+        tokens[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[i, : len(row)] = 1
+    return tokens, mask
+
+
+def by_length(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
+    """Positions in batches of similar length, shortest first: little padding, for work whose order does not matter."""
+    order = np.argsort([len(row) for row in ids], kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+class RegressionCollator:
+    """Collate ``{"input_ids", "label"}`` examples into model inputs and a float32 target (batch,)."""
+
+    def __init__(self, pad_id: int):
+        self.pad_id = pad_id
+
+    def __call__(self, examples: list[dict]) -> dict[str, Tensor]:
+        tokens, mask = pad([example["input_ids"] for example in examples], self.pad_id)
+        target = torch.tensor([example["label"] for example in examples], dtype=torch.float32)
+        return {"input_ids": tokens, "attention_mask": mask, "labels": target}
+
+
+class MaskingCollator:
+    """Collate ``{"input_ids"}`` examples and mask them (Devlin et al. 2019, 1810.04805).
+
+    Each token that is not special is chosen with ``probability``; of the chosen, 80 % become the mask token, 10 % a
+    random token, 10 % stay. Labels are -100 elsewhere. Draws come from ``generator``, or torch's global one. A batch
+    with no chosen token gets one, since its loss would be undefined.
+    """
+
+    def __init__(self, pad_id: int, mask_id: int, special: Sequence[int], vocabulary: int, probability: float):
+        self.pad_id = pad_id
+        self.mask_id = mask_id
+        self.special = torch.tensor(list(special))
+        self.ordinary = torch.tensor([index for index in range(vocabulary) if index not in set(special)])
+        self.probability = probability
+
+    def __call__(self, examples: list[dict], generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        tokens, mask = pad([example["input_ids"] for example in examples], self.pad_id)
+        candidates = ~torch.isin(tokens, self.special)
+        chosen = candidates & (torch.rand(tokens.shape, generator=generator) < self.probability)
+        if not chosen.any():
+            chosen.view(-1)[int(candidates.view(-1).int().argmax())] = True
+        labels = torch.where(chosen, tokens, -100)
+        fate = torch.rand(tokens.shape, generator=generator)
+        random_tokens = self.ordinary[torch.randint(len(self.ordinary), tokens.shape, generator=generator)]
+        tokens = torch.where(chosen & (fate < 0.8), self.mask_id, tokens)
+        tokens = torch.where(chosen & (fate >= 0.9), random_tokens, tokens)
+        return {"input_ids": tokens, "attention_mask": mask, "labels": labels}

@@ -1,0 +1,197 @@
+"""The training loop: Hugging Face ``Trainer``, with validation, early stopping and checkpoints of our own.
+
+``Trainer``'s own checkpoints are left out: they pickle the optimiser, and for adapters they lose the random features.
+"""
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from chemsieve.checkpoints import load_strictly, trained_names, trained_state
+from chemsieve.errors import ChemsieveError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyperparameters of one training run.
+
+    ``patience`` is the number of epochs without a fall of the validation loss by more than ``minimum_delta`` after
+    which training stops; ``None`` never stops early. Training never stops before the last of ``checkpoints``.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    schedule: str = "linear"
+    patience: int | None = None
+    minimum_delta: float = 0.0
+    gradient_clip: float = 1.0
+    group_by_length: bool = True
+    checkpoints: tuple[int, ...] = ()
+
+
+@dataclass
+class Outcome:
+    """What training gave: one row per epoch, the best epoch, and the weights kept."""
+
+    curve: list[dict] = field(default_factory=list)
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is the GPU where there is one.
+
+    Raises:
+        ChemsieveError: a GPU is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ChemsieveError("compute.device is cuda, but this machine shows torch no GPU")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+class _Trainer(Trainer):
+    """Trainer with a loss of ours, and the means over an epoch of loss and gradient norm."""
+
+    def __init__(self, loss: Callable[[nn.Module, dict], Tensor], **kwargs):
+        super().__init__(**kwargs)
+        self.loss = loss
+        self.losses: list[Tensor] = []
+        self.norms: list[Tensor] = []
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        value = self.loss(model, inputs)
+        self.losses.append(value.detach())
+        return value
+
+    def _clip_grad_norm(self, model):
+        norm = super()._clip_grad_norm(model)
+        self.norms.append(torch.as_tensor(norm).detach())
+        return norm
+
+
+class _EachEpoch(TrainerCallback):
+    """Validate, record, keep the best, keep the configured checkpoints, and stop when patience is spent."""
+
+    def __init__(self, trainer: _Trainer, settings: Settings, validate: Callable[[], dict], outcome: Outcome):
+        self.trainer, self.settings, self.validate, self.outcome = trainer, settings, validate, outcome
+        self.waited = 0
+        self.reference = math.inf
+        self.began = 0.0
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.began = time.perf_counter()
+
+    def on_epoch_end(self, args, state, control, model=None, **kwargs):
+        epoch = round(state.epoch)
+        train_loss = torch.stack(self.trainer.losses).mean().item()
+        norm = torch.stack(self.trainer.norms).mean().item() if self.trainer.norms else None
+        self.trainer.losses.clear()
+        self.trainer.norms.clear()
+        if not math.isfinite(train_loss):
+            raise ChemsieveError(
+                f"training diverged in epoch {epoch}: the loss is {train_loss}; lower the learning rate "
+                f"(now {self.settings.learning_rate})"
+            )
+        model.eval()
+        row = {
+            "epoch": epoch,
+            "train_loss": train_loss,
+            "learning_rate": self.trainer.lr_scheduler.get_last_lr()[0],
+            "gradient_norm": norm,
+            **self.validate(),
+        }
+        row["seconds"] = time.perf_counter() - self.began
+        loss = row["validation_loss"]
+        if not math.isfinite(loss):
+            raise ChemsieveError(f"training diverged in epoch {epoch}: the validation loss is {loss}")
+        self.outcome.curve.append(row)
+        log.info(
+            "epoch %d/%d: training loss %.4f, validation loss %.4f, %.1f s",
+            epoch, self.settings.epochs, train_loss, loss, row["seconds"],
+        )  # fmt: skip
+        if loss < self.outcome.best_loss:
+            self.outcome.best_loss, self.outcome.best_epoch = loss, epoch
+            self.outcome.best_state = trained_state(model)
+        if epoch in self.settings.checkpoints:
+            self.outcome.kept[epoch] = trained_state(model)
+        if loss < self.reference - self.settings.minimum_delta:
+            self.reference, self.waited = loss, 0
+        else:
+            self.waited += 1
+        done = epoch >= max(self.settings.checkpoints, default=0)
+        if self.settings.patience is not None and self.waited >= self.settings.patience and done:
+            log.info("no improvement for %d epochs: stopping", self.waited)
+            control.should_training_stop = True
+
+
+def fit(
+    model: nn.Module,
+    examples: list[dict],
+    collate: Callable[[list[dict]], dict],
+    loss: Callable[[nn.Module, dict], Tensor],
+    validate: Callable[[], dict],
+    settings: Settings,
+    seed: int,
+    device: torch.device,
+) -> Outcome:
+    """Train ``model`` on ``examples`` and restore the epoch with the lowest validation loss.
+
+    ``validate()`` is called after each epoch with the model in evaluation mode and returns at least
+    ``validation_loss``. AdamW; every draw follows from ``seed`` and the number of torch threads.
+
+    Raises:
+        ChemsieveError: a loss is not finite.
+    """
+    if not examples:
+        raise ChemsieveError("there is no molecule to train on")
+    if max(settings.checkpoints, default=0) > settings.epochs:
+        raise ChemsieveError(f"checkpoints {list(settings.checkpoints)} lie beyond the last epoch, {settings.epochs}")
+    outcome = Outcome()
+    steps = settings.epochs * -(-len(examples) // settings.batch_size)
+    with tempfile.TemporaryDirectory() as unused:
+        arguments = TrainingArguments(
+            output_dir=unused,
+            num_train_epochs=settings.epochs,
+            per_device_train_batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            warmup_steps=round(settings.warmup * steps),
+            lr_scheduler_type=settings.schedule,
+            max_grad_norm=settings.gradient_clip,
+            optim="adamw_torch_fused",
+            seed=seed,
+            train_sampling_strategy="group_by_length" if settings.group_by_length else "random",
+            use_cpu=device.type == "cpu",
+            save_strategy="no",
+            eval_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_pin_memory=device.type == "cuda",
+        )
+        trainer = _Trainer(loss=loss, model=model, args=arguments, train_dataset=examples, data_collator=collate)
+        trainer.add_callback(_EachEpoch(trainer, settings, validate, outcome))
+        began = time.perf_counter()
+        trainer.train()
+        outcome.seconds = time.perf_counter() - began
+    load_strictly(model, outcome.best_state, trained_names(model), source="the best epoch")
+    model.eval()
+    return outcome

@@ -1,0 +1,69 @@
+"""Regression: fine-tune a regressor on labelled molecules, and predict with it."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from chemsieve import tokenization
+from chemsieve.errors import ChemsieveError
+from chemsieve.regressor import Regressor
+from chemsieve.training.batches import RegressionCollator, by_length, pad
+from chemsieve.training.loop import Outcome, Settings, fit
+
+
+@torch.no_grad()
+def predict(
+    model: Regressor, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device, batch_size: int = 64
+) -> np.ndarray:
+    """Predictions (molecules,) in the label's own units, evaluation mode, in the order given."""
+    model.eval()
+    result = np.empty(len(ids))
+    for batch in by_length(ids, batch_size):
+        tokens, mask = pad([ids[i] for i in batch], pad_id)
+        standardised = model(tokens.to(device), mask.to(device)).double().cpu()
+        result[batch] = (standardised * model.label_scale.cpu() + model.label_mean.cpu()).numpy()
+    if not np.isfinite(result).all():
+        raise ChemsieveError(f"the model's prediction for molecule {int(np.argmin(np.isfinite(result)))} is not finite")
+    return result
+
+
+def fine_tune(
+    model: Regressor,
+    tokenizer: Tokenizer,
+    train_smiles: Sequence[str],
+    train_labels: np.ndarray,
+    validation_smiles: Sequence[str],
+    validation_labels: np.ndarray,
+    settings: Settings,
+    seed: int,
+    device: torch.device,
+) -> Outcome:
+    """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
+
+    Labels are in their own units; mean and standard deviation come from the training labels alone. The curve has
+    ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
+    """
+    mean, scale = float(np.mean(train_labels)), float(np.std(train_labels))
+    if not scale > 0:
+        raise ChemsieveError("all training labels are the same: there is nothing to learn")
+    model.to(device)
+    model.set_label_scale(mean, scale)
+    pad_id = tokenization.special_id(tokenizer, "pad")
+    train_ids = tokenization.encode(tokenizer, train_smiles)
+    validation_ids = tokenization.encode(tokenizer, validation_smiles)
+    standardised = (np.asarray(train_labels) - mean) / scale
+    examples = [{"input_ids": ids, "label": float(y)} for ids, y in zip(train_ids, standardised, strict=True)]
+
+    def loss(module: Regressor, inputs: dict) -> torch.Tensor:
+        prediction = module(inputs["input_ids"], inputs["attention_mask"])
+        return ((prediction.float() - inputs["labels"]) ** 2).mean()
+
+    def validate() -> dict:
+        error = predict(model, validation_ids, pad_id, device) - validation_labels
+        mse = float(np.mean(error**2))
+        return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
+
+    return fit(model, examples, RegressionCollator(pad_id), loss, validate, settings, seed, device)
