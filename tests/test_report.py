@@ -1,0 +1,398 @@
+"""The report, from small tables that are made here."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from chemsieve.report import markup
+from chemsieve.report.control import auroc
+from chemsieve.report.influence import agreement
+from chemsieve.report.page import render
+from chemsieve.report.paired import paired
+from chemsieve.tables import TABLES, write_table
+
+CONFIG = {
+    "study": "small",
+    "target": {"name": "logP <x>", "unit": "log units", "source": "embedded"},
+    "grid": {"methods": ["bitfit", "lora"], "selections": ["none", "random", "influence"]},
+}
+HOSTILE = "<script>alert(1)</script>"
+SMILES = [
+    "CCO",
+    "c1ccccc1",
+    "CC(=O)O",
+    "c1ccncc1",
+    "CCN",
+    "C1CCCCC1",
+    "CC(C)O",
+    "Cc1ccccc1",
+    "OCC1CC1",
+    "c1ccc2ccccc2c1",
+]
+GROUPS = ["like_target", "other_chemistry", "corrupted_label"]
+N_TARGET, N_POOL = 30, 30
+STRATEGIES = ["random", "influence", "influence_bottom"]
+
+
+def study_tables(seeds=(0, 1, 2)):
+    """Tables of a study with one splitter and one split, by name."""
+    rng = np.random.default_rng(0)
+    ids = [f"target-{i}" for i in range(N_TARGET)] + [f"pool-{i}" for i in range(N_POOL - 1)] + [f"pool-{HOSTILE}"]
+    n = len(ids)
+    smiles = [SMILES[i % len(SMILES)] for i in range(n - 1)] + [HOSTILE]
+    pool = ids[N_TARGET:]
+    molecules = pd.DataFrame(
+        {
+            "molecule_id": ids,
+            "source": ["target"] * N_TARGET + ["pool"] * N_POOL,
+            "row": [*range(N_TARGET), *range(N_POOL)],
+            "smiles": smiles,
+            "canonical_smiles": smiles,
+            "encoder_smiles": smiles,
+            "inchikey": "",
+            "scaffold": [text if "1" in text else "" for text in smiles],
+            "label": rng.normal(2, 1, n),
+            "tokens": rng.integers(5, 40, n),
+        }
+    )
+    rejected = pd.DataFrame(
+        [("pool", 3, HOSTILE, "unparsable", f"no molecule: {HOSTILE}"), ("pool", 4, "CCO", "in_target", "target-0")],
+        columns=list(TABLES["rejected"]),
+    )
+    folds = ["train"] * 20 + ["validation"] * 5 + ["test"] * 5
+    split = {"splitter": "scaffold", "split_seed": 0}
+    splits = pd.DataFrame({"molecule_id": ids[:N_TARGET], **split, "fold": folds})
+
+    runs = [("baseline", "full", "none"), *(("adapted", "full", name) for name in ["none", *STRATEGIES])]
+    runs += [("adapted", m, s) for m in ("bitfit", "lora") for s in ("none", "random", "influence")]
+    runs = [(seed, *run) for seed in seeds for run in runs]
+    runs += [(None, "descriptors", method, "none") for method in ("svr", "gradient_boosting")]
+    metrics, predictions, curves = [], [], []
+    for seed, origin, method, selection in runs:
+        run_id = f"scaffold/0/{'-' if seed is None else seed}/{origin}/{method}/{selection}"
+        language = origin != "descriptors"
+        for fold, members in (("validation", ids[20:25]), ("test", ids[25:30])):
+            rmse = 0.8 + 0.1 * rng.random()
+            metrics.append(
+                {"run_id": run_id, "study": "small", **split, "seed": seed, "origin": origin, "method": method}
+                | {"selection": selection, "n_train": 20, "n_selected": 0 if selection == "none" else 10}
+                | {"trainable_parameters": {"full": 1e6, "bitfit": 1e3, "lora": 1e4}.get(method)}
+                | {"total_parameters": 1e6 if language else None, "fold": fold, "mse": rmse**2, "rmse": rmse}
+                | {"mae": rmse * 0.8, "r2": None, "spearman": 0.5, "best_epoch": 2 if language else None}
+                | {"epochs": 3 if language else None, "train_seconds": 2.5, "peak_memory_mb": 500, "device": "cpu"}
+            )
+            labels = molecules.set_index("molecule_id").loc[members, "label"]
+            for molecule, label in labels.items():
+                predictions.append((run_id, molecule, fold, label, label + rng.normal(0, 0.5)))
+        for epoch in range(1, 4) if language else ():
+            curves.append((run_id, "regression", epoch, 1 / epoch, 1.2 / epoch, 1 / epoch, 1e-4, 1.0, 0.5))
+    for epoch in range(3):
+        loss = None if epoch == 0 else 2.0 - epoch
+        curves.append(("scaffold/0/0/adapted/mlm/none", "mlm", epoch, loss, 2 - epoch / 2, None, None, None, None))
+
+    influence, diagnostics, selections = [], [], []
+    for seed in seeds:
+        for origin in ("baseline", "adapted"):
+            for estimator in ("lissa", "gram"):
+                for checkpoint in (1, 2, -1):
+                    scores = rng.normal(0, 1, N_POOL)
+                    model = (*split.values(), seed, origin, checkpoint, estimator)
+                    influence += [(m, *model, s, -s) for m, s in zip(pool, scores, strict=True)]
+                    if checkpoint > 0:
+                        solve = (0.3 if estimator == "lissa" else 0.001, 200, estimator != "lissa", 0.01, 0.01)
+                        diagnostics.append((*model, *solve, None, 12.0, None, 3.0, 700.0))
+        for strategy in STRATEGIES:
+            # Two equal scores, so that ties count.
+            scores = np.round(rng.normal(0, 1, N_POOL), 1) if strategy != "random" else np.full(N_POOL, np.nan)
+            ranks = stats.rankdata(-np.nan_to_num(scores), method="ordinal")
+            for molecule, score, rank in zip(pool, scores, ranks, strict=True):
+                selections.append((strategy, *split.values(), seed, molecule, score, rank, rank <= 10))
+    control = pd.DataFrame({"molecule_id": pool, "group": [GROUPS[i % 3] for i in range(N_POOL)], "true_label": 1.0})
+
+    def frame(rows, table):
+        return pd.DataFrame(rows, columns=list(TABLES[table]))
+
+    return {
+        "molecules": molecules,
+        "rejected": rejected,
+        "splits": splits,
+        "learning_curves": frame(curves, "learning_curves"),
+        "metrics": frame(metrics, "metrics"),
+        "predictions": frame(predictions, "predictions"),
+        "influence": frame(influence, "influence"),
+        "influence_diagnostics": frame(diagnostics, "influence_diagnostics"),
+        "selections": frame(selections, "selections"),
+        "pool_control": control,
+    }
+
+
+def write_tables(folder, tables):
+    for name, content in tables.items():
+        write_table(content, folder / f"{name}.parquet", name)
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: tags, identifiers, tables by caption, and its text outside scripts and styles."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.html, self.tags, self.ids, self.tables, self.figures = html, [], [], {}, {}
+        self.text = ""
+        self._open, self._caption = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if "id" in dict(attrs):
+            self.ids.append(dict(attrs)["id"])
+        if tag not in ("meta", "img", "br", "link", "input"):
+            self._open.append(tag)
+        if tag == "tr":
+            self._row = []
+        if tag in ("td", "th"):
+            self._row.append("")
+
+    def handle_endtag(self, tag):
+        self._open.pop()
+        if tag == "caption":
+            self.tables[self._caption] = []
+        if tag == "tr":
+            self.tables[self._caption].append(self._row)
+        if tag == "table":
+            self._caption = ""
+
+    def handle_data(self, data):
+        inside = self._open[-1] if self._open else ""
+        if inside == "script" and data.startswith("{"):
+            self.figures[self.ids[-1]] = json.loads(data)
+        if inside in ("script", "style"):
+            return
+        self.text += data
+        if "caption" in self._open:
+            self._caption += data
+        if "td" in self._open or "th" in self._open:
+            self._row[-1] += data
+
+    def table(self, caption):
+        """Rows of the one table whose caption begins so, as dictionaries."""
+        (rows,) = [rows for name, rows in self.tables.items() if name.startswith(caption)]
+        return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+
+
+def make(folder, tables, config=CONFIG):
+    write_tables(folder / "tables", tables)
+    render(folder / "tables", config, folder / "report.html")
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return study_tables()
+
+
+@pytest.fixture(scope="module")
+def page(tables, tmp_path_factory):
+    return make(tmp_path_factory.mktemp("report"), tables)
+
+
+def test_page_needs_nothing_but_itself(page):
+    assert len(page.html.encode()) < 10e6
+    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+    for tag, attrs in page.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        for name in ("src", "href", "srcset", "xlink:href", "action"):
+            assert attrs.get(name, "#").startswith(("#", "data:")), (tag, attrs[name])
+    style = re.search(r"<style>(.*?)</style>", page.html, re.S).group(1)
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_same_tables_give_the_same_bytes(page, tables, tmp_path):
+    assert make(tmp_path, tables).html == page.html
+
+
+def test_identifiers_are_unique_and_links_lead_somewhere(page):
+    assert len(page.ids) == len(set(page.ids))
+    links = [attrs["href"][1:] for tag, attrs in page.tags if tag == "a"]
+    assert links
+    assert set(links) <= set(page.ids)
+
+
+def test_every_figure_is_json_with_a_sentence(page):
+    plots = [attrs["id"] for _, attrs in page.tags if attrs.get("class") == "plot"]
+    assert set(page.figures) == set(plots)
+    assert all(figure["data"] for figure in page.figures.values())
+    assert sum(tag == "figcaption" for tag, _ in page.tags) == len(plots)
+
+
+def test_text_from_the_data_is_escaped(page):
+    assert HOSTILE in page.text  # the parser has unescaped it: it was text
+    assert HOSTILE not in page.html
+    scripts = [attrs for tag, attrs in page.tags if tag == "script"]
+    assert len(scripts) == len(page.figures) + 2
+    assert "<script" not in json.dumps(page.figures)
+    assert page.figures["data-labels"]["layout"]["xaxis"]["title"]["text"] == "logP &lt;x&gt; (log units)"
+
+
+def test_hostile_names_of_strategies_are_escaped_in_figures(tables, tmp_path):
+    changed = dict(tables)
+    for name in ("selections", "metrics"):
+        column = "strategy" if name == "selections" else "selection"
+        changed[name] = tables[name].assign(**{column: tables[name][column].replace("influence_bottom", HOSTILE)})
+    page = make(tmp_path, changed)
+    assert HOSTILE not in page.html
+    assert "<script" not in json.dumps(page.figures)
+    assert "&lt;script&gt;" in json.dumps(page.figures["strategies-rmse-0"])
+
+
+def test_paired_differences_are_those_of_the_runs(page, tables):
+    test = tables["metrics"].query("fold == 'test' and origin == 'adapted' and method == 'full'")
+    by_seed = test.pivot(index="seed", columns="selection", values="rmse")
+    rows = {(row["strategy"], row["compared with"]): row for row in page.table("Difference of the test RMSE")}
+    for strategy, control in [("random", "none"), ("influence", "none"), ("influence", "random")]:
+        differences = by_seed[strategy] - by_seed[control]
+        row = rows[strategy, control]
+        assert row["mean difference"] == markup.number(differences.mean(), 3)
+        assert row["sd"] == markup.number(differences.std(ddof=1), 3)
+        assert row["replicates"] == "3"
+        interval = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+        assert interval.low < 0 < interval.high
+        shown = f"{markup.number(interval.low, 3)} to {markup.number(interval.high, 3)}"
+        assert row["in words"] == f"no difference from {control} beyond noise (95 % t interval {shown})"
+    assert ("adapted encoder", "baseline encoder") in rows
+    assert ("none", "random") not in rows
+
+
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ([-0.1, -0.11, -0.09], "better than none by 0.100 (95 % t interval 0.0752 to 0.125)"),
+        ([0.1, 0.11, 0.09], "worse than none by 0.100 (95 % t interval 0.0752 to 0.125)"),
+        ([0.1, -0.1, 0.05], "no difference from none beyond noise"),
+        ([-0.1, -0.1], "cannot tell from 2 replicates"),
+        ([-0.1], "cannot tell from 1 replicate"),
+        ([], "cannot tell from 0 replicates"),
+    ],
+)
+def test_verdict_says_what_the_replicates_carry(differences, words):
+    values = pd.Series(differences, dtype=float)
+    assert paired(values, values * 0).verdict("none").startswith(words)
+
+
+def test_only_shared_replicates_are_paired():
+    pair = paired(pd.Series({1: 0.5, 2: 0.7, 3: 0.9}), pd.Series({2: 0.5, 3: 0.6, 4: 0.1}))
+    assert (pair.n, round(pair.mean, 9)) == (2, 0.25)
+
+
+def test_descriptors_that_beat_every_language_model_are_named(tables, tmp_path):
+    metrics = tables["metrics"].copy()
+    metrics.loc[metrics["method"] == "svr", "rmse"] = 0.1
+    metrics.loc[metrics["method"] == "gradient_boosting", "rmse"] = 5.0
+    text = make(tmp_path, {**tables, "metrics": metrics}).text
+    assert re.search(r"svr has a mean test RMSE of 0\.1000 and beats every language model \(11 configurations", text)
+    assert re.search(r"gradient_boosting has a mean test RMSE of 5: 11 of 11 language-model configurations have", text)
+
+
+def test_auroc_is_the_share_of_pairs_in_order():
+    rng = np.random.default_rng(1)
+    scores, positive = rng.integers(0, 8, 40).astype(float), rng.random(40) < 0.4
+    above = np.sign(scores[positive][:, None] - scores[~positive][None]) / 2 + 0.5
+    assert auroc(scores, positive) == pytest.approx(above.mean())
+    assert np.isnan(auroc(scores, np.ones(40, bool)))
+
+
+def test_control_shows_shares_and_auroc_of_each_replicate(page, tables):
+    joined = tables["selections"].merge(tables["pool_control"], on="molecule_id")
+    rows = {(row["strategy"], row["seed"]): row for row in page.table("The same for each replicate")}
+    values = []
+    for seed in (0, 1, 2):
+        ranking = joined[(joined["strategy"] == "influence") & (joined["seed"] == seed)]
+        bad = ranking["group"] == "corrupted_label"
+        u = stats.mannwhitneyu(ranking.loc[~bad, "score"], ranking.loc[bad, "score"]).statistic
+        values.append(u / (bad.sum() * (~bad).sum()))
+        row = rows["influence", str(seed)]
+        assert row["AUROC, corrupted last"] == f"{values[-1]:.3f}"
+        assert row["corrupted_label"] == f"{bad[ranking['selected']].mean():.3f}"
+    (summary,) = [row for row in page.table("Share of each group") if row["strategy"] == "influence"]
+    taken = joined[(joined["strategy"] == "influence") & joined["selected"]]["group"] == "corrupted_label"
+    assert summary["corrupted, points against blind drawing"] == f"{100 * (taken.mean() - 1 / 3):+.1f}"
+    assert summary["AUROC, corrupted last"] == markup.spread(np.mean(values), np.std(values, ddof=1), 3)
+    assert "computed Crippen logP plus noise" in page.text
+
+
+def test_without_control_there_is_no_such_section(tables, tmp_path):
+    rest = {name: frame for name, frame in tables.items() if name != "pool_control"}
+    config = {**CONFIG, "target": {"name": "logD", "source": "file"}}
+    page = make(tmp_path, rest, config)
+    assert "control" not in page.ids
+    assert "Crippen" not in page.text
+
+
+def test_diagnostics_warn_of_solves_that_did_not_converge(page):
+    assert "12 of 24 solves did not converge (lissa)" in page.text
+
+
+def test_agreement_is_the_mean_spearman_over_replicates(tables):
+    scores = tables["influence"].query("origin == 'adapted' and estimator == 'lissa'")
+    expected = [
+        stats.spearmanr(*(model.query(f"checkpoint == {c}")["influence"] for c in (1, 2))).statistic
+        for _, model in scores.groupby("seed")
+    ]
+    matrix = agreement(scores, "checkpoint")
+    assert matrix.loc[1, 2] == pytest.approx(np.mean(expected))
+    assert matrix.loc[1, 1] == pytest.approx(1)
+
+
+def test_scaffolds_shared_between_folds_are_counted(page, tables):
+    joined = tables["splits"].merge(tables["molecules"], on="molecule_id")
+    rings = joined[joined["scaffold"] != ""]
+    train, test = (set(rings.loc[rings["fold"] == fold, "scaffold"]) for fold in ("train", "test"))
+    (row,) = page.table("Molecules per fold")
+    assert row["train and test"] == str(len(train & test))
+    assert (row["train"], row["validation"], row["test"]) == ("20", "5", "5")
+
+
+def test_one_replicate_carries_no_verdict(tmp_path):
+    page = make(tmp_path, study_tables(seeds=(7,)))
+    words = {row["in words"] for row in page.table("Difference of the test RMSE")}
+    assert words == {"cannot tell from 1 replicate"}
+    assert "carry no verdict" in page.text
+
+
+def test_tables_with_nothing_to_show_are_said_to_be_empty(tables, tmp_path):
+    metrics = tables["metrics"]
+    metrics = metrics[(metrics["method"] == "full") & (metrics["selection"] == "none")]
+    empty = {name: tables[name].iloc[:0] for name in ("influence", "influence_diagnostics", "selections", "rejected")}
+    curves = tables["learning_curves"]
+    changed = {**tables, **empty, "metrics": metrics, "learning_curves": curves[curves["stage"] == "regression"]}
+    text = make(tmp_path, changed, {}).text
+    for sentence in (
+        "No row was rejected.",
+        "No influence was computed",
+        "no inverse Hessian was applied",
+        "there is no grid to show",
+        "No strategy ranked the pool",
+        "no strategy ranked the pool.",
+        "The encoder was not adapted",
+        "No descriptor baseline was run.",
+    ):
+        assert sentence in text
+
+
+def test_all_tables_empty(tables, tmp_path):
+    page = make(tmp_path, {name: frame.iloc[:0] for name, frame in tables.items()}, {})
+    assert "There is no run." in page.text
+
+
+def test_numbers_are_shown_with_their_digits():
+    shown = [markup.number(value) for value in (None, float("nan"), pd.NA, 3, 12345, 0.123456, 1234.567, 1e-7, 0.0)]
+    assert shown == ["–", "–", "–", "3", "12,345", "0.1235", "1,235", "1.000e-07", "0"]
+    assert markup.spread(0.71234, 0.0212) == "0.7123 ± 0.0212"
+    assert markup.spread(0.71234, float("nan")) == "0.7123"

@@ -1,0 +1,156 @@
+"""How training went: the two fine-tunings, the runs on selections, and the masked language model."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from chemsieve.report.figure import axis, colours, drawn, plain
+from chemsieve.report.markup import MISSING, Section, heading, paragraph, table
+from chemsieve.report.study import Study, ordered, run_parts
+
+
+def section(study: Study) -> Section:
+    """Learning curves of regression and of masked language modelling."""
+    curves = run_parts(study.learning_curves).sort_values(["run_id", "epoch"], kind="stable")
+    regression = curves[curves["stage"] == "regression"]
+    return Section("curves", "Learning curves", [*_regression(study, regression), *_mlm(curves)])
+
+
+def _regression(study: Study, curves: pd.DataFrame) -> list[str]:
+    if curves.empty:
+        return [paragraph("No regression run recorded its epochs.")]
+    plain_runs = (curves["method"] == "full") & (curves["selection"] == "none")
+    finetuning, others = curves[plain_runs], curves[~plain_runs]
+    blocks = [heading("Fine-tuning, nothing added")]
+    if finetuning.empty:
+        blocks.append(paragraph("There is no fine-tuning on the target molecules alone."))
+    else:
+        rmse = go.Figure()
+        _lines(rmse, finetuning, "origin", "validation_rmse", ["baseline", "adapted"])
+        _best_epochs(rmse, finetuning, study)
+        loss = go.Figure()
+        for column, dash, name in (("validation_loss", "solid", "validation"), ("train_loss", "dot", "training")):
+            _lines(loss, finetuning, "origin", column, ["baseline", "adapted"], dash, f", {name}")
+        blocks += [
+            drawn(
+                "curves-rmse",
+                _labelled(rmse, f"validation RMSE ({study.unit})" if study.unit else "validation RMSE"),
+                "One line per replicate, coloured by the encoder it starts from; the ring is the epoch that was kept.",
+            ),
+            drawn(
+                "curves-loss",
+                _labelled(loss, "loss (standardised labels)"),
+                "Solid is validation, dotted is training: a dotted line that falls while the solid one rises is "
+                "overfitting.",
+            ),
+        ]
+    blocks.append(heading("Runs on selections and by other methods"))
+    if others.empty:
+        blocks.append(paragraph("There are none."))
+    else:
+        figure = go.Figure()
+        _lines(figure, others, "method", "validation_rmse", study.methods, width=1)
+        blocks.append(
+            drawn(
+                "curves-selections",
+                _labelled(figure, f"validation RMSE ({study.unit})" if study.unit else "validation RMSE"),
+                "One thin line per run, coloured by method; point at one to see its name, choose a method in the "
+                "legend to hide it.",
+            )
+        )
+    return blocks
+
+
+def _lines(
+    figure: go.Figure,
+    curves: pd.DataFrame,
+    group: str,
+    column: str,
+    first: list[str],
+    dash: str = "solid",
+    suffix: str = "",
+    width: float = 1.6,
+) -> None:
+    names = ordered(curves[group].unique(), first)
+    palette = colours(names)
+    for name in names:
+        runs = curves[curves[group] == name].dropna(subset=[column])
+        for i, (run_id, run) in enumerate(runs.groupby("run_id")):
+            figure.add_scatter(
+                x=run["epoch"],
+                y=run[column],
+                mode="lines" if len(run) > 1 else "markers",
+                name=plain(f"{name}{suffix}"),
+                legendgroup=plain(f"{name}{suffix}"),
+                showlegend=i == 0,
+                line={"color": palette[name], "width": width, "dash": dash},
+                hovertemplate="epoch %{x}: %{y:.4f}<extra>" + plain(run_id) + "</extra>",
+            )
+
+
+def _best_epochs(figure: go.Figure, curves: pd.DataFrame, study: Study) -> None:
+    best = study.metrics.dropna(subset=["best_epoch"]).drop_duplicates("run_id")[["run_id", "best_epoch"]]
+    kept = curves.merge(best, on="run_id")
+    kept = kept[kept["epoch"] == kept["best_epoch"]]
+    for origin, colour in colours(ordered(kept["origin"].unique(), [])).items():
+        points = kept[kept["origin"] == origin]
+        figure.add_scatter(
+            x=points["epoch"],
+            y=points["validation_rmse"],
+            mode="markers",
+            legendgroup=plain(origin),
+            showlegend=False,
+            marker={"color": colour, "size": 9, "symbol": "circle-open", "line": {"width": 2}},
+            hoverinfo="skip",
+        )
+
+
+def _labelled(figure: go.Figure, title: str) -> go.Figure:
+    return figure.update_layout(xaxis=axis("epoch", rangemode="tozero"), yaxis=axis(title), showlegend=True)
+
+
+def _mlm(curves: pd.DataFrame) -> list[str]:
+    blocks = [heading("Masked language model, before and after adaptation")]
+    curves = curves[curves["stage"] == "mlm"]
+    if curves.empty:
+        return [*blocks, paragraph("The encoder was not adapted: no masked language modelling was run.")]
+    rows = []
+    for run_id, run in curves.groupby("run_id"):
+        before = run.loc[run["epoch"] == 0, "validation_loss"]
+        after = run[run["epoch"] > 0]
+        start = float(before.iloc[0]) if len(before) else MISSING
+        if after.empty:
+            rows.append((run_id, start, MISSING, MISSING, MISSING))
+            continue
+        best = after.loc[after["validation_loss"].idxmin()]
+        change = best["validation_loss"] - start if len(before) else MISSING
+        rows.append((run_id, start, best["validation_loss"], change, int(best["epoch"])))
+    figure = go.Figure()
+    for i, (column, dash, name) in enumerate(
+        (("validation_loss", "solid", "held out"), ("train_loss", "dot", "training"))
+    ):
+        colour = colours(["adapted", "baseline"])[["adapted", "baseline"][i]]
+        for j, (run_id, run) in enumerate(curves.dropna(subset=[column]).groupby("run_id")):
+            figure.add_scatter(
+                x=run["epoch"],
+                y=run[column],
+                mode="lines+markers",
+                name=name,
+                legendgroup=name,
+                showlegend=j == 0,
+                line={"color": colour, "dash": dash},
+                hovertemplate="epoch %{x}: %{y:.4f}<extra>" + plain(run_id) + "</extra>",
+            )
+    return [
+        *blocks,
+        drawn(
+            "curves-mlm",
+            _labelled(figure, "masked-token loss"),
+            "Loss on masked tokens per epoch, one line per split: epoch 0 is the encoder as it came.",
+            320,
+        ),
+        table(
+            "Loss on held-out molecules before adaptation and at the lowest epoch",
+            ["run", "before", "lowest after", "change", "epoch"],
+            rows,
+        ),
+    ]

@@ -1,0 +1,118 @@
+"""Molecules drawn: the top and the bottom of a ranking, and the worst errors."""
+
+import base64
+
+import pandas as pd
+from rdkit import Chem, rdBase
+from rdkit.Chem.Draw import rdMolDraw2D
+
+from chemsieve.report.markup import Section, count, escape, heading, number, paragraph
+from chemsieve.report.study import REPLICATE, Study, ordered
+
+DRAWN = 12
+SIZE = (240, 160)
+
+
+def section(study: Study) -> Section:
+    """Selected molecules and molecules that are predicted badly."""
+    return Section("molecules", "Molecules", [*_ranking(study), *_worst(study)])
+
+
+def mean_ranks(selections: pd.DataFrame) -> pd.DataFrame:
+    """Per molecule: mean rank and score of one strategy over replicates, and in how many it was selected."""
+    ranks = selections.groupby("molecule_id").agg(
+        rank=("rank", "mean"), score=("score", "mean"), selected=("selected", "sum")
+    )
+    return ranks.reset_index().sort_values(["rank", "molecule_id"], kind="stable")
+
+
+def picture(smiles: str) -> str:
+    """The molecule as an image that carries its own data; its SMILES in place of one that RDKit cannot draw."""
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles)
+    if molecule is None:
+        return f'<code class="undrawn">{escape(smiles)}</code>'
+    canvas = rdMolDraw2D.MolDraw2DSVG(*SIZE)
+    canvas.drawOptions().clearBackground = False
+    rdMolDraw2D.PrepareAndDrawMolecule(canvas, molecule)
+    canvas.FinishDrawing()
+    # An image, not inline SVG: nothing inside it can reach the page.
+    data = base64.b64encode(canvas.GetDrawingText().encode()).decode()
+    return (
+        f'<img width="{SIZE[0]}" height="{SIZE[1]}" alt="{escape(smiles)}" title="{escape(smiles)}" '
+        f'src="data:image/svg+xml;base64,{data}">'
+    )
+
+
+def _ranking(study: Study) -> list[str]:
+    if study.selections.empty:
+        return [paragraph("No strategy ranked the pool in this study.")]
+    names = ordered(study.selections["strategy"].unique(), ["influence"])
+    # Without the plain strategy, any of its variants tells more than another strategy.
+    strategy = next((name for name in names if name.startswith("influence")), names[0])
+    chosen = study.selections[study.selections["strategy"] == strategy]
+    n_models = len(chosen[REPLICATE].drop_duplicates())
+    ranks = mean_ranks(chosen).merge(study.molecules, on="molecule_id")
+    n_drawn = min(DRAWN, len(ranks) // 2) or len(ranks)
+    over = "" if n_models == 1 else f", mean rank over {count(n_models, 'replicate')}"
+    return [
+        heading(f"Chosen first by {strategy}{over}"),
+        _cards(ranks.head(n_drawn), n_models),
+        heading(f"Ranked last by {strategy}{over}"),
+        _cards(ranks.tail(n_drawn).iloc[::-1], n_models),
+    ]
+
+
+def _cards(ranks: pd.DataFrame, n_models: int) -> str:
+    return _gallery(
+        (
+            row.canonical_smiles,
+            row.molecule_id,
+            [
+                f"label {number(row.label)}",
+                f"score {number(row.score, 3)}",
+                f"rank {number(row.rank)}, selected in {row.selected} of {n_models}",
+            ],
+        )
+        for row in ranks.itertuples()
+    )
+
+
+def _worst(study: Study) -> list[str]:
+    runs = study.strategy_runs
+    runs = runs[(runs["selection"] == "none") & (runs["fold"] == "test")]
+    predictions = study.predictions
+    predictions = predictions[predictions["run_id"].isin(runs["run_id"]) & (predictions["fold"] == "test")]
+    blocks = [heading("Largest test errors of the fine-tuned model, nothing added")]
+    if predictions.empty:
+        return [*blocks, paragraph("There are no test predictions of such a run.")]
+    errors = predictions.assign(error=(predictions["prediction"] - predictions["label"]).abs())
+    errors = errors.groupby("molecule_id").agg(
+        error=("error", "mean"), prediction=("prediction", "mean"), runs=("error", "size")
+    )
+    errors = errors.reset_index().sort_values(["error", "molecule_id"], ascending=[False, True], kind="stable")
+    worst = errors.head(DRAWN).merge(study.molecules, on="molecule_id")
+    return [
+        *blocks,
+        paragraph("Mean absolute error over the runs that have the molecule in their test fold."),
+        _gallery(
+            (
+                row.canonical_smiles,
+                row.molecule_id,
+                [
+                    f"label {number(row.label)}",
+                    f"predicted {number(row.prediction)}",
+                    f"error {number(row.error)}, {count(row.runs, 'run')}",
+                ],
+            )
+            for row in worst.itertuples()
+        ),
+    ]
+
+
+def _gallery(entries) -> str:
+    cards = "".join(
+        f"<li>{picture(smiles)}<b>{escape(name)}</b>{''.join(f'<span>{escape(line)}</span>' for line in lines)}</li>"
+        for smiles, name, lines in entries
+    )
+    return f'<ul class="gallery">{cards}</ul>'

@@ -1,0 +1,177 @@
+"""The influence scores: how they are spread, whether they were solved for, and whether they agree."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from chemsieve.report.figure import axis, categories, colours, drawn, plain
+from chemsieve.report.markup import Section, count, folded, heading, listing, paragraph, table, warning
+from chemsieve.report.study import AGGREGATE, REPLICATE, Study, ordered
+
+# A violin is drawn from this many quantiles instead of all scores: the page stays small and the shape is the same.
+QUANTILES = np.linspace(0.005, 0.995, 199)
+LONG_TABLE = 20
+WRITTEN = 8  # cells of a larger matrix are too small for numbers
+
+
+def section(study: Study) -> Section:
+    """Distribution, diagnostics and rank agreement of the influence scores."""
+    blocks = [
+        paragraph(
+            "I(z) is the predicted change of the validation loss when molecule z gains weight: positive is harmful, "
+            "negative is helpful. It says what a linear model around one checkpoint expects, not what training did."
+        )
+    ]
+    if study.influence.empty:
+        blocks.append(paragraph("No influence was computed in this study."))
+    else:
+        blocks += [*_distributions(study), *_agreement(study)]
+    return Section("influence", "Influence", [*blocks, *_diagnostics(study)])
+
+
+def agreement(influence: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Spearman correlation of the scores between the values of ``key``, averaged over the models of a replicate."""
+    matrices = []
+    for _, model in influence.groupby(REPLICATE, dropna=False):
+        scores = model.pivot(index="molecule_id", columns=key, values="influence")
+        matrices.append(scores.rank().corr(min_periods=3))
+    return pd.concat(matrices).groupby(level=0).mean()
+
+
+def _distributions(study: Study) -> list[str]:
+    blocks = [heading("Distribution per checkpoint")]
+    influence = study.influence
+    for i, (estimator, scores) in enumerate(influence.groupby("estimator")):
+        checkpoints = sorted(scores["checkpoint"].unique(), key=_last)
+        origins = ordered(scores["origin"].unique(), ["baseline", "adapted"])
+        figure = go.Figure()
+        for origin, colour in colours(origins).items():
+            groups = scores[scores["origin"] == origin].groupby("checkpoint")["influence"]
+            spread = [(_checkpoint(name), group.quantile(QUANTILES)) for name, group in groups]
+            figure.add_violin(
+                x=[name for name, values in spread for _ in values],
+                y=[float(f"{value:.4g}") for _, values in spread for value in values],
+                name=plain(origin),
+                line={"color": colour, "width": 1.2},
+                meanline={"visible": True},
+                points=False,
+                spanmode="hard",
+                scalemode="width",
+                hoverinfo="y",
+            )
+        figure.update_layout(
+            violinmode="group",
+            xaxis=categories("checkpoint", [_checkpoint(name) for name in checkpoints]),
+            yaxis=axis("I(z)", zeroline=True),
+            showlegend=True,
+        )
+        blocks.append(
+            drawn(
+                f"influence-distribution-{i}",
+                figure,
+                f"Estimator {estimator}: the width is the share of pool molecules with that I(z), all replicates "
+                "together, without the outer half per cent on each side; below zero is expected to help.",
+            )
+        )
+    return blocks
+
+
+def _agreement(study: Study) -> list[str]:
+    influence = study.influence
+    origin = study.selection_origin if study.selection_origin in set(influence["origin"]) else influence["origin"].min()
+    aggregated = influence["checkpoint"] == AGGREGATE
+    last = influence["checkpoint"] == influence["checkpoint"].max()
+    chosen = influence[aggregated if aggregated.any() else last]
+    chosen = chosen.assign(key=chosen["origin"] + " · " + chosen["estimator"])
+    blocks = [heading("Rank agreement")]
+    if chosen["key"].nunique() < 2:
+        blocks.append(paragraph("There is one estimator on one encoder, so no two rankings to compare."))
+    else:
+        at = "aggregated over checkpoints" if aggregated.any() else "at the last checkpoint"
+        blocks.append(
+            _heatmap(
+                "influence-agreement-estimators",
+                agreement(chosen, "key"),
+                f"Spearman correlation of the pool's ranking between encoders and estimators, {at}, mean over "
+                "replicates: 1 is the same order, 0 is unrelated.",
+            )
+        )
+    here = influence[influence["origin"] == origin]
+    for i, (estimator, scores) in enumerate(here.groupby("estimator")):
+        if scores["checkpoint"].nunique() < 2:
+            blocks.append(paragraph(f"Estimator {estimator} scored one checkpoint, so there are no two to compare."))
+            continue
+        matrix = agreement(scores, "checkpoint")
+        order = sorted(matrix.index, key=_last)
+        matrix = matrix.loc[order, order].rename(index=_checkpoint, columns=_checkpoint)
+        blocks.append(
+            _heatmap(
+                f"influence-agreement-checkpoints-{i}",
+                matrix,
+                f"Estimator {estimator}, {origin} encoder: Spearman correlation of the pool's ranking between "
+                "checkpoints; low values mean that the ranking depends on when one looks.",
+            )
+        )
+    return blocks
+
+
+def _heatmap(identifier: str, matrix: pd.DataFrame, reading: str) -> str:
+    names = [plain(name) for name in matrix.columns]
+    values = matrix.to_numpy().round(3)
+    figure = go.Figure(
+        go.Heatmap(
+            x=names,
+            y=names,
+            z=values,
+            zmin=-1,
+            zmax=1,
+            colorscale=[[0, "#c0563b"], [0.5, "#e9e4d4"], [1, "#2a6f97"]],
+            texttemplate="%{z:.2f}" if len(names) <= WRITTEN else None,
+            hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
+            showscale=len(names) > WRITTEN,
+            colorbar={"thickness": 12},
+        )
+    )
+    figure.update_layout(
+        xaxis=categories("", list(matrix.columns)),
+        yaxis={**categories("", list(matrix.columns)), "autorange": "reversed"},
+    )
+    return drawn(identifier, figure, reading, 150 + min(36 * len(names), 420))
+
+
+def _diagnostics(study: Study) -> list[str]:
+    blocks = [heading("Diagnostics of the solves")]
+    diagnostics = study.influence_diagnostics
+    if diagnostics.empty:
+        return [*blocks, paragraph("There are none: no inverse Hessian was applied.")]
+    failed = diagnostics[~diagnostics["converged"]]
+    if len(failed):
+        names = listing(sorted(failed["estimator"].unique()))
+        blocks.append(
+            warning(
+                f"{len(failed)} of {count(len(diagnostics), 'solve')} did not converge ({names}): the relative "
+                "residual is above the configured tolerance, so these scores are not the influence that they stand for."
+            )
+        )
+    else:
+        blocks.append(paragraph(f"All {count(len(diagnostics), 'solve')} reached the configured tolerance."))
+    columns = [name for name in diagnostics.columns if name != "converged"]
+    columns = ["estimator", "converged", *(name for name in columns if name != "estimator")]
+    shown = diagnostics.sort_values(["estimator", "origin", *REPLICATE, "checkpoint"], kind="stable")[columns]
+    shown["converged"] = shown["converged"].map({True: "yes", False: "NO"})
+    block = table(
+        "One row per checkpoint and estimator; the relative residual is taken on the Gauss-Newton matrix with the "
+        "effective damping",
+        [name.replace("_", " ") for name in columns],
+        shown.itertuples(index=False, name=None),
+        sortable=True,
+    )
+    return [*blocks, block if len(shown) <= LONG_TABLE else folded(f"All {len(shown)} solves", block)]
+
+
+def _last(checkpoint: int) -> tuple[bool, int]:
+    return checkpoint == AGGREGATE, checkpoint
+
+
+def _checkpoint(checkpoint: int) -> str:
+    return "aggregate" if checkpoint == AGGREGATE else f"epoch {checkpoint}"

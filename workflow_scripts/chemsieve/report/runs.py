@@ -1,0 +1,39 @@
+"""Every run, and how the numbers of the page are defined."""
+
+from chemsieve.report.markup import Section, bullets, heading, paragraph, table
+from chemsieve.report.study import Study
+
+FOOTNOTES = [
+    "RMSE, MAE and MSE are in the unit of the label; losses are of standardised labels.",
+    "A replicate is one splitter, split seed and training seed. Differences are paired: both runs share all three. "
+    "The interval is mean ± t(0.975, n - 1) · sd / √n of the paired differences.",
+    "none adds no pool molecule; random adds as many as a strategy does, drawn blindly; all adds the whole pool.",
+    "baseline is the encoder as published, adapted the same after masked language modelling; descriptors is a "
+    "classical regression on fingerprints, without a language model.",
+    "full trains every weight. bitfit trains biases, lora low-rank updates, ia3 scaling vectors; each also trains the "
+    "regression head.",
+    "The epoch that is kept has the lowest validation loss; the last step joins the test labels to the predictions.",
+    "I(z) = -∇L(validation)ᵀ H⁻¹ ∇L(z), with the damped Gauss-Newton matrix for H; expected gain is -I(z). "
+    "For LiSSA the effective damping is damping × scale.",
+    "Training time and peak memory depend on the machine and on what else ran on it.",
+]
+
+
+def section(study: Study) -> Section:
+    """Table of all metrics and footnotes on method."""
+    metrics = study.metrics
+    if metrics.empty:
+        blocks = [paragraph("There is no run.")]
+    else:
+        columns = [name for name in metrics.columns if name not in ("run_id", "study")]
+        shown = metrics.sort_values(["run_id", "fold"], kind="stable")[["run_id", *columns]]
+        blocks = [
+            paragraph("Choose a column heading to sort by it, once more to reverse."),
+            table(
+                "All runs on the validation and test molecules",
+                [name.replace("_", " ") for name in shown.columns],
+                shown.itertuples(index=False, name=None),
+                sortable=True,
+            ),
+        ]
+    return Section("runs", "All runs", [*blocks, heading("Methods"), bullets(FOOTNOTES)])

@@ -1,0 +1,137 @@
+"""What the report is made of: the tables of one study, and how its parts are named and ordered."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from chemsieve.tables import read_table
+
+REPLICATE = ["splitter", "split_seed", "seed"]
+RUN_PARTS = [*REPLICATE, "origin", "method", "selection"]
+DESCRIPTORS = "descriptors"
+CONTROLS = ("none", "random")
+AGGREGATE = -1  # the checkpoint that stands for all checkpoints of a model
+
+
+@dataclass(frozen=True)
+class Study:
+    """The tables of a study and its effective configuration."""
+
+    config: dict[str, Any]
+    molecules: pd.DataFrame
+    rejected: pd.DataFrame
+    splits: pd.DataFrame
+    learning_curves: pd.DataFrame
+    metrics: pd.DataFrame
+    predictions: pd.DataFrame
+    influence: pd.DataFrame
+    influence_diagnostics: pd.DataFrame
+    selections: pd.DataFrame
+    pool_control: pd.DataFrame | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        named = self.config.get("study") or (self.metrics["study"].iloc[0] if len(self.metrics) else "")
+        return str(named or "study")
+
+    @property
+    def property_name(self) -> str:
+        """Name of the property that is predicted."""
+        return str(_part(self.config, "target").get("name") or "label")
+
+    @property
+    def unit(self) -> str:
+        """Unit of the property; empty where it has none."""
+        return str(_part(self.config, "target").get("unit") or "")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the study runs on the small data set that is part of the project."""
+        return _part(self.config, "target").get("source") == "embedded"
+
+    @property
+    def rmse_title(self) -> str:
+        """Axis title of a test RMSE."""
+        return f"test RMSE ({self.unit})" if self.unit else "test RMSE"
+
+    @property
+    def splitters(self) -> list[str]:
+        """Splitters that have metrics, sorted."""
+        return sorted(self.metrics["splitter"].unique())
+
+    @property
+    def selection_origin(self) -> str:
+        """Origin of the encoder that selections and methods are trained from."""
+        return "adapted" if (self.metrics["origin"] == "adapted").any() else "baseline"
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """Rows of ``metrics`` on the test fold."""
+        return self.metrics[self.metrics["fold"] == "test"]
+
+    @property
+    def language_models(self) -> pd.DataFrame:
+        """Rows of ``metrics`` of language models, on every fold."""
+        return self.metrics[self.metrics["origin"] != DESCRIPTORS]
+
+    @property
+    def strategy_runs(self) -> pd.DataFrame:
+        """Rows of ``metrics`` of full fine-tuning on each selection, the control ``none`` included."""
+        metrics = self.metrics
+        return metrics[(metrics["origin"] == self.selection_origin) & (metrics["method"] == "full")]
+
+    @property
+    def methods(self) -> list[str]:
+        """Training methods of the language models: full fine-tuning, then as configured, then others."""
+        found = self.language_models["method"].unique()
+        return ordered(found, ["full", *(_part(self.config, "grid").get("methods") or [])])
+
+    @property
+    def grid_selections(self) -> list[str]:
+        """Selections that the grid crosses with the methods."""
+        runs = self.language_models
+        found = set(runs.loc[runs["method"] != "full", "selection"])
+        return ordered(found, ["none", "random", *(_part(self.config, "grid").get("selections") or [])])
+
+
+def load(tables: Path, config: dict[str, Any]) -> Study:
+    """Read the tables of a study; ``pool_control`` may be absent."""
+    names = [name for name in Study.__annotations__ if name not in ("config", "pool_control")]
+    frames = {name: read_table(tables / f"{name}.parquet") for name in names}
+    for frame in frames.values():
+        if "seed" in frame:
+            frame["seed"] = frame["seed"].astype("Int64")  # a missing seed must not turn the others into floats
+    control = tables / "pool_control.parquet"
+    return Study(config=config, pool_control=read_table(control) if control.exists() else None, **frames)
+
+
+def ordered(names: Iterable[str], first: Iterable[str]) -> list[str]:
+    """``names`` without repeats: those in ``first`` in that order, then the others sorted."""
+    left = set(names)
+    front = [name for name in dict.fromkeys(first) if name in left]
+    return front + sorted(left - set(front))
+
+
+def ordered_selections(names: Iterable[str]) -> list[str]:
+    """Selections with the controls first."""
+    return ordered(names, ["none", "random", "all"])
+
+
+def run_parts(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with the parts of its ``run_id`` as columns; parts that a name lacks are empty."""
+    parts = frame["run_id"].str.split("/")
+    return frame.assign(**{name: parts.str.get(i).fillna("") for i, name in enumerate(RUN_PARTS)})
+
+
+def mean_sd(frame: pd.DataFrame, by: list[str], value: str = "rmse") -> pd.DataFrame:
+    """Mean, standard deviation and number of ``value`` per group; the deviation of one value is missing."""
+    return frame.groupby(by)[value].agg(mean="mean", sd="std", n="count").reset_index()
+
+
+def _part(config: dict[str, Any], key: str) -> dict[str, Any]:
+    value = config.get(key)
+    return value if isinstance(value, dict) else {}

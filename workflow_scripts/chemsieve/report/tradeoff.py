@@ -1,0 +1,106 @@
+"""What a method costs and what error it reaches."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from chemsieve.report.figure import axis, colours, drawn, plain
+from chemsieve.report.markup import MISSING, Section, heading, number, paragraph, percent, spread, table
+from chemsieve.report.study import DESCRIPTORS, Study
+
+LARGEST_MARKER = 44  # pixels across
+
+
+def section(study: Study) -> Section:
+    """Trainable parameters, training time and test RMSE per method, over the selections that all methods have."""
+    blocks = []
+    for i, splitter in enumerate(study.splitters):
+        test = study.test[study.test["splitter"] == splitter]
+        models = test[test["origin"] == study.selection_origin]
+        models = models[models["selection"].isin(common_selections(models))]
+        if models.empty:
+            continue
+        described = test[test["origin"] == DESCRIPTORS]
+        blocks += [heading(f"{splitter} split"), _figure(study, i, models), _table(study, models, described)]
+    return Section("tradeoff", "Cost and error", blocks or [paragraph("No language model was trained.")])
+
+
+def common_selections(runs: pd.DataFrame) -> set[str]:
+    """Selections that every method was trained on, so that methods are compared on the same work."""
+    per_method = [set(group) for _, group in runs.groupby("method")["selection"]]
+    return set.intersection(*per_method) if per_method else set()
+
+
+def _figure(study: Study, i: int, runs: pd.DataFrame) -> str:
+    runs = runs.dropna(subset=["trainable_parameters"])
+    runs = runs[runs["trainable_parameters"] > 0]  # a logarithmic axis has no zero
+    if runs.empty:
+        return paragraph("No run recorded how many parameters it trained.")
+    points = runs.groupby(["method", "selection"]).agg(
+        parameters=("trainable_parameters", "mean"), rmse=("rmse", "mean"), seconds=("train_seconds", "mean")
+    )
+    points = points.reset_index()
+    largest = max(points["seconds"].max(), 1e-9)
+    figure = go.Figure()
+    methods = [name for name in study.methods if name in set(points["method"])]
+    for method, colour in colours(methods).items():
+        group = points[points["method"] == method]
+        figure.add_scatter(
+            x=group["parameters"],
+            y=group["rmse"],
+            mode="markers",
+            name=plain(method),
+            marker={
+                "color": colour,
+                "opacity": 0.65,
+                "size": group["seconds"],
+                "sizemode": "area",
+                "sizeref": 2 * largest / LARGEST_MARKER**2,
+                "sizemin": 5,
+            },
+            text=[
+                f"{plain(method)} on {plain(row.selection)}<br>{row.parameters:,.0f} parameters, "
+                f"{row.seconds:,.1f} s<br>test RMSE {row.rmse:.4f}"
+                for row in group.itertuples()
+            ],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    figure.update_layout(
+        xaxis=axis("trainable parameters", type="log", dtick=1, exponentformat="power"),
+        yaxis=axis(study.rmse_title),
+        legend={"itemsizing": "constant"},
+        showlegend=True,
+    )
+    return drawn(
+        f"tradeoff-parameters-{i}",
+        figure,
+        "One disc per method and selection, its area the training time: lower is better, further left is fewer "
+        "parameters to store.",
+    )
+
+
+def _table(study: Study, models: pd.DataFrame, described: pd.DataFrame) -> str:
+    rows = []
+    for runs, names in ((models, study.methods), (described, sorted(described["method"].unique()))):
+        for method in names:
+            group = runs[runs["method"] == method]
+            if group.empty:
+                continue
+            trained, total = (group[name].astype(float).mean() for name in ("trainable_parameters", "total_parameters"))
+            rows.append(
+                (
+                    method,
+                    MISSING if pd.isna(trained) else number(round(trained)),
+                    percent(trained / total) if total else MISSING,
+                    float(group["train_seconds"].mean()),
+                    float(group["peak_memory_mb"].mean()),
+                    spread(group["rmse"].mean(), group["rmse"].std()),
+                    len(group),
+                )
+            )
+    selections = ", ".join(sorted(common_selections(models)))
+    return table(
+        f"Means over replicates and over the selections that all methods have ({selections}); the deviation is over "
+        "both",
+        ["method", "trainable", "share of all", "training (s)", "peak memory (MB)", "test RMSE", "runs"],
+        rows,
+    )
