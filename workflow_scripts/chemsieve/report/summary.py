@@ -112,7 +112,7 @@ def _descriptors(study: Study) -> list[str]:
         for method in sorted(described.loc[described["splitter"] == splitter, "method"].unique()):
             sentences.append(_against_language_models(here, splitter, method))
     return [
-        paragraph("Descriptor baselines (fingerprints and classical regression) beside the language models:"),
+        paragraph("Descriptor baselines (classical regression on molecular descriptors) beside the language models:"),
         bullets(sentences),
     ]
 
