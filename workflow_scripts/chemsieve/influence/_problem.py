@@ -91,6 +91,10 @@ class Problem:
     def _leaves(self) -> dict[str, Tensor]:
         return {name: p.detach().requires_grad_(True) for name, p in self.parameters.items()}
 
+    def _derivative(self, tangents: dict[str, Tensor], tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (batch,) and their derivatives (batch,) along ``tangents``, by forward mode."""
+        return jvp(lambda parameters: self._outputs(parameters, tokens, mask), (self.parameters,), (tangents,))
+
     @staticmethod
     def _flat(gradients: Sequence[Tensor]) -> Tensor:
         return torch.cat([gradient.reshape(-1) for gradient in gradients])
@@ -131,7 +135,7 @@ class Problem:
         total = torch.zeros_like(vector)
         tangents = self.unflatten(vector)
         for _, tokens, mask, _labels in self._batches(molecules):
-            _, along = jvp(lambda p, t=tokens, m=mask: self._outputs(p, t, m), (self.parameters,), (tangents,))
+            _, along = self._derivative(tangents, tokens, mask)
             leaves = self._leaves()
             outputs = self._outputs(leaves, tokens, mask)
             total += self._flat(torch.autograd.grad(outputs, list(leaves.values()), grad_outputs=along.detach()))
@@ -143,9 +147,7 @@ class Problem:
         tangents = self.unflatten(vector)
         for positions, tokens, mask, labels in self._batches(molecules):
             with torch.no_grad():
-                outputs, along = jvp(
-                    lambda p, t=tokens, m=mask: self._outputs(p, t, m), (self.parameters,), (tangents,)
-                )
+                outputs, along = self._derivative(tangents, tokens, mask)
             result[torch.as_tensor(positions)] = (2 * (outputs - labels) * along).double().cpu()
         return result.numpy()
 

@@ -56,8 +56,9 @@ def solve(
             growth = float(h.norm()) / norm if norm > 0 else 0.0
             if not growth <= GROWTH * (step + 1):  # a NaN compares false, and is caught here
                 raise InfluenceDivergence(
-                    f"influence.estimators.lissa: the recursion diverged at step {step} of {depth} with scale {scale:g} "
-                    f"(the iterate is {growth:.3g} times the gradient); {_advice(problem, vector, size, depth, damping)}"
+                    f"influence.estimators.lissa: the recursion diverged at step {step} of {depth} "
+                    f"with scale {scale:g} (the iterate is {growth:.3g} times the gradient); "
+                    + _advice(problem, vector, size, depth, damping)
                 )
             if step == depth // 2:
                 half = h
