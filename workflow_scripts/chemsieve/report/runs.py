@@ -10,8 +10,8 @@ FOOTNOTES = [
     "none adds no pool molecule; random adds as many as a strategy does, drawn blindly; all adds the whole pool.",
     "baseline is the encoder as published, adapted the same after masked language modelling; descriptors is a "
     "classical regression on molecular descriptors, without a language model.",
-    "full trains every weight. bitfit trains biases, lora low-rank updates, ia3 scaling vectors; the configuration says "
-    "whether the regression head is trained beside them.",
+    "full trains every weight. bitfit trains biases, lora low-rank updates, ia3 scaling vectors; the configuration "
+    "says whether the regression head is trained beside them.",
     "The epoch that is kept has the lowest validation loss; the last step joins the test labels to the predictions.",
     "I(z) = -∇L(validation)ᵀ H⁻¹ ∇L(z), with the damped Gauss-Newton matrix for H; expected gain is -I(z). "
     "For LiSSA the effective damping is damping × scale.",
