@@ -1,8 +1,15 @@
 """How well predictions agree with labels."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from chemsieve.errors import ChemsieveError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def regression_metrics(label: np.ndarray, prediction: np.ndarray) -> dict[str, float | None]:
@@ -42,3 +49,33 @@ def regression_metrics(label: np.ndarray, prediction: np.ndarray) -> dict[str, f
         "r2": None if constant_labels else float(r2_score(label, prediction)),
         "spearman": None if constant_labels or constant_predictions else float(spearmanr(label, prediction).statistic),
     }
+
+
+def evaluate_runs(
+    predictions: pd.DataFrame, labels: pd.Series, facts: list[dict]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Metrics per run and fold, and the predictions with their labels.
+
+    Args:
+        predictions: table ``run_predictions`` of all runs.
+        labels: label by ``molecule_id``.
+        facts: one ``run.json`` per run; its values are repeated beside the metrics.
+
+    Raises:
+        ChemsieveError: a predicted molecule has no label, or a run no predictions.
+    """
+    import pandas as pd
+
+    unknown = predictions.loc[~predictions["molecule_id"].isin(labels.index), "molecule_id"]
+    if len(unknown):
+        raise ChemsieveError(f"metrics: molecule {unknown.iloc[0]} has a prediction but no label")
+    predictions = predictions.assign(label=labels.loc[predictions["molecule_id"]].to_numpy())
+    by_run = {key: rows for key, rows in predictions.groupby(["run_id", "fold"], sort=False)}
+    records = []
+    for run in facts:
+        for fold in ("validation", "test"):
+            if (run["run_id"], fold) not in by_run:
+                raise ChemsieveError(f"metrics: run {run['run_id']} has no {fold} predictions")
+            rows = by_run[run["run_id"], fold]
+            records.append(run | {"fold": fold} | regression_metrics(rows["label"], rows["prediction"]))
+    return pd.DataFrame(records), predictions

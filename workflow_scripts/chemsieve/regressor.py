@@ -37,6 +37,15 @@ class Regressor(nn.Module):
         self.label_mean.fill_(mean)
         self.label_scale.fill_(scale)
 
+    @torch.no_grad()
+    def change_label_scale(self, mean: float, scale: float) -> None:
+        """Fix another standardisation and adjust the head, so that predictions in label units stay as they are."""
+        ratio = float(self.label_scale) / scale
+        shift = (float(self.label_mean) - mean) / scale
+        self.head.weight.mul_(ratio)
+        self.head.bias.mul_(ratio).add_(shift)
+        self.set_label_scale(mean, scale)
+
 
 def set_dropout(model: Regressor, hidden: float | None, embedding: float | None) -> None:
     """Override the encoder's dropout probabilities; ``None`` keeps what its configuration says."""

@@ -68,6 +68,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "learning_rate": Column(REAL, "learning rate at the end of the epoch", nullable=True),
         "gradient_norm": Column(REAL, "mean gradient norm before clipping", nullable=True),
         "seconds": Column(REAL, "wall time of the epoch", "s", nullable=True),
+        "masked_accuracy": Column(REAL, "fraction of masked tokens found, for the stage mlm", nullable=True),
     },
     "metrics": {
         "run_id": _RUN,
@@ -159,15 +160,14 @@ TABLES: dict[str, dict[str, Column]] = {
     },
     "labels": {"molecule_id": _MOLECULE, "label": Column(REAL, "label", _LABEL_UNIT)},
     "run_predictions": {
+        "run_id": _RUN,
         "molecule_id": _MOLECULE,
         "fold": Column(TEXT, "validation or test"),
         "prediction": Column(REAL, "prediction", _LABEL_UNIT),
     },
-    "selection": {
+    "descriptors": {
         "molecule_id": _MOLECULE,
-        "score": Column(REAL, "the strategy's score; higher is chosen first", nullable=True),
-        "rank": Column(INTEGER, "1 is chosen first"),
-        "selected": Column(FLAG, "whether the molecule was chosen"),
+        "values": Column(pa.list_(REAL), "RDKit descriptors in the order of RDKit's own list"),
     },
 }
 
@@ -205,3 +205,10 @@ def write_table(frame: pd.DataFrame, path: str | Path, table: str, extra: dict[s
 def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read a table written by :func:`write_table` (optionally some of its columns)."""
     return pq.read_table(path, columns=columns).to_pandas()
+
+
+def collect(paths: list[str], output: str | Path, table: str) -> None:
+    """Write the rows of several files of one table as one file, in the order given."""
+    frames = [read_table(path) for path in paths]
+    empty = pd.DataFrame({name: [] for name in TABLES[table]})
+    write_table(pd.concat(frames, ignore_index=True) if frames else empty, output, table)

@@ -33,20 +33,6 @@ class Molecules:
         return len(self.ids)
 
 
-@dataclass
-class Solution:
-    """An approximate solution x of (H + damping) x = v.
-
-    ``half`` is the iterate at about half the iterations, for a check of convergence.
-    """
-
-    x: Tensor
-    half: Tensor | None
-    iterations: int
-    effective_damping: float
-    scale: float | None = None
-
-
 def check_finite(values: Tensor, what: str) -> None:
     """Raise where a number is not finite: a NaN must never be sorted as if it were a score."""
     if not bool(torch.isfinite(values).all()):

@@ -3,12 +3,17 @@
 Solves (G + damping) x = v with G = (2 / n) J^T J, which unlike the Hessian has no negative eigenvalue.
 """
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from chemsieve.influence import Solution
 
-from chemsieve.influence._problem import Problem, Solution, check_finite
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from chemsieve.influence._problem import Problem
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +28,10 @@ def solve(
     problem: Problem, vector: Tensor, damping: float = 0.01, iterations: int = 40, tolerance: float = 0.01
 ) -> Solution:
     """Solve (G + damping) x = ``vector`` until the relative residual falls to ``tolerance``."""
+    import torch
+
+    from chemsieve.influence._problem import check_finite
+
     x = torch.zeros_like(vector)
     residual = vector.clone()
     direction = residual.clone()

@@ -6,15 +6,19 @@ H is the Hessian of the loss on a random batch. The recursion's fixed point solv
 damping that it applies is the configured one times ``scale``.
 """
 
+from __future__ import annotations
+
 import logging
 import math
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.influence._problem import Problem, Solution
+from chemsieve.influence import Solution
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from chemsieve.influence._problem import Problem
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,9 @@ def solve(
     Raises:
         InfluenceDivergence: the iterate grows without bound or is not finite; the message names a scale to try.
     """
+    import numpy as np
+    import torch
+
     generator = np.random.default_rng(problem.seed)
     size = min(batch_size, len(problem.train))
     total, total_half = torch.zeros_like(vector), torch.zeros_like(vector)

@@ -1,10 +1,14 @@
 """What the fine-tuning methods share: the head's policy, and the names of an encoder's dense layers."""
 
-import re
+from __future__ import annotations
 
-from torch import nn
+import re
+from typing import TYPE_CHECKING
 
 from chemsieve.errors import ChemsieveError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 HEAD = {
     "head": {
@@ -44,6 +48,8 @@ def module_names(encoder: nn.Module, roles: list[str]) -> list[str]:
     Raises:
         ChemsieveError: a role has no layer in this encoder.
     """
+    from torch import nn
+
     linear = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
     chosen = set()
     for role in roles:

@@ -1,8 +1,13 @@
 """BitFit: only the biases are trained (Ben Zaken et al. 2022, 2106.10199)."""
 
-from torch import nn
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from chemsieve.methods._parts import HEAD, freeze, train_head
+
+if TYPE_CHECKING:
+    from torch import nn
 
 OPTIONS: dict = {**HEAD}
 

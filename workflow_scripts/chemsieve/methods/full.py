@@ -1,6 +1,11 @@
 """Full fine-tuning: every parameter is trained."""
 
-from torch import nn
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 OPTIONS: dict = {}
 

@@ -4,9 +4,14 @@ Keys and values are scaled at their output, the feed-forward layer at the input 
 output of its first, as ``targets`` and ``feedforward`` say; the vectors start at one. Through peft.
 """
 
-from torch import nn
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from chemsieve.methods._parts import HEAD, TARGETS, freeze, module_names, train_head
+
+if TYPE_CHECKING:
+    from torch import nn
 
 OPTIONS: dict = {
     **HEAD,

@@ -3,9 +3,14 @@
 The second factor starts at zero, so that training starts from the encoder's own predictions.
 """
 
-from torch import nn
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from chemsieve.methods._parts import HEAD, TARGETS, freeze, module_names, train_head
+
+if TYPE_CHECKING:
+    from torch import nn
 
 OPTIONS: dict = {
     **HEAD,

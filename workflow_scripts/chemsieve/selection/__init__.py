@@ -1,1 +1,94 @@
+"""Selection strategies: each module is one way to order the pool, best first.
 
+A module has ``OPTIONS`` (JSON Schema of its options), ``NEEDS`` (what it reads besides the pool: ``training``,
+``model``, ``influence``), ``BUDGET`` (whether a budget cuts its order; the controls ``none`` and ``all`` have none),
+and ``score(pool, context, seed, **options)``, which returns one score per pool molecule, higher chosen first, or
+``None`` for a missing score. Nothing that is handed to a strategy holds a test label or the pool's hidden truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chemsieve import registry
+from chemsieve.errors import ChemsieveError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Context:
+    """What strategies may read, where their ``NEEDS`` ask for it.
+
+    ``training`` is the labelled training set; ``predict_passes(passes, seed)`` gives MC-dropout predictions (passes,
+    pool) of the fine-tuned model; ``expected_gain`` is the aggregated expected gain per pool molecule.
+    """
+
+    training: pd.DataFrame | None = None
+    predict_passes: Callable[[int, int], np.ndarray] | None = None
+    expected_gain: np.ndarray | None = None
+
+
+def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
+    """How many of the ordered molecules a budget takes: ``count``, ``fraction`` or ``threshold`` (score at least).
+
+    Args:
+        scores: (n,) scores in the order of choice.
+
+    Returns:
+        (n,) flags in that order.
+
+    Raises:
+        ChemsieveError: the budget asks for more molecules than the pool has.
+    """
+    n = len(scores)
+    if "threshold" in budget:
+        return scores >= budget["threshold"]
+    count = budget["count"] if "count" in budget else round(budget["fraction"] * n)
+    if count > n:
+        raise ChemsieveError(
+            f"selection.strategies.{strategy}.budget: count {count} is more than the {n} molecules of the pool"
+        )
+    return np.arange(n) < count
+
+
+def check_budget(strategy: str, budget: dict | None, pool_size: int) -> None:
+    """Raise, before anything is trained, where a budget cannot be met by the accepted pool."""
+    if budget is not None:
+        cut(np.zeros(pool_size), budget, strategy)
+
+
+def select(
+    pool: pd.DataFrame, context: Context, name: str, module_name: str, budget: dict | None, seed: int, options: dict
+) -> pd.DataFrame:
+    """Order the pool by a strategy and cut it by its budget: the table ``selection``, best first.
+
+    Raises:
+        ChemsieveError: a score is not finite, or the budget exceeds the pool.
+    """
+    import pandas as pd
+
+    module = registry.load("selection", module_name)
+    scores = np.asarray(module.score(pool, context, seed, **options), dtype=float)
+    if module.BUDGET and not np.isfinite(scores).all():
+        molecule = pool["molecule_id"].iloc[int(np.argmin(np.isfinite(scores)))]
+        raise ChemsieveError(f"selection {name}: the score of {molecule} is not finite; nothing was selected")
+    # Stable: equal scores keep the order of the pool's file.
+    order = np.argsort(-scores, kind="stable") if module.BUDGET else np.arange(len(pool))
+    if module.BUDGET:
+        selected = cut(scores[order], budget, name)
+    else:
+        selected = np.full(len(pool), module_name == "all")
+    return pd.DataFrame(
+        {
+            "molecule_id": pool["molecule_id"].to_numpy()[order],
+            "score": scores[order] if module.BUDGET else None,
+            "rank": np.arange(1, len(pool) + 1),
+            "selected": selected,
+        }
+    )

@@ -40,8 +40,11 @@ def fine_tune(
     settings: Settings,
     seed: int,
     device: torch.device,
+    trained_head: bool = False,
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
+
+    ``trained_head`` says that the head already predicts: another standardisation then leaves its predictions alone.
 
     Labels are in their own units; mean and standard deviation come from the training labels alone. The curve has
     ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
@@ -50,7 +53,7 @@ def fine_tune(
     if not scale > 0:
         raise ChemsieveError("all training labels are the same: there is nothing to learn")
     model.to(device)
-    model.set_label_scale(mean, scale)
+    (model.change_label_scale if trained_head else model.set_label_scale)(mean, scale)
     pad_id = tokenization.special_id(tokenizer, "pad")
     train_ids = tokenization.encode(tokenizer, train_smiles)
     validation_ids = tokenization.encode(tokenizer, validation_smiles)

@@ -1,0 +1,31 @@
+# chemsieve: which molecules to add, and how to fine-tune on them, with evidence.
+# The stages are in rules/, in the order of the flow; each rule's script has its name in workflow_scripts/.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/split.smk"
+include: "rules/encoder.smk"
+include: "rules/baselines.smk"
+include: "rules/finetune.smk"
+include: "rules/influence.smk"
+include: "rules/selection.smk"
+include: "rules/tables.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        RESULTS + "/report.html",
+        RESULTS + "/config.yaml",
+        expand(RESULTS + "/tables/{table}.parquet", table=TABLES),

@@ -1,0 +1,47 @@
+"""Fit a descriptor model on the training molecules, and predict validation and test molecules."""
+
+from chemsieve.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        import logging
+        import time
+
+        import numpy as np
+        from chemsieve import registry
+        from chemsieve.processes import peak_memory_mb
+        from chemsieve.runs import Identity, predictions_table, write_facts
+        from chemsieve.tables import read_table, write_table
+
+        w = snakemake.wildcards
+        identity = Identity(w.splitter, int(w.split_seed), int(w.seed), "descriptors", w.baseline, "none")
+        values = read_table(snakemake.input.descriptors).set_index("molecule_id")["values"]
+        train, validation, test = (read_table(snakemake.input[f]) for f in ("train", "validation", "test"))
+        features = [np.array(values.loc[fold["molecule_id"]].to_list()) for fold in (train, validation, test)]
+        began = time.perf_counter()
+        model = registry.load("baselines", w.baseline).fit(
+            features[0],
+            train["label"].to_numpy(),
+            features[1],
+            validation["label"].to_numpy(),
+            identity.seed,
+            **spec["options"],
+        )
+        seconds = time.perf_counter() - began
+        logging.getLogger("chemsieve").info("options chosen on validation: %s", model.options)
+        predictions = (model.predict(features[1]), model.predict(features[2]))
+        table = predictions_table(identity, validation, test, predictions)
+        write_table(table, snakemake.output.predictions, "run_predictions")
+        write_facts(
+            snakemake.output.run,
+            identity,
+            n_train=len(train),
+            n_selected=0,
+            trainable_parameters=None,
+            total_parameters=None,
+            best_epoch=None,
+            epochs=None,
+            train_seconds=seconds,
+            peak_memory_mb=peak_memory_mb(),
+            device="cpu",
+        )

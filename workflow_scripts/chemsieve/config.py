@@ -1,0 +1,334 @@
+"""The configuration: checked against a schema that refuses unknown keys, with one sentence per mistake.
+
+Light to import: it runs whenever the workflow starts. Options of extension points are checked against the ``OPTIONS``
+that each module declares.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from chemsieve import registry
+from chemsieve.errors import ChemsieveError
+
+Json = dict[str, Any]
+
+_TEXT = {"type": "string", "minLength": 1}
+_OPTIONAL_TEXT = {"type": ["string", "null"]}
+_COUNT = {"type": "integer", "minimum": 1}
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+_PROBABILITY = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+_SEED = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+_SEEDS = {"type": "array", "items": _SEED, "minItems": 1, "uniqueItems": True}
+_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_]+$"}
+
+
+def _object(properties: Json, required: bool = True) -> Json:
+    schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
+    return schema | ({"required": sorted(properties)} if required else {})
+
+
+def _names(choices: list[str] | None = None, least: int = 0) -> Json:
+    item = _NAME if choices is None else {"enum": choices}
+    return {"type": "array", "items": item, "uniqueItems": True, "minItems": least}
+
+
+_TRAINING = {
+    "epochs": _COUNT,
+    "batch_size": _COUNT,
+    "learning_rate": _POSITIVE,
+    "weight_decay": {"type": "number", "minimum": 0},
+    "warmup": {"type": "number", "minimum": 0, "maximum": 1},
+    "schedule": {"enum": ["linear", "cosine", "constant", "constant_with_warmup"]},
+    "patience": {"type": ["integer", "null"], "minimum": 1},
+    "minimum_delta": {"type": "number", "minimum": 0},
+    "gradient_clip": _POSITIVE,
+    "group_by_length": {"type": "boolean"},
+}
+_BUDGET = {
+    "type": "object",
+    "properties": {
+        "count": _COUNT,
+        "fraction": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "threshold": {"type": "number"},
+    },
+    "additionalProperties": False,
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+_TABLE = {
+    "source": {"enum": ["embedded", "file"]},
+    "path": _OPTIONAL_TEXT,
+    "smiles": _TEXT,
+    "label": _TEXT,
+    "delimiter": {"type": "string", "minLength": 1, "maxLength": 1},
+}
+
+
+def schema() -> Json:
+    """JSON Schema of the whole configuration, options of extension points left open (they have their own)."""
+    entries = {"type": "object", "additionalProperties": {"type": "object"}, "propertyNames": _NAME}
+    download = _object({"url": {"type": "string", "pattern": "^https://"}, "smiles": _TEXT, "label": _TEXT})
+    return _object(
+        {
+            "study": _NAME,
+            "target": _object(
+                _TABLE
+                | {
+                    "fold": _OPTIONAL_TEXT,
+                    "name": _TEXT,
+                    "unit": {"type": "string"},
+                    "downloads": {"type": "array", "items": download},
+                    "content_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
+                }
+            ),
+            "pool": _object(_TABLE),
+            "embedded": _object(
+                {"targets": _COUNT, "pool": _COUNT, "noise": {"type": "number", "minimum": 0}, "seed": _SEED}
+            ),
+            "split": _object(
+                {
+                    "splitters": _names(registry.choices("splitting"), least=1),
+                    "seeds": _SEEDS,
+                    "fractions": {
+                        "type": "array",
+                        "items": {"type": "number", "minimum": 0, "maximum": 1},
+                        "minItems": 3,
+                        "maxItems": 3,
+                    },
+                    "options": {"type": "object", "propertyNames": {"enum": registry.choices("splitting")}},
+                }
+            ),
+            "seeds": _SEEDS,
+            "encoder": _object(
+                {
+                    "family": {"enum": registry.choices("encoders")},
+                    "path": _OPTIONAL_TEXT,
+                    "repository": _OPTIONAL_TEXT,
+                    "revision": {"type": ["string", "null"], "pattern": "^[0-9a-f]{40}$"},
+                    "sha256": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                    },
+                    "tokenizer": _OPTIONAL_TEXT,
+                    "stereo": {"type": "boolean"},
+                    "max_tokens": {"type": ["integer", "null"], "minimum": 3},
+                    "seed": _SEED,
+                    "architecture": {"type": "object"},
+                }
+            ),
+            "mlm": _object(
+                {
+                    "masking": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                    "held_out": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                }
+                | _TRAINING
+            ),
+            "finetune": _object(
+                _TRAINING
+                | {
+                    "checkpoints": {"type": "array", "items": _COUNT, "uniqueItems": True, "minItems": 1},
+                    "dropout": _object(
+                        {
+                            "hidden": _PROBABILITY | {"type": ["number", "null"]},
+                            "embedding": _PROBABILITY | {"type": ["number", "null"]},
+                            "head": _PROBABILITY,
+                        }
+                    ),
+                }
+            ),
+            "influence": _object(
+                {
+                    "run": _names(registry.choices("influence")),
+                    "origins": _names(["baseline", "adapted"]),
+                    "aggregate": {"enum": ["mean", "last"]},
+                    "hessian_molecules": {"type": ["integer", "null"], "minimum": 1},
+                    "batch_size": _COUNT,
+                    "tolerance": _POSITIVE,
+                    "estimators": entries,
+                }
+            ),
+            "selection": _object(
+                {
+                    "run": _names(),
+                    "estimator": {"enum": registry.choices("influence")},
+                    "origin": {"enum": ["baseline", "adapted"]},
+                    "strategies": entries,
+                }
+            ),
+            "grid": _object(
+                {
+                    "run": _names(),
+                    "selections": _names(),
+                    "start": {"enum": ["encoder", "regressor"]},
+                    "methods": entries,
+                }
+            ),
+            "baselines": _object({"run": _names(), "methods": entries}),
+            "compute": _object({"device": {"enum": ["auto", "cpu", "cuda"]}, "threads": _COUNT}),
+        }
+    )
+
+
+def _sentence(error, prefix: str) -> str:
+    """One sentence for a jsonschema error, naming the key and the nearest known one."""
+    key = ".".join(str(part) for part in [*([prefix] if prefix else []), *error.absolute_path])
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known))[0]
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known)) or 'none'}"
+        return f"configuration: unknown key {'.'.join([key, unknown]).strip('.')!r}; {hint}"
+    if error.validator == "required":
+        missing = sorted(set(error.validator_value) - set(error.instance))[0]
+        return f"configuration: key {'.'.join([key, missing]).strip('.')!r} is missing"
+    if error.validator == "enum" and isinstance(error.instance, str):
+        near = difflib.get_close_matches(error.instance, [str(v) for v in error.validator_value], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(map(str, error.validator_value))}"
+        return f"configuration: {key}: unknown value {error.instance!r}; {hint}"
+    return f"configuration: {key or 'the whole'}: {error.message}"
+
+
+def _check(instance: object, rules: Json, prefix: str = "") -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    error = best_match(Draft202012Validator(rules).iter_errors(instance))
+    if error is not None:
+        raise ChemsieveError(_sentence(error, prefix))
+
+
+def _choice(section: str, name: str, known: list[str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise ChemsieveError(f"configuration: {section}: unknown name {name!r}; {hint}")
+
+
+def module_of(entry: Json, name: str, key: str) -> str:
+    """Module that an entry such as ``{strategy: influence, budget: ...}`` names; its own name by default."""
+    return entry.get(key, name)
+
+
+def options_of(entry: Json, reserved: tuple[str, ...]) -> Json:
+    """The options of an entry that belong to its module."""
+    return {key: value for key, value in entry.items() if key not in reserved}
+
+
+STRATEGY_KEYS = ("strategy", "budget")
+METHOD_KEYS = ("method", "training")
+
+
+def _entries(config: Json) -> Iterator[tuple[str, str, Json, str, Json]]:
+    """Each configured choice as (path, package, its own options, module, schema of keys that are not options)."""
+    for name, entry in config["influence"]["estimators"].items():
+        yield f"influence.estimators.{name}", "influence", entry, name, {}
+    for name, entry in config["selection"]["strategies"].items():
+        extra = {"strategy": {"enum": registry.choices("selection")}, "budget": _BUDGET}
+        yield f"selection.strategies.{name}", "selection", entry, module_of(entry, name, "strategy"), extra
+    for name, entry in config["grid"]["methods"].items():
+        extra = {"method": {"enum": registry.choices("methods")}, "training": _object(_TRAINING, required=False)}
+        yield f"grid.methods.{name}", "methods", entry, module_of(entry, name, "method"), extra
+    for name, entry in config["baselines"]["methods"].items():
+        yield f"baselines.methods.{name}", "baselines", entry, name, {}
+    for name, entry in config["split"]["options"].items():
+        yield f"split.options.{name}", "splitting", entry, name, {}
+
+
+def validate(config: Json) -> None:
+    """Check a configuration before anything runs.
+
+    Raises:
+        ChemsieveError: one sentence naming the key.
+    """
+    _check(config, schema())
+    for path, package, entry, module, extra in _entries(config):
+        _choice(path, module, registry.choices(package))
+        _check(entry, _object(registry.load(package, module).OPTIONS | extra, required=False), path)
+    _references(config)
+    for section in ("target", "pool"):
+        if config[section]["source"] == "file":
+            _table_given(config, section)
+    if abs(sum(config["split"]["fractions"]) - 1) > 1e-9:
+        total = sum(config["split"]["fractions"])
+        raise ChemsieveError(f"configuration: split.fractions: they sum to {total:g}, not to 1")
+    if "column" in config["split"]["splitters"] and not config["target"]["fold"]:
+        raise ChemsieveError("configuration: target.fold: the splitter 'column' needs the name of the fold's column")
+    encoder = config["encoder"]
+    if encoder["repository"] and not encoder["path"] and not encoder["revision"]:
+        raise ChemsieveError("configuration: encoder.revision: a repository needs a pinned revision (40 hex digits)")
+    last = max(config["finetune"]["checkpoints"])
+    if last > config["finetune"]["epochs"]:
+        raise ChemsieveError(
+            f"configuration: finetune.checkpoints: epoch {last} lies beyond the last, {config['finetune']['epochs']}"
+        )
+
+
+def _references(config: Json) -> None:
+    """Names in lists must be entries; strategies must have what they need."""
+    strategies = config["selection"]["strategies"]
+    for section in ("influence", "selection", "grid", "baselines"):
+        key = {"influence": "estimators", "selection": "strategies", "grid": "methods", "baselines": "methods"}[section]
+        for name in config[section]["run"]:
+            _choice(f"{section}.run", name, list(config[section][key]))
+    for name in config["grid"]["selections"]:
+        _choice("grid.selections", name, list(strategies))
+    if "full" in config["grid"]["run"]:
+        raise ChemsieveError("configuration: grid.run: 'full' is fine-tuned on every selection anyway; leave it out")
+    for name in all_strategies(config):
+        entry = strategies[name]
+        module = registry.load("selection", module_of(entry, name, "strategy"))
+        if module.BUDGET and "budget" not in entry:
+            raise ChemsieveError(f"configuration: selection.strategies.{name}: it needs a budget")
+        if not module.BUDGET and "budget" in entry:
+            raise ChemsieveError(f"configuration: selection.strategies.{name}: a control has no budget")
+        if "influence" in module.NEEDS:
+            chosen = config["selection"]
+            if chosen["estimator"] not in config["influence"]["run"]:
+                raise ChemsieveError(
+                    f"configuration: selection.estimator: {chosen['estimator']!r} is not in influence.run"
+                )
+            if chosen["origin"] not in config["influence"]["origins"]:
+                raise ChemsieveError(
+                    f"configuration: selection.origin: {chosen['origin']!r} is not in influence.origins"
+                )
+
+
+def _table_given(config: Json, section: str) -> None:
+    """The user's file exists and has its columns; read from its header alone."""
+    from chemsieve.data.reading import check_header
+
+    table = config[section]
+    if table["path"]:
+        columns = [table["smiles"], table["label"]] + ([table["fold"]] if table.get("fold") else [])
+        check_header(table["path"], section, columns, table["delimiter"])
+    elif not table.get("downloads"):
+        raise ChemsieveError(
+            f"configuration: {section}.path: give your file, for example --config '{section}={{path: my_{section}.csv}}'"
+        )
+
+
+def all_strategies(config: Json) -> list[str]:
+    """Strategies that the study needs: those fine-tuned fully, and those of the grid."""
+    chosen = config["selection"]["run"]
+    return chosen + [name for name in config["grid"]["selections"] if name not in chosen]
+
+
+def training_of(config: Json, method: str) -> Json:
+    """Hyperparameters of a grid method: those of ``finetune`` with its own on top."""
+    shared = {key: config["finetune"][key] for key in _TRAINING}
+    return shared | config["grid"]["methods"][method].get("training", {})
+
+
+def canonical(value: object) -> str:
+    """One JSON string for a slice of the configuration: the same for equal slices."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def read(path: str | Path) -> Json:
+    """A study's effective configuration, as a rule wrote it."""
+    import yaml
+
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))

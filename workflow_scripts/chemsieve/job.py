@@ -1,0 +1,53 @@
+"""What every script does around its work: log to the job's file and to the terminal, fix threads, end clearly."""
+
+import json
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chemsieve.errors import ChemsieveError
+
+
+@contextmanager
+def job(snakemake) -> Iterator[dict]:
+    """Run a script's work with logging set up; yields the rule's configuration (``params.spec``).
+
+    Logging and warnings go to ``log[0]`` and to standard error. A :class:`ChemsieveError` ends the job with its one
+    sentence; anything else with a traceback in the log.
+    """
+    path = Path(snakemake.log[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = snakemake.rule + "".join(f" {value}" for value in dict(snakemake.wildcards).values())
+    handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)]
+    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handlers[1].setFormatter(logging.Formatter(f"[{name}] %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.captureWarnings(True)
+    # Of a library's own making, and nothing that a user could act on.
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for noisy in ("httpx", "filelock", "fsspec"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log = logging.getLogger("chemsieve")
+    try:
+        yield json.loads(snakemake.params.spec)
+    except ChemsieveError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        log.error("%s", traceback.format_exc())
+        sys.exit(1)
+    log.info("done")
+
+
+def torch_device(spec: dict):
+    """Fix torch's threads as configured (results depend on their number) and choose the device."""
+    import torch
+
+    from chemsieve.training.loop import choose_device
+
+    torch.set_num_threads(spec["compute"]["threads"])
+    return choose_device(spec["compute"]["device"])

@@ -1,0 +1,43 @@
+"""Read target and pool; accept molecules or refuse them with a reason."""
+
+from chemsieve.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        import logging
+        from pathlib import Path
+
+        from chemsieve import backbone, tokenization
+        from chemsieve.data.download import check_content
+        from chemsieve.data.molecules import EXTRA, prepare
+        from chemsieve.data.reading import read_labelled
+        from chemsieve.errors import ChemsieveError
+        from chemsieve.tables import write_table
+
+        tables = {}
+        for source in ("target", "pool"):
+            columns, path = spec[source], snakemake.input[source]
+            tables[source] = read_labelled(
+                path, source, columns["smiles"], columns["label"], columns["fold"], columns["delimiter"]
+            )
+        if spec["content_sha256"]:
+            check_content(tables["target"], spec["content_sha256"], str(snakemake.input.target))
+        encoder = Path(snakemake.input.encoder[0]).parent
+        tokenizer = backbone.load_tokenizer(encoder)
+        molecules, rejected = prepare(
+            tables["target"],
+            tables["pool"],
+            lambda smiles: [len(ids) for ids in tokenization.encode(tokenizer, smiles)],
+            backbone.token_limit(encoder, spec["family"], spec["max_tokens"]),
+            spec["stereo"],
+        )
+        pool = molecules[molecules["source"] == "pool"]
+        if pool.empty:
+            raise ChemsieveError(f"pool file {snakemake.input.pool}: no row is left (tables/rejected says why)")
+        log = logging.getLogger("chemsieve")
+        for (source, reason), rows in rejected.groupby(["source", "reason"]):
+            log.info("%s: %d rows refused: %s", source, len(rows), reason)
+        log.info("accepted: %s", molecules["source"].value_counts().to_dict())
+        write_table(rejected, snakemake.output.rejected, "rejected")
+        write_table(molecules, snakemake.output.molecules, "molecules", EXTRA)
+        write_table(pool[["molecule_id", "encoder_smiles", "label"]], snakemake.output.pool, "labelled")

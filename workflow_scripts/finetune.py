@@ -1,0 +1,26 @@
+"""Fine-tune the baseline or the adapted regressor, keeping the checkpoints that influence reads."""
+
+from chemsieve.job import job, torch_device
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from pathlib import Path
+
+        from chemsieve.runs import Identity, train_and_write
+        from chemsieve.tables import read_table
+
+        w = snakemake.wildcards
+        train = read_table(snakemake.input.train)
+        training = dict(spec["finetune"])
+        dropout = training.pop("dropout")
+        train_and_write(
+            Identity(w.splitter, int(w.split_seed), int(w.seed), w.origin, "full", "none"),
+            Path(snakemake.input.encoder[0]).parent,
+            train,
+            read_table(snakemake.input.validation),
+            read_table(snakemake.input.test),
+            train.iloc[:0],
+            {**spec, "method": "full", "options": {}, "training": training, "dropout": dropout},
+            torch_device(spec),
+            snakemake.output,
+        )

@@ -1,0 +1,28 @@
+"""Fine-tune from the adapted encoder on the training molecules and a selection of the pool, by one method."""
+
+from chemsieve.job import job, torch_device
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from pathlib import Path
+
+        from chemsieve.runs import Identity, train_and_write
+        from chemsieve.tables import read_table
+
+        w = snakemake.wildcards
+        selection, pool = read_table(snakemake.input.selection), read_table(snakemake.input.pool)
+        chosen = set(selection.loc[selection["selected"], "molecule_id"])
+        regressor = snakemake.input.get("regressor") or None
+        train_and_write(
+            Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", w.method, w.strategy),
+            Path(snakemake.input.encoder[0]).parent,
+            read_table(snakemake.input.train),
+            read_table(snakemake.input.validation),
+            read_table(snakemake.input.test),
+            # In the pool's order, whatever the ranking, so that equal selections train alike.
+            pool[pool["molecule_id"].isin(chosen)],
+            spec,
+            torch_device(spec),
+            snakemake.output,
+            regressor_checkpoint=regressor,
+        )

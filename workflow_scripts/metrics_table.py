@@ -1,0 +1,20 @@
+"""Join predictions with labels, the test labels for the first time, and compute every metric."""
+
+from chemsieve.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        import pandas as pd
+        from chemsieve.evaluation import evaluate_runs
+        from chemsieve.runs import read_facts
+        from chemsieve.tables import read_table, write_table
+
+        label_files = [*snakemake.input.validation, *snakemake.input.test_labels]
+        # A molecule has one label, however many splits it is in.
+        labels = pd.concat([read_table(path, ["molecule_id", "label"]) for path in label_files])
+        labels = labels.drop_duplicates("molecule_id").set_index("molecule_id")["label"]
+        predictions = pd.concat([read_table(path) for path in snakemake.input.predictions], ignore_index=True)
+        facts = [read_facts(path) for path in snakemake.input.runs]
+        metrics, predictions = evaluate_runs(predictions, labels, facts)
+        write_table(metrics.assign(study=spec["study"]), snakemake.output.metrics, "metrics")
+        write_table(predictions, snakemake.output.predictions, "predictions")

@@ -1,0 +1,29 @@
+"""Adapt the encoder to the training molecules by masked-language modelling."""
+
+from chemsieve.job import job, torch_device
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from pathlib import Path
+
+        from chemsieve.runs import Identity, curve_table
+        from chemsieve.tables import read_table, write_table
+        from chemsieve.training.loop import Settings
+        from chemsieve.training.mlm import adapt
+
+        w = snakemake.wildcards
+        identity = Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", "mlm", "none")
+        settings = dict(spec["mlm"])
+        masking, held_out = settings.pop("masking"), settings.pop("held_out")
+        outcome = adapt(
+            Path(snakemake.input.encoder[0]).parent,
+            spec["family"],
+            list(read_table(snakemake.input.train, columns=["encoder_smiles"])["encoder_smiles"]),
+            Path(snakemake.output.encoder[0]).parent,
+            Settings(**settings),
+            masking,
+            held_out,
+            identity.seed,
+            torch_device(spec),
+        )
+        write_table(curve_table(identity, "mlm", outcome.curve), snakemake.output.curve, "learning_curves")

@@ -1,0 +1,13 @@
+"""Render the report from the tables."""
+
+from chemsieve.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from pathlib import Path
+
+        from chemsieve import config
+        from chemsieve.report.page import render
+
+        tables = Path(snakemake.input.tables[0]).parent
+        render(tables, config.read(snakemake.input.config), Path(snakemake.output.report))

@@ -1,0 +1,39 @@
+"""Order the pool by one strategy and cut it by its budget."""
+
+from chemsieve.job import job, torch_device
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from pathlib import Path
+
+        from chemsieve.selection import Context, select
+        from chemsieve.tables import read_table, write_table
+
+        w = snakemake.wildcards
+        pool = read_table(snakemake.input.pool)
+        training = predict_passes = expected_gain = None
+        if snakemake.input.get("training"):
+            training = read_table(snakemake.input.training)
+        if snakemake.input.get("influence"):
+            gains = read_table(snakemake.input.influence).set_index("molecule_id")["expected_gain"]
+            expected_gain = gains.loc[pool["molecule_id"]].to_numpy()
+        if snakemake.input.get("model"):
+            from chemsieve import backbone, regressor, tokenization
+            from chemsieve.training import dropout
+
+            checkpoint, *encoder_files = snakemake.input.model
+            encoder, device = Path(encoder_files[0]).parent, torch_device(spec)
+            model = regressor.restore(encoder, spec["family"], "full", {}, checkpoint)
+            tokenizer = backbone.load_tokenizer(encoder)
+            ids = tokenization.encode(tokenizer, list(pool["encoder_smiles"]))
+            pad_id = tokenization.special_id(tokenizer, "pad")
+
+            def predict_passes(count, seed):
+                return dropout.passes(model, ids, pad_id, count, seed, device)
+
+        context = Context(training, predict_passes, expected_gain)
+        table = select(pool, context, w.strategy, spec["module"], spec["budget"], int(w.seed), spec["options"])
+        table = table.assign(
+            strategy=w.strategy, splitter=w.splitter, split_seed=int(w.split_seed), seed=int(w.seed)
+        )
+        write_table(table, snakemake.output.selection, "selections")

@@ -1,0 +1,29 @@
+"""Divide the target set; keep the test labels apart from everything that trains or chooses."""
+
+from chemsieve.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from chemsieve.splitting import divide
+        from chemsieve.tables import read_table, write_table
+
+        molecules = read_table(snakemake.input.molecules)
+        target = molecules[molecules["source"] == "target"]
+        splitter, seed = snakemake.wildcards.splitter, int(snakemake.wildcards.split_seed)
+        folds = divide(
+            splitter,
+            list(target["smiles"]),
+            tuple(spec["fractions"]),
+            seed,
+            given=list(target["given_fold"]),
+            rows=list(target["row"]),
+            **spec["options"],
+        )
+        split = target[["molecule_id"]].assign(splitter=splitter, split_seed=seed, fold=folds)
+        write_table(split, snakemake.output.split, "splits")
+        labelled = target[["molecule_id", "encoder_smiles", "label"]]
+        test = labelled[folds == "test"]
+        write_table(labelled[folds == "train"], snakemake.output.train, "labelled")
+        write_table(labelled[folds == "validation"], snakemake.output.validation, "labelled")
+        write_table(test[["molecule_id", "encoder_smiles"]], snakemake.output.test, "unlabelled")
+        write_table(test[["molecule_id", "label"]], snakemake.output.test_labels, "labels")
