@@ -26,6 +26,6 @@ localrules:
 rule all:
     default_target: True
     input:
-        RESULTS + "/report.html",
-        RESULTS + "/config.yaml",
-        expand(RESULTS + "/tables/{table}.parquet", table=TABLES),
+        f"{RESULTS}/report.html",
+        f"{RESULTS}/config.yaml",
+        expand(f"{RESULTS}/tables/{{table}}.parquet", table=TABLES),

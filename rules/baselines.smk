@@ -4,36 +4,36 @@
 
 rule descriptors:
     input:
-        molecules=RESULTS + "/tables/molecules.parquet",
+        molecules=f"{RESULTS}/tables/molecules.parquet",
     output:
-        descriptors=RESULTS + "/data/descriptors.parquet",
+        descriptors=f"{RESULTS}/data/descriptors.parquet",
     log:
-        RESULTS + "/logs/descriptors.log",
+        f"{RESULTS}/logs/descriptors.log",
+    conda:
+        ENVIRONMENT
     params:
         spec=spec(),
         code=code("descriptors"),
-    conda:
-        ENVIRONMENT
     script:
         "../workflow_scripts/descriptors.py"
 
 
 rule baseline:
     input:
-        descriptors=RESULTS + "/data/descriptors.parquet",
-        train=SPLIT + "/train.parquet",
-        validation=SPLIT + "/validation.parquet",
-        test=SPLIT + "/test.parquet",
+        descriptors=f"{RESULTS}/data/descriptors.parquet",
+        train=f"{SPLIT}/train.parquet",
+        validation=f"{SPLIT}/validation.parquet",
+        test=f"{SPLIT}/test.parquet",
     output:
-        predictions=SEED + "/descriptors/{baseline}/predictions.parquet",
-        run=SEED + "/descriptors/{baseline}/run.json",
+        predictions=f"{SEED}/descriptors/{{baseline}}/predictions.parquet",
+        run=f"{SEED}/descriptors/{{baseline}}/run.json",
     log:
-        RESULTS + "/logs/baseline/{splitter}/{split_seed}/{seed}/{baseline}.log",
+        f"{RESULTS}/logs/baseline/{{splitter}}/{{split_seed}}/{{seed}}/{{baseline}}.log",
+    conda:
+        ENVIRONMENT
     threads: THREADS
     params:
         spec=lambda wildcards: spec(options=config["baselines"]["methods"][wildcards.baseline]),
         code=lambda wildcards: code("baseline", f"baselines.{wildcards.baseline}"),
-    conda:
-        ENVIRONMENT
     script:
         "../workflow_scripts/baseline.py"

@@ -19,18 +19,16 @@ except ChemsieveError as error:
     raise WorkflowError(str(error)) from None
 
 # A thread that spins while another process has the core slows both down many times.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
-os.environ["OMP_NUM_THREADS"] = str(config["compute"]["threads"])
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+for name, value in {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}.items():
+    os.environ.setdefault(name, value)
+os.environ |= {"OMP_NUM_THREADS": str(config["compute"]["threads"]), "TOKENIZERS_PARALLELISM": "false"}
 if config["encoder"]["path"] or not config["encoder"]["repository"]:
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ |= {"HF_HUB_OFFLINE": "1"}
 
 RESULTS = f"results/{config['study']}"
-SPLIT = RESULTS + "/splits/{splitter}/{split_seed}"
-SEED = RESULTS + "/runs/{splitter}/{split_seed}/{seed}"
-ENCODER = RESULTS + "/encoder"
+SPLIT = f"{RESULTS}/splits/{{splitter}}/{{split_seed}}"
+SEED = f"{RESULTS}/runs/{{splitter}}/{{split_seed}}/{{seed}}"
+ENCODER = f"{RESULTS}/encoder"
 FOLDER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 ENVIRONMENT = "../envs/chemsieve.yaml"
 THREADS = config["compute"]["threads"]
@@ -80,7 +78,129 @@ def gpu(wildcards=None):
     return int(device == "cuda" or (device == "auto" and which("nvidia-smi") is not None))
 
 
+def below_seed(wildcards, name):
+    """A file or folder of one replicate."""
+    return f"{SEED}/{name}".format(**wildcards)
+
+
 def origin_encoder(wildcards):
     """The encoder that an origin starts from."""
     origin = getattr(wildcards, "origin", "adapted")
-    return folder(ENCODER) if origin == "baseline" else folder(SEED.format(**wildcards) + "/mlm")
+    return folder(ENCODER) if origin == "baseline" else folder(below_seed(wildcards, "mlm"))
+
+
+# rules/data.smk
+
+
+def table_file(section):
+    """Where the target or the pool is read from: the user's path, the embedded data, or a download."""
+    table = config[section]
+    if table["source"] == "embedded":
+        return f"{RESULTS}/embedded/{section}.csv"
+    return table["path"] or f"{RESULTS}/data/downloaded_{section}.csv"
+
+
+def table_columns(section):
+    """Columns of a table; a download is written under the names smiles and label."""
+    table = {key: config[section].get(key) for key in ("smiles", "label", "fold", "delimiter")}
+    if config[section]["source"] == "file" and not config[section]["path"]:
+        table |= {"smiles": "smiles", "label": "label", "fold": None, "delimiter": ","}
+    return table
+
+
+# rules/encoder.smk
+
+
+def encoder_inputs(wildcards):
+    """Local files that the encoder is made from."""
+    encoder = config["encoder"]
+    files = [encoder["tokenizer"]] if encoder["tokenizer"] else []
+    if encoder["path"]:
+        names = [n for n in FOLDER_FILES if not (n == "tokenizer.json" and encoder["tokenizer"])]
+        files += [f"{encoder['path']}/{name}" for name in names]
+    return files
+
+
+def encoder_spec():
+    """What the encoder depends on: its architecture only where it starts from random weights."""
+    encoder = {k: v for k, v in config["encoder"].items() if k not in ("stereo", "max_tokens")}
+    if encoder["path"] or encoder["repository"]:
+        encoder |= {"architecture": None, "seed": None}
+    return spec(encoder=encoder)
+
+
+# rules/finetune.smk
+
+
+def cell_regressor(wildcards):
+    """The fine-tuned regressor that a grid cell starts from, where the configuration says so."""
+    if wildcards.method == "full" or config["grid"]["start"] == "encoder":
+        return []
+    return [below_seed(wildcards, "finetune/adapted/model.safetensors")]
+
+
+def cell_spec(wildcards):
+    """Hyperparameters of one cell: of full fine-tuning, or of its own method."""
+    if wildcards.method == "full":
+        method, options, training = "full", {}, {k: v for k, v in config["finetune"].items() if k != "dropout"}
+    else:
+        entry = config["grid"]["methods"][wildcards.method]
+        method = configuration.module_of(entry, wildcards.method, "method")
+        options = configuration.options_of(entry, configuration.METHOD_KEYS)
+        training = configuration.training_of(config, wildcards.method)
+    training.pop("checkpoints", None)
+    return spec(
+        method=method,
+        options=options,
+        training=training,
+        dropout=config["finetune"]["dropout"],
+        family=FAMILY,
+        compute=config["compute"],
+    )
+
+
+def cell_module(wildcards):
+    """Module of a cell's method."""
+    if wildcards.method == "full":
+        return "methods.full"
+    entry = config["grid"]["methods"][wildcards.method]
+    return f"methods.{configuration.module_of(entry, wildcards.method, 'method')}"
+
+
+# rules/selection.smk
+
+
+def strategy_module(name):
+    """Module of a strategy."""
+    return configuration.module_of(config["selection"]["strategies"][name], name, "strategy")
+
+
+def strategy_needs(name):
+    """What a strategy reads besides the pool."""
+    from chemsieve import registry
+
+    return registry.load("selection", strategy_module(name)).NEEDS
+
+
+def model_inputs(wildcards):
+    """The fine-tuned model of the scoring origin and its encoder, for strategies that need it."""
+    if "model" not in strategy_needs(wildcards.strategy):
+        return []
+    origin = config["selection"]["origin"]
+    encoder = folder(ENCODER) if origin == "baseline" else folder(below_seed(wildcards, "mlm"))
+    return [below_seed(wildcards, f"finetune/{origin}/model.safetensors"), *encoder]
+
+
+def influence_inputs(wildcards):
+    """Aggregated influence scores, for strategies that need them."""
+    if "influence" not in strategy_needs(wildcards.strategy):
+        return []
+    chosen = config["selection"]
+    name = f"influence/{chosen['origin']}/aggregate/{chosen['estimator']}.parquet"
+    return [below_seed(wildcards, name)]
+
+
+def training_inputs(wildcards):
+    """Training molecules, for strategies that need them."""
+    needed = "training" in strategy_needs(wildcards.strategy)
+    return [f"{SPLIT}/train.parquet".format(**wildcards)] if needed else []

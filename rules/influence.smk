@@ -4,18 +4,20 @@
 
 rule influence:
     input:
-        train=SPLIT + "/train.parquet",
-        validation=SPLIT + "/validation.parquet",
-        pool=RESULTS + "/data/pool.parquet",
+        train=f"{SPLIT}/train.parquet",
+        validation=f"{SPLIT}/validation.parquet",
+        pool=f"{RESULTS}/data/pool.parquet",
         encoder=origin_encoder,
-        checkpoint=SEED + "/finetune/{origin}/checkpoint-{checkpoint}.safetensors",
+        checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
     output:
-        scores=SEED + "/influence/{origin}/{checkpoint}/{estimator}/scores.parquet",
-        diagnostics=SEED + "/influence/{origin}/{checkpoint}/{estimator}/diagnostics.parquet",
+        scores=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/scores.parquet",
+        diagnostics=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/diagnostics.parquet",
     log:
-        RESULTS + "/logs/influence/{splitter}/{split_seed}/{seed}/{origin}/{checkpoint}/{estimator}.log",
+        f"{RESULTS}/logs/influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}/{{estimator}}.log",
     benchmark:
-        RESULTS + "/benchmarks/influence/{splitter}/{split_seed}/{seed}/{origin}/{checkpoint}/{estimator}.tsv"
+        f"{RESULTS}/benchmarks/influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}/{{estimator}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
@@ -31,8 +33,6 @@ rule influence:
         code=lambda wildcards: code(
             "influence", f"encoders.{FAMILY}", "methods.full", f"influence.{wildcards.estimator}"
         ),
-    conda:
-        ENVIRONMENT
     script:
         "../workflow_scripts/influence.py"
 
@@ -40,18 +40,18 @@ rule influence:
 rule aggregate_influence:
     input:
         scores=expand(
-            SEED + "/influence/{{origin}}/{checkpoint}/{{estimator}}/scores.parquet",
+            f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/scores.parquet",
             checkpoint=CHECKPOINTS,
             allow_missing=True,
         ),
     output:
-        scores=SEED + "/influence/{origin}/aggregate/{estimator}.parquet",
+        scores=f"{SEED}/influence/{{origin}}/aggregate/{{estimator}}.parquet",
     log:
-        RESULTS + "/logs/aggregate_influence/{splitter}/{split_seed}/{seed}/{origin}/{estimator}.log",
+        f"{RESULTS}/logs/aggregate_influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{estimator}}.log",
+    conda:
+        ENVIRONMENT
     params:
         spec=spec(aggregate=config["influence"]["aggregate"]),
         code=code("aggregate_influence"),
-    conda:
-        ENVIRONMENT
     script:
         "../workflow_scripts/aggregate_influence.py"

@@ -5,22 +5,22 @@
 
 rule split:
     input:
-        molecules=RESULTS + "/tables/molecules.parquet",
+        molecules=f"{RESULTS}/tables/molecules.parquet",
     output:
-        split=SPLIT + "/split.parquet",
-        train=SPLIT + "/train.parquet",
-        validation=SPLIT + "/validation.parquet",
-        test=SPLIT + "/test.parquet",
-        test_labels=SPLIT + "/test_labels.parquet",
+        split=f"{SPLIT}/split.parquet",
+        train=f"{SPLIT}/train.parquet",
+        validation=f"{SPLIT}/validation.parquet",
+        test=f"{SPLIT}/test.parquet",
+        test_labels=f"{SPLIT}/test_labels.parquet",
     log:
-        RESULTS + "/logs/split/{splitter}/{split_seed}.log",
+        f"{RESULTS}/logs/split/{{splitter}}/{{split_seed}}.log",
+    conda:
+        ENVIRONMENT
     params:
         spec=lambda wildcards: spec(
             fractions=config["split"]["fractions"],
             options=config["split"]["options"].get(wildcards.splitter, {}),
         ),
         code=lambda wildcards: code("split", f"splitting.{wildcards.splitter}"),
-    conda:
-        ENVIRONMENT
     script:
         "../workflow_scripts/split.py"

@@ -1,0 +1,50 @@
+# Two commands for a fresh machine with Python 3.11 or newer, pip and make:
+#   make study   the embedded study, offline, ending with the path of its report
+#   make test    the tests
+# The rest is for working on chemsieve. VENV, PYTHON and CORES can be set on the command line.
+VENV ?= .venv
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+RUN = $(VENV)/bin/python -m
+export OMP_WAIT_POLICY ?= passive
+export GOMP_SPINCOUNT ?= 0
+
+.PHONY: study test env check format lock clean
+
+study: env
+	$(RUN) snakemake --cores $(CORES) all
+	@echo "report: $(CURDIR)/results/embedded/report.html"
+
+test: env
+	$(RUN) pytest
+
+env: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "chemsieve needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+# Style and the workflow's own checks (the tests run them too).
+check: env
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile rules
+	$(RUN) snakemake --lint
+
+format: env
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+	$(RUN) snakefmt Snakefile rules
+
+# Renew the lock file and the conda environment that agrees with it. A local build of torch is written without its
+# local label, so that the lock installs from any index.
+lock: env
+	$(RUN) piptools compile --quiet --upgrade --extra dev --strip-extras --no-header --annotation-style line \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	sed -i.bak 's/^\(torch==[0-9.]*\)+[a-z0-9]*/\1/' requirements.lock && rm requirements.lock.bak
+	$(VENV)/bin/python envs/write.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
