@@ -1,0 +1,298 @@
+"""MoLFormer against the published numerics, an explicit quadratic attention, and what its random features must do."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from chemsieve import backbone
+from chemsieve.checkpoints import load_strictly
+from chemsieve.encoders import molformer
+from chemsieve.errors import CheckpointMismatch
+from chemsieve.molformer.configuration import MolformerConfig
+from chemsieve.molformer.modeling import (
+    MolformerForMaskedLM,
+    MolformerForSequenceClassification,
+    MolformerModel,
+    SelfAttention,
+    orthogonal_features,
+    rotary_tables,
+)
+from chemsieve.training.batches import pad
+from conftest import TINY
+
+REFERENCE = Path(__file__).parent / "fixtures" / "molformer_reference"
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-6}
+VOCABULARY = 40
+
+
+def reference_config(**changes) -> MolformerConfig:
+    keys = json.loads((REFERENCE / "config.json").read_text(encoding="utf-8")) | changes
+    return MolformerConfig(**{name: value for name, value in keys.items() if name != "model_type"})
+
+
+def reference_model(kind, file: str, dtype: torch.dtype, **changes):
+    model = kind(reference_config(**changes))
+    load_strictly(model, load_file(REFERENCE / file))
+    return model.to(dtype).eval()
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return load_file(REFERENCE / "expected.safetensors")
+
+
+def close(found, wanted, dtype):
+    torch.testing.assert_close(found.double(), wanted.double(), rtol=0, atol=TOLERANCE[dtype])
+
+
+# -- published numerics ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_masked_language_model_gives_the_published_outputs(expected, dtype):
+    model = reference_model(MolformerForMaskedLM, "masked_lm.safetensors", dtype)
+    ids, mask = expected["input_ids"], expected["attention_mask"]
+    tokens = mask.bool()
+    assert len(set(mask.sum(1).tolist())) == 6, "the fixture pads"
+    with torch.no_grad():
+        encoded = model.molformer(ids, mask)
+        logits = model(ids, mask).logits
+        loss = model(ids, mask, expected["mlm_labels"])
+    close(encoded.last_hidden_state[tokens], expected["expected.last_hidden_state"][tokens], dtype)
+    close(encoded.pooler_output, expected["expected.pooler_output"], dtype)
+    close(logits[tokens], expected["expected.mlm_logits"][tokens], dtype)
+    close(loss.loss, expected["expected.mlm_loss"].reshape(()), dtype)
+    close(loss.logits, expected["expected.mlm_logits"][expected["mlm_labels"] != -100], dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_classifier_gives_the_published_outputs(expected, dtype):
+    model = reference_model(MolformerForSequenceClassification, "sequence_classification.safetensors", dtype)
+    with torch.no_grad():
+        found = model(expected["input_ids"], expected["attention_mask"], expected["regression_labels"])
+    close(found.logits, expected["expected.classifier_logits"], dtype)
+    close(found.loss, expected["expected.regression_loss"].reshape(()), dtype)
+
+
+def test_full_size_model_has_the_published_number_of_parameters():
+    with torch.device("meta"):
+        model = MolformerModel(MolformerConfig())
+    assert sum(parameter.numel() for parameter in model.parameters()) == 44_375_040
+
+
+# -- strict loading ----------------------------------------------------------------------------------------------------
+
+
+def _without(tensors):
+    del tensors["molformer.encoder.layer.1.attention.self.value.bias"]
+
+
+def _with_one_more(tensors):
+    tensors["molformer.encoder.layer.3.output.dense.bias"] = torch.zeros(64)
+
+
+def _of_another_shape(tensors):
+    tensors["lm_head.decoder.weight"] = torch.zeros(VOCABULARY, 32)
+
+
+def _without_its_features(tensors):
+    del tensors["molformer.encoder.layer.0.attention.self.feature_map.weight"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_without, "lacks 1 .*layer.1.attention.self.value.bias"),
+        (_with_one_more, "holds 1 .*layer.3.output.dense.bias"),
+        (_of_another_shape, r"has 1 .*lm_head.decoder.weight.*\[40, 32\] for \[40, 64\]"),
+        (_without_its_features, "lacks 1 .*layer.0.attention.self.feature_map.weight"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_checkpoint_that_does_not_fit_exactly_is_refused_by_name(tmp_path, spoil, said):
+    tensors = load_file(REFERENCE / "masked_lm.safetensors")
+    spoil(tensors)
+    save_file(tensors, tmp_path / "model.safetensors")
+    config = json.loads((REFERENCE / "config.json").read_text(encoding="utf-8"))
+    with pytest.raises(CheckpointMismatch, match=said):
+        molformer.load(tmp_path, config)
+
+
+def test_a_refused_checkpoint_leaves_the_model_as_it_was():
+    model = MolformerForMaskedLM(reference_config())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    tensors = load_file(REFERENCE / "masked_lm.safetensors")
+    _without(tensors)
+    with pytest.raises(CheckpointMismatch):
+        load_strictly(model, tensors)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+# -- attention ---------------------------------------------------------------------------------------------------------
+
+
+def test_linear_attention_equals_a_quadratic_sum_over_pairs():
+    """sum_j phi(q_i).phi(k_j) v_j / sum_j phi(q_i).phi(k_j), the rotary embedding as a complex rotation."""
+    torch.manual_seed(0)
+    heads, size, length, real = 3, 4, 7, 5
+    config = MolformerConfig(hidden_size=heads * size, num_attention_heads=heads, num_random_features=6, vocab_size=9)
+    layer = SelfAttention(config).double()
+    layer.feature_map.weight = torch.randn(size, 6, dtype=torch.float64)
+    hidden = torch.randn(1, length, heads * size, dtype=torch.float64)
+    mask = torch.ones(1, 1, length, 1, dtype=torch.float64)
+    mask[:, :, real:] = 0
+    with torch.no_grad():
+        found = layer(hidden, mask, *rotary_tables(length, size, like=hidden))[0]
+
+    def projected(dense, i, head):
+        return (dense.weight @ hidden[0, i] + dense.bias)[head * size : (head + 1) * size].detach()
+
+    def features(dense, i, head):
+        x = projected(dense, i, head)
+        angle = i * 10000.0 ** (-torch.arange(size // 2, dtype=torch.float64) * 2 / size)
+        turned = torch.complex(x[: size // 2], x[size // 2 :]) * torch.polar(torch.ones_like(angle), angle)
+        return torch.cat((turned.real, turned.imag)).matmul(layer.feature_map.weight).clamp(min=0)
+
+    for i in range(real):
+        for head in range(heads):
+            weights = [features(layer.query, i, head) @ features(layer.key, j, head) for j in range(real)]
+            total = max(sum(weights), torch.tensor(1e-6, dtype=torch.float64))
+            wanted = sum(w * projected(layer.value, j, head) for j, w in enumerate(weights)) / total
+            torch.testing.assert_close(found[i, head * size : (head + 1) * size], wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_a_molecule_alone_is_encoded_as_in_a_padded_batch(expected):
+    model = reference_model(MolformerForMaskedLM, "masked_lm.safetensors", torch.float64).molformer
+    inputs = (expected["input_ids"], expected["attention_mask"])
+    rows = [row[mask.bool()].tolist() for row, mask in zip(*inputs, strict=True)]
+    tokens, mask = pad(rows, 2)
+    with torch.no_grad():
+        together = model(tokens, mask)
+        for i, row in enumerate(rows):
+            alone = model(torch.tensor([row]))
+            torch.testing.assert_close(
+                together.last_hidden_state[i, : len(row)], alone.last_hidden_state[0], rtol=0, atol=1e-12
+            )
+            torch.testing.assert_close(together.pooler_output[i], alone.pooler_output[0], rtol=0, atol=1e-12)
+
+
+def test_attention_sums_do_not_overflow_half_precision():
+    torch.manual_seed(0)
+    config = MolformerConfig(hidden_size=16, num_attention_heads=2, num_random_features=8, vocab_size=9)
+    layer = SelfAttention(config)
+    layer.feature_map.weight = torch.rand(8, 8)
+    hidden = 40 * torch.randn(1, 200, 16)
+    mask = torch.ones(1, 1, 200, 1)
+    tables = rotary_tables(200, 8, like=hidden)
+    with torch.no_grad():
+        exact = layer(hidden, mask, *tables)
+        key = layer.feature_map(layer.key(hidden).view(1, 200, 2, 8).transpose(1, 2))
+        query = layer.feature_map(layer.query(hidden).view(1, 200, 2, 8).transpose(1, 2))
+        assert (query @ key.sum(-2).unsqueeze(-1)).max() > torch.finfo(torch.float16).max, "half would overflow"
+        with torch.autocast("cpu", dtype=torch.float16):
+            half = layer(hidden, mask, *tables)
+    torch.testing.assert_close(half.float(), exact, rtol=0, atol=0.02 * exact.abs().max().item())
+
+
+# -- random features ---------------------------------------------------------------------------------------------------
+
+
+def features_of(model) -> list[torch.Tensor]:
+    return [layer.attention.self.feature_map.weight.clone() for layer in model.encoder.layer]
+
+
+def tiny(**changes) -> MolformerModel:
+    torch.manual_seed(0)
+    return MolformerModel(MolformerConfig(**{**TINY, "vocab_size": VOCABULARY, **changes}))
+
+
+IDS = torch.tensor([[0, 4, 5, 6, 1], [0, 7, 8, 1, 2]])
+MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]])
+
+
+def test_features_are_redrawn_at_each_training_pass_and_stay_as_drawn_last():
+    model = tiny().train()
+    seen = [features_of(model)]
+    for _ in range(2):
+        model(IDS, MASK)
+        seen.append(features_of(model))
+    for earlier, later in pairwise(seen):
+        assert all(not torch.equal(a, b) for a, b in zip(earlier, later, strict=True))
+    assert not torch.equal(*seen[-1]), "each layer has its own"
+    model.eval()
+    with torch.no_grad():
+        model(IDS, MASK)
+    assert all(torch.equal(a, b) for a, b in zip(seen[-1], features_of(model), strict=True))
+    stored = model.state_dict()
+    assert torch.equal(stored["encoder.layer.1.attention.self.feature_map.weight"], seen[-1][1]), "they are state"
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_evaluation_is_deterministic_whatever_the_configuration_says(published):
+    model = tiny(deterministic_eval=published).eval()
+    before = features_of(model)
+    with torch.no_grad():
+        first, second = (model(IDS, MASK).last_hidden_state for _ in range(2))
+    assert torch.equal(first, second)
+    assert all(torch.equal(a, b) for a, b in zip(before, features_of(model), strict=True))
+
+
+def test_the_backward_pass_of_one_draw_survives_the_next():
+    """Two forward passes before one backward pass, as gradient accumulation or a second loss would have it."""
+    model = tiny(hidden_dropout_prob=0.0, embedding_dropout_prob=0.0).train()
+    torch.manual_seed(1)
+    loss = model(IDS, MASK).pooler_output.pow(2).sum()
+    alone = torch.autograd.grad(loss, model.encoder.layer[0].attention.self.key.weight)[0]
+    torch.manual_seed(1)
+    loss = model(IDS, MASK).pooler_output.pow(2).sum()
+    model(IDS, MASK)
+    after = torch.autograd.grad(loss, model.encoder.layer[0].attention.self.key.weight)[0]
+    torch.testing.assert_close(after, alone, rtol=0, atol=0)
+    assert alone.abs().max() > 0
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (4, 10), (8, 3), (64, 32)])
+def test_features_are_orthogonal_blocks_with_the_norms_of_the_rows_drawn(rows, columns):
+    blocks = -(-columns // rows)
+    like = torch.zeros((), dtype=torch.float64)
+    torch.manual_seed(3)
+    drawn = torch.randn(2, blocks, rows, rows, dtype=torch.float64)
+    torch.manual_seed(3)
+    found = orthogonal_features(2, rows, columns, like)
+    assert found.shape == (2, rows, columns)
+    for model in range(2):
+        for block in range(blocks):
+            part = found[model, :, block * rows : (block + 1) * rows]
+            norms = drawn[model, block].square().sum(1)[: part.shape[1]]
+            torch.testing.assert_close(part.T @ part, torch.diag(norms), rtol=0, atol=1e-12)
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_molecule_above_the_token_limit_is_refused_and_not_cut():
+    model = tiny(max_position_embeddings=6).eval()
+    model(torch.full((1, 6), 4))
+    with pytest.raises(ValueError, match="7 tokens; the encoder takes 6"):
+        model(torch.full((1, 7), 4))
+
+
+def test_token_limit_is_the_smaller_of_the_encoders_and_the_configured(encoder_folder):
+    assert backbone.token_limit(encoder_folder, "molformer", None) == 202
+    assert backbone.token_limit(encoder_folder, "molformer", 100) == 100
+    assert backbone.token_limit(encoder_folder, "molformer", 500) == 202
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"hidden_size": 18, "num_attention_heads": 4}, {"hidden_size": 6, "num_attention_heads": 2},
+     {"feature_map_kernel": "exp"}, {"hidden_act": "relu"}, {"tie_word_embeddings": True}],
+    ids=str,
+)  # fmt: skip
+def test_configurations_that_are_not_implemented_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MolformerConfig(**wrong)
