@@ -23,6 +23,18 @@ localrules:
     all,
 
 
+onstart:
+    start_warm_server()
+
+
+onsuccess:
+    stop_warm_server()
+
+
+onerror:
+    stop_warm_server()
+
+
 rule all:
     default_target: True
     input:

@@ -1,6 +1,8 @@
 # Configuration, paths and helpers that every stage uses. Nothing here computes results.
 import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -32,10 +34,13 @@ ENCODER = f"{RESULTS}/encoder"
 FOLDER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 ENVIRONMENT = "../envs/chemsieve.yaml"
 THREADS = config["compute"]["threads"]
+# What results depend on; a warm start changes none.
+COMPUTE = {key: config["compute"][key] for key in ("device", "threads")}
 FAMILY = config["encoder"]["family"]
 CHECKPOINTS = config["finetune"]["checkpoints"]
 STRATEGIES = configuration.all_strategies(config)
 EMBEDDED = "embedded" in (config["target"]["source"], config["pool"]["source"])
+CONTROL = config["pool"]["source"] == "embedded"
 
 
 def alternatives(names):
@@ -76,6 +81,31 @@ def gpu(wildcards=None):
 
     device = config["compute"]["device"]
     return int(device == "cuda" or (device == "auto" and which("nvidia-smi") is not None))
+
+
+# A server that imports the heavy libraries once for all jobs of this run (see chemsieve/warm.py).
+WARM = {}
+
+
+def start_warm_server():
+    """Start it where jobs run on this machine and are many enough to pay for it."""
+    heavy = ("mlm", "finetune", "finetune_on_selection", "influence")
+    planned = sum(job.rule.name in heavy for job in workflow.dag.needrun_jobs())
+    if not (config["compute"]["warm_start"] and workflow.local_exec and planned > 2):
+        return
+    WARM["folder"] = tempfile.TemporaryDirectory(prefix="chemsieve-")
+    address = f"{WARM['folder'].name}/socket"
+    os.environ |= {"CHEMSIEVE_WARM": address}
+    command = [sys.executable, str(SCRIPTS / "chemsieve" / "warm.py"), address, str(os.getpid())]
+    WARM["server"] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+
+def stop_warm_server():
+    """End it with the run."""
+    if WARM:
+        WARM["server"].terminate()
+        WARM["server"].wait()
+        WARM["folder"].cleanup()
 
 
 def below_seed(wildcards, name):
@@ -155,7 +185,7 @@ def cell_spec(wildcards):
         training=training,
         dropout=config["finetune"]["dropout"],
         family=FAMILY,
-        compute=config["compute"],
+        compute=COMPUTE,
     )
 
 

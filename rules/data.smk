@@ -23,7 +23,7 @@ if EMBEDDED:
             target=f"{RESULTS}/embedded/target.csv",
             pool=f"{RESULTS}/embedded/pool.csv",
             # The truth about the pool. Only the report reads it.
-            control=f"{RESULTS}/tables/pool_control.parquet",
+            control=f"{RESULTS}/{'tables' if CONTROL else 'embedded'}/pool_control.parquet",
         log:
             f"{RESULTS}/logs/embedded_data.log",
         conda:
@@ -60,8 +60,6 @@ rule data:
         pool=f"{RESULTS}/data/pool.parquet",
     log:
         f"{RESULTS}/logs/data.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/data.tsv"
     conda:
         ENVIRONMENT
     params:

@@ -28,15 +28,13 @@ rule mlm:
         curve=f"{SEED}/mlm/curve.parquet",
     log:
         f"{RESULTS}/logs/mlm/{{splitter}}/{{split_seed}}/{{seed}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/mlm/{{splitter}}/{{split_seed}}/{{seed}}.tsv"
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
     params:
-        spec=spec(mlm=config["mlm"], family=FAMILY, compute=config["compute"]),
+        spec=spec(mlm=config["mlm"], family=FAMILY, compute=COMPUTE),
         code=code("mlm", f"encoders.{FAMILY}"),
     script:
         "../workflow_scripts/mlm.py"

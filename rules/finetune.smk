@@ -22,15 +22,13 @@ rule finetune:
         run=f"{SEED}/finetune/{{origin}}/run.json",
     log:
         f"{RESULTS}/logs/finetune/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/finetune/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}.tsv"
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
     params:
-        spec=spec(finetune=config["finetune"], family=FAMILY, compute=config["compute"]),
+        spec=spec(finetune=config["finetune"], family=FAMILY, compute=COMPUTE),
         code=code("finetune", f"encoders.{FAMILY}", "methods.full"),
     script:
         "../workflow_scripts/finetune.py"
@@ -52,8 +50,6 @@ rule finetune_on_selection:
         run=f"{SEED}/selected/{{method}}/{{strategy}}/run.json",
     log:
         f"{RESULTS}/logs/finetune_on_selection/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/finetune_on_selection/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.tsv"
     conda:
         ENVIRONMENT
     threads: THREADS

@@ -14,8 +14,6 @@ rule influence:
         diagnostics=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/diagnostics.parquet",
     log:
         f"{RESULTS}/logs/influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}/{{estimator}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}/{{estimator}}.tsv"
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -28,7 +26,7 @@ rule influence:
             batch_size=config["influence"]["batch_size"],
             tolerance=config["influence"]["tolerance"],
             family=FAMILY,
-            compute=config["compute"],
+            compute=COMPUTE,
         ),
         code=lambda wildcards: code(
             "influence", f"encoders.{FAMILY}", "methods.full", f"influence.{wildcards.estimator}"

@@ -22,11 +22,7 @@ rule select:
             options=configuration.options_of(
                 config["selection"]["strategies"][wildcards.strategy], configuration.STRATEGY_KEYS
             ),
-            **(
-                {"family": FAMILY, "compute": config["compute"]}
-                if "model" in strategy_needs(wildcards.strategy)
-                else {}
-            ),
+            **({"family": FAMILY, "compute": COMPUTE} if "model" in strategy_needs(wildcards.strategy) else {}),
         ),
         code=lambda wildcards: code(
             "select",

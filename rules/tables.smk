@@ -11,7 +11,7 @@ TABLES = [
     "influence",
     "influence_diagnostics",
     "selections",
-    *(["pool_control"] if EMBEDDED else []),
+    *(["pool_control"] if CONTROL else []),
 ]
 
 SPLITS = dict(splitter=config["split"]["splitters"], split_seed=config["split"]["seeds"])

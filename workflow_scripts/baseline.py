@@ -8,6 +8,7 @@ if __name__ == "__main__":
         import time
 
         import numpy as np
+
         from chemsieve import registry
         from chemsieve.processes import peak_memory_mb
         from chemsieve.runs import Identity, predictions_table, write_facts

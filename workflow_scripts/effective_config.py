@@ -5,6 +5,7 @@ from chemsieve.job import job
 if __name__ == "__main__":
     with job(snakemake) as spec:
         import yaml
+
         from chemsieve.files import write_text
 
         write_text(snakemake.output.config, yaml.safe_dump(spec, sort_keys=False))

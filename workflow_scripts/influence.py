@@ -7,6 +7,7 @@ if __name__ == "__main__":
         from pathlib import Path
 
         import pandas as pd
+
         from chemsieve import backbone, regressor, tokenization
         from chemsieve.influence._problem import Molecules, Problem
         from chemsieve.influence._score import influence

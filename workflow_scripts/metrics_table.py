@@ -5,6 +5,7 @@ from chemsieve.job import job
 if __name__ == "__main__":
     with job(snakemake) as spec:
         import pandas as pd
+
         from chemsieve.evaluation import evaluate_runs
         from chemsieve.runs import read_facts
         from chemsieve.tables import read_table, write_table

@@ -33,7 +33,5 @@ if __name__ == "__main__":
 
         context = Context(training, predict_passes, expected_gain)
         table = select(pool, context, w.strategy, spec["module"], spec["budget"], int(w.seed), spec["options"])
-        table = table.assign(
-            strategy=w.strategy, splitter=w.splitter, split_seed=int(w.split_seed), seed=int(w.seed)
-        )
+        table = table.assign(strategy=w.strategy, splitter=w.splitter, split_seed=int(w.split_seed), seed=int(w.seed))
         write_table(table, snakemake.output.selection, "selections")

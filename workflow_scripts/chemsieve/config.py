@@ -167,7 +167,9 @@ def schema() -> Json:
                 }
             ),
             "baselines": _object({"run": _names(), "methods": entries}),
-            "compute": _object({"device": {"enum": ["auto", "cpu", "cuda"]}, "threads": _COUNT}),
+            "compute": _object(
+                {"device": {"enum": ["auto", "cpu", "cuda"]}, "threads": _COUNT, "warm_start": {"type": "boolean"}}
+            ),
         }
     )
 
@@ -306,7 +308,8 @@ def _table_given(config: Json, section: str) -> None:
         check_header(table["path"], section, columns, table["delimiter"])
     elif not table.get("downloads"):
         raise ChemsieveError(
-            f"configuration: {section}.path: give your file, for example --config '{section}={{path: my_{section}.csv}}'"
+            f"configuration: {section}.path: give your file, for example "
+            f"--config '{section}={{path: my_{section}.csv}}'"
         )
 
 

@@ -51,9 +51,7 @@ def regression_metrics(label: np.ndarray, prediction: np.ndarray) -> dict[str, f
     }
 
 
-def evaluate_runs(
-    predictions: pd.DataFrame, labels: pd.Series, facts: list[dict]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def evaluate_runs(predictions: pd.DataFrame, labels: pd.Series, facts: list[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Metrics per run and fold, and the predictions with their labels.
 
     Args:
@@ -70,7 +68,7 @@ def evaluate_runs(
     if len(unknown):
         raise ChemsieveError(f"metrics: molecule {unknown.iloc[0]} has a prediction but no label")
     predictions = predictions.assign(label=labels.loc[predictions["molecule_id"]].to_numpy())
-    by_run = {key: rows for key, rows in predictions.groupby(["run_id", "fold"], sort=False)}
+    by_run = dict(list(predictions.groupby(["run_id", "fold"], sort=False)))
     records = []
     for run in facts:
         for fold in ("validation", "test"):

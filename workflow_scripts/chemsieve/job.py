@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chemsieve.errors import ChemsieveError
+from chemsieve.processes import peak_memory_mb
+from chemsieve.warm import hand_over
 
 
 @contextmanager
@@ -19,6 +22,8 @@ def job(snakemake) -> Iterator[dict]:
     Logging and warnings go to ``log[0]`` and to standard error. A :class:`ChemsieveError` ends the job with its one
     sentence; anything else with a traceback in the log.
     """
+    hand_over()  # before anything heavy is imported; returns only where the job runs by itself
+    began = time.perf_counter()
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     name = snakemake.rule + "".join(f" {value}" for value in dict(snakemake.wildcards).values())
@@ -40,7 +45,7 @@ def job(snakemake) -> Iterator[dict]:
     except Exception:
         log.error("%s", traceback.format_exc())
         sys.exit(1)
-    log.info("done")
+    log.info("done in %.1f s, peak memory %.0f MB", time.perf_counter() - began, peak_memory_mb())
 
 
 def torch_device(spec: dict):

@@ -19,6 +19,22 @@ SMILES_PATTERN = (
 _ROLES = {"pad": ("<pad>", "[PAD]"), "mask": ("<mask>", "[MASK]"), "unknown": ("<unk>", "[UNK]")}
 
 
+_ELEMENTS = """H Li Be B C N O F Na Mg Al Si P S Cl K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Rb Sr Y Zr Nb Mo Tc
+Ru Rh Pd Ag Cd In Sn Sb Te I Cs Ba La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi He Ne Ar
+Kr Xe Ra Ac Th U"""
+_AROMATIC = "c n o s p b se te as"
+_CENTRES = "C N P S Si B Se As"
+_ISOTOPES = "2H 3H 11C 13C 14C 13N 15N 15O 17O 18O 18F 32P 33P 35S 36Cl 57Co 75Se 76Br 99Tc 111In 123I 125I 131I"
+# Which kinds of atom bear which chirality marks, hydrogens and charges in the enumerated vocabulary.
+_BRACKETS = [
+    (_ELEMENTS, ("",), ("", "H", "H2"), ("", "+", "-", "+2", "-2", "+3", "+4")),
+    (_CENTRES, ("",), ("H3", "H4"), ("", "+", "-")),
+    (_CENTRES, ("@", "@@"), ("", "H"), ("", "+", "-")),
+    (_AROMATIC, ("",), ("", "H"), ("", "+", "-")),
+    (_ISOTOPES, ("",), ("", "H", "H2", "H3"), ("", "+", "-")),
+]
+
+
 def load(path: str | Path) -> Tokenizer:
     """Read a ``tokenizer.json``. Truncation and padding saved in it are switched off: molecules are never cut.
 
@@ -61,28 +77,18 @@ def encode(tokenizer: Tokenizer, smiles: Sequence[str]) -> list[list[int]]:
 def vocabulary() -> list[str]:
     """Tokens of the project's own tokenizer: special tokens, the organic subset, bonds, rings, bracket atoms.
 
-    The bracket atoms are enumerated, not read from data: each element with the hydrogens, charges and chirality marks
-    that drug-like molecules show. What is not listed becomes the unknown token.
+    Enumerated, not read from data: every element with the hydrogens, charges and chirality marks that it can bear, and
+    the isotopes of labelling chemistry. What is not listed becomes the unknown token. About as many as MoLFormer's.
     """
     special = ["<bos>", "<eos>", "<pad>", "<mask>"]
-    organic = [*list("CcONnSsFoPpBbI"), "Cl", "Br"]
-    marks = list("()=#-+/\\.:~*$") + list("123456789") + [f"%{ring}" for ring in range(10, 21)]
-    bracket = []
-    for element, chirality, hydrogen, charge in product(
-        ["C", "c", "N", "n", "O", "o", "S", "s", "P", "p", "B", "b", "Si", "Se", "se"],
-        ["", "@", "@@"],
-        ["", "H", "H2", "H3"],
-        ["", "+", "-"],
-    ):
-        if chirality and (element not in ("C", "N", "S", "P", "Si") or hydrogen in ("H2", "H3")):
-            continue
-        if element.islower() and hydrogen in ("H2", "H3"):
-            continue
-        bracket.append(f"[{element}{chirality}{hydrogen}{charge}]")
-    ions = ["[Na+]", "[K+]", "[Li+]", "[Ca+2]", "[Mg+2]", "[Zn+2]", "[Cl-]", "[Br-]", "[I-]", "[F-]", "[H]", "[2H]"]
-    ions += ["[N+2]", "[O-2]", "[S-2]", "[I+]", "[Br+]", "[Cl+]", "[As]", "[Sn]", "[Hg]", "[Pt]", "[Fe]", "[Cu]"]
-    tokens = special + organic + marks + sorted(set(bracket) - set(ions)) + ions
-    return [*tokens, "<unk>"]
+    organic = [*"CcONnSsFoPpBbI", "Cl", "Br"]
+    marks = [*"()=#-+/\\.:~*$>@?", *"0123456789", *(f"%{ring}" for ring in range(10, 41))]
+    bracket = [
+        f"[{atom}{chirality}{hydrogens}{charge}]"
+        for atoms, *decorations in _BRACKETS
+        for atom, chirality, hydrogens, charge in product(atoms.split(), *decorations)
+    ]
+    return [*special, *organic, *marks, *dict.fromkeys(bracket), "<unk>"]
 
 
 def build() -> Tokenizer:

@@ -80,10 +80,7 @@ def select(
         raise ChemsieveError(f"selection {name}: the score of {molecule} is not finite; nothing was selected")
     # Stable: equal scores keep the order of the pool's file.
     order = np.argsort(-scores, kind="stable") if module.BUDGET else np.arange(len(pool))
-    if module.BUDGET:
-        selected = cut(scores[order], budget, name)
-    else:
-        selected = np.full(len(pool), module_name == "all")
+    selected = cut(scores[order], budget, name) if module.BUDGET else np.full(len(pool), module_name == "all")
     return pd.DataFrame(
         {
             "molecule_id": pool["molecule_id"].to_numpy()[order],

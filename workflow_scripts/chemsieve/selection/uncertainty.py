@@ -1,4 +1,4 @@
-"""MC-dropout uncertainty: the molecules on which the model disagrees with itself (Gal and Ghahramani 2016, 1506.02142)."""
+"""MC-dropout uncertainty: where the model disagrees with itself (Gal and Ghahramani 2016, 1506.02142)."""
 
 from __future__ import annotations
 
