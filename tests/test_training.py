@@ -1,0 +1,459 @@
+"""Training: masking, what is never trained on, the best epoch, seeds, divergence, dropout passes."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from chemsieve import backbone, regressor, tokenization
+from chemsieve.checkpoints import trained_state
+from chemsieve.errors import ChemsieveError
+from chemsieve.training import dropout, mlm
+from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_length, pad
+from chemsieve.training.loop import Settings, choose_device, fit
+from chemsieve.training.mlm import adapt
+from chemsieve.training.regression import fine_tune, predict
+from conftest import SMILES
+
+CPU = torch.device("cpu")
+PAD, MASK, SPECIAL, VOCABULARY = 2, 3, [0, 1, 2, 3, 19], 20
+
+
+# -- batches -----------------------------------------------------------------------------------------------------------
+
+
+def test_padding_is_on_the_right_and_as_long_as_the_longest():
+    tokens, mask = pad([[5, 6, 7], [8], [9, 4]], PAD)
+    assert tokens.tolist() == [[5, 6, 7], [8, 2, 2], [9, 4, 2]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+    batch = RegressionCollator(PAD)([{"input_ids": [5], "label": 0.5}, {"input_ids": [6, 7], "label": -2.0}])
+    assert batch["input_ids"].tolist() == [[5, 2], [6, 7]]
+    assert batch["labels"].tolist() == [0.5, -2.0]
+
+
+def test_batches_by_length_hold_each_position_once_shortest_first():
+    rows = [[0] * length for length in (3, 1, 2, 1, 5)]
+    assert [batch.tolist() for batch in by_length(rows, 2)] == [[1, 3], [2, 0], [4]]
+
+
+@pytest.fixture(scope="module")
+def masked():
+    """60,000 ordinary tokens masked at 15 %: the batch and what it was made of."""
+    collate = MaskingCollator(PAD, MASK, SPECIAL, VOCABULARY, 0.15)
+    draw = np.random.default_rng(0)
+    rows = [[0, *draw.integers(4, 19, size=length).tolist(), 1] for length in draw.integers(20, 40, size=2000)]
+    batch = collate([{"input_ids": row} for row in rows], torch.Generator().manual_seed(0))
+    return batch, pad(rows, PAD)
+
+
+def within(count, trials, probability, deviations=5.0):
+    return abs(count - trials * probability) < deviations * math.sqrt(trials * probability * (1 - probability))
+
+
+def test_masking_chooses_at_its_rate_with_the_published_fates(masked):
+    batch, (tokens, _) = masked
+    chosen = batch["labels"] != -100
+    ordinary = ~torch.isin(tokens, torch.tensor(SPECIAL))
+    total, count = int(ordinary.sum()), int(chosen.sum())
+    assert total > 50_000
+    assert within(count, total, 0.15)
+    replaced = batch["input_ids"][chosen]
+    assert within(int((replaced == MASK).sum()), count, 0.8)
+    kept = int((replaced == tokens[chosen]).sum())
+    assert within(kept, count, 0.1 + 0.1 / 15), "10 % stay; a random token is the same one in fifteen"
+    drawn = replaced[(replaced != MASK) & (replaced != tokens[chosen])]
+    assert set(drawn.tolist()) == set(range(4, 19)), "random tokens are ordinary ones, and all of them"
+    assert torch.equal(batch["labels"][chosen], tokens[chosen]), "the label is the token that stood there"
+    assert torch.equal(batch["input_ids"][~chosen], tokens[~chosen]), "what is not chosen stays"
+
+
+def test_special_tokens_are_never_masked(masked):
+    batch, (tokens, mask) = masked
+    special = torch.isin(tokens, torch.tensor(SPECIAL))
+    assert int(special.sum()) > 4000
+    assert (batch["labels"][special] == -100).all()
+    assert torch.equal(batch["input_ids"][special], tokens[special])
+    assert torch.equal(batch["attention_mask"], mask)
+
+
+def test_every_batch_has_a_masked_token():
+    collate = MaskingCollator(PAD, MASK, SPECIAL, VOCABULARY, 1e-9)
+    for seed in range(20):
+        batch = collate([{"input_ids": [0, 1]}, {"input_ids": [0, 7, 1]}], torch.Generator().manual_seed(seed))
+        assert batch["labels"].tolist() == [[-100, -100, -100], [-100, 7, -100]]
+
+
+def test_masks_follow_from_their_generator():
+    collate = MaskingCollator(PAD, MASK, SPECIAL, VOCABULARY, 0.5)
+    examples = [{"input_ids": [0, *range(4, 19), 1]}]
+    first, again, other = (collate(examples, torch.Generator().manual_seed(s))["input_ids"] for s in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+# -- the loop, with validation losses written by hand ------------------------------------------------------------------
+
+EXAMPLES = [{"input_ids": [i] * (1 + i % 7), "label": float(i % 3)} for i in range(40)]
+
+
+class Line(torch.nn.Module):
+    """One weight, which each step moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, inputs):
+        return self.weight * inputs["input_ids"].float().mean(1)
+
+
+def run(losses, settings=None, **changes):
+    """Train a line whose validation losses are given; the outcome, the model, its weight after each epoch."""
+    model, seen, given = Line(), [], iter(losses)
+
+    def validate():
+        assert not model.training
+        seen.append(model.weight.item())
+        return {"validation_loss": next(given)}
+
+    def loss(module, inputs):
+        assert module.training
+        return ((module(inputs) - inputs["labels"]) ** 2).mean()
+
+    settings = settings or Settings(**{"epochs": len(losses), "batch_size": 8, "learning_rate": 0.01, **changes})
+    outcome = fit(model, EXAMPLES, RegressionCollator(PAD), loss, validate, settings, 0, CPU)
+    return outcome, model, seen
+
+
+def test_the_epoch_with_the_lowest_validation_loss_is_restored():
+    outcome, model, seen = run([3.0, 1.0, 2.0, 1.5])
+    assert (outcome.best_epoch, outcome.best_loss) == (2, 1.0)
+    assert len(set(seen)) == 4, "each epoch moved the weight"
+    assert model.weight.item() == seen[1]
+    assert [row["epoch"] for row in outcome.curve] == [1, 2, 3, 4]
+    assert [row["validation_loss"] for row in outcome.curve] == [3.0, 1.0, 2.0, 1.5]
+    assert not model.training
+
+
+def test_the_earliest_of_equal_epochs_is_restored():
+    outcome, model, seen = run([2.0, 1.0, 1.0])
+    assert outcome.best_epoch == 2
+    assert model.weight.item() == seen[1]
+
+
+@pytest.mark.parametrize(
+    ("losses", "changes", "stopped"),
+    [
+        ([3, 2, 2.5, 2.6, 1, 1], {"patience": None}, 6),
+        ([3, 2, 2.5, 2.6, 1, 1], {"patience": 2}, 4),
+        ([3, 2, 2.5, 1.9, 2, 2, 0], {"patience": 2}, 6),  # an improvement starts the count again
+        ([3, 2, 2.5, 2.6, 1, 1], {"patience": 1}, 3),
+        ([3, 2.9, 2.8, 2.7, 2.6], {"patience": 2, "minimum_delta": 0.5}, 3),  # falls, but by too little
+        ([3, 2.9, 2.8, 2.4, 2.3], {"patience": 3, "minimum_delta": 0.5}, 5),  # a slow fall adds up
+        ([1, 2, 3, 4, 5, 6], {"patience": 1, "checkpoints": (2, 4)}, 4),  # never before the last checkpoint
+        ([1, 2, 3, 4, 5, 6], {"patience": 1, "checkpoints": (1,)}, 2),
+        ([1, 2, 3, 4, 5, 6], {"patience": 1, "checkpoints": (6,)}, 6),
+    ],
+)
+def test_training_stops_when_patience_is_spent(losses, changes, stopped):
+    outcome, _, _ = run(losses, **changes)
+    assert [row["epoch"] for row in outcome.curve] == list(range(1, stopped + 1))
+
+
+def test_checkpoints_hold_the_weights_of_their_epochs():
+    outcome, _, seen = run([1.0, 2.0, 3.0, 4.0], checkpoints=(2, 4), patience=1)
+    assert sorted(outcome.kept) == [2, 4]
+    assert [float(outcome.kept[epoch]["weight"]) for epoch in (2, 4)] == [seen[1], seen[3]]
+    assert outcome.best_epoch == 1
+    with pytest.raises(ChemsieveError, match="beyond the last epoch"):
+        run([1.0, 2.0], checkpoints=(3,))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_validation_loss_that_is_not_finite_ends_training(value):
+    with pytest.raises(ChemsieveError, match="diverged in epoch 2"):
+        run([1.0, value, 1.0])
+
+
+def test_schedule_and_warmup_reach_the_optimiser():
+    steps = 5 * 4  # five batches of eight, four epochs
+    outcome, _, _ = run([4.0, 3.0, 2.0, 1.0], learning_rate=0.01, warmup=0.0, schedule="linear")
+    rates = [row["learning_rate"] for row in outcome.curve]
+    np.testing.assert_allclose(rates, [0.01 * (1 - done / steps) for done in (5, 10, 15, 20)], atol=1e-12)
+    outcome, _, _ = run([4.0, 3.0, 2.0, 1.0], learning_rate=0.01, warmup=0.5, schedule="constant_with_warmup")
+    np.testing.assert_allclose([row["learning_rate"] for row in outcome.curve], [0.005, 0.01, 0.01, 0.01], atol=1e-12)
+
+
+def test_the_first_epoch_of_one_batch_is_the_closed_form():
+    """One step of AdamW from zero moves the weight by the learning rate against the gradient's sign."""
+    inputs = RegressionCollator(PAD)(EXAMPLES)
+    mean = inputs["input_ids"].float().mean(1)
+    outcome, model, _ = run([1.0], batch_size=40, learning_rate=0.125, warmup=0.0, schedule="constant")
+    gradient = float((-2 * inputs["labels"] * mean).mean())
+    assert gradient < 0
+    assert model.weight.item() == pytest.approx(0.125, rel=1e-5)
+    assert outcome.curve[0]["train_loss"] == pytest.approx(float(inputs["labels"].square().mean()), rel=1e-6)
+    assert outcome.curve[0]["gradient_norm"] == pytest.approx(-gradient, rel=1e-6), "before clipping"
+
+
+def test_group_by_length_pads_less_and_still_sees_every_molecule():
+    examples = EXAMPLES * 10  # it groups within stretches of at most a quarter of the data
+    padded, seen = {}, {}
+    for group in (True, False):
+        batches = []
+
+        def collate(batch, batches=batches):
+            batches.append([len(example["input_ids"]) for example in batch])
+            return RegressionCollator(PAD)(batch)
+
+        settings = Settings(epochs=1, batch_size=8, learning_rate=0.01, group_by_length=group)
+        functions = (collate, lambda m, inputs: m(inputs).square().mean(), lambda: {"validation_loss": 1.0})
+        fit(Line(), examples, *functions, settings, 0, CPU)
+        padded[group] = sum(max(batch) * len(batch) for batch in batches)
+        seen[group] = sorted(itertools.chain(*batches))
+    assert seen[True] == seen[False] == sorted(len(example["input_ids"]) for example in examples)
+    assert padded[True] < 0.8 * padded[False]
+
+
+def test_nothing_to_train_on_is_refused():
+    with pytest.raises(ChemsieveError, match="no molecule"):
+        fit(Line(), [], RegressionCollator(PAD), None, None, Settings(1, 1, 0.1), 0, CPU)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    assert choose_device("auto") == CPU
+    with pytest.raises(ChemsieveError, match="no GPU"):
+        choose_device("cuda")
+
+
+# -- adaptation --------------------------------------------------------------------------------------------------------
+
+ADAPT = Settings(epochs=2, batch_size=4, learning_rate=0.003)
+
+
+def adapted(encoder_folder, output, smiles=SMILES, seed=0, settings=ADAPT, held_out=0.25):
+    return adapt(encoder_folder, "molformer", smiles, output, settings, 0.15, held_out, seed, CPU)
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    """The molecules (as token ids) that reach training batches and held-out batches."""
+    seen = {"train": [], "held": []}
+
+    class Spy(MaskingCollator):
+        def __call__(self, examples, generator=None):
+            seen["train" if generator is None else "held"] += [tuple(e["input_ids"]) for e in examples]
+            return super().__call__(examples, generator)
+
+    monkeypatch.setattr(mlm, "MaskingCollator", Spy)
+    return seen
+
+
+def test_held_out_molecules_are_never_trained_on(encoder_folder, tmp_path, spy):
+    repeated = SMILES + SMILES[::2]  # molecules that read the same must not stand on both sides
+    outcome = adapted(encoder_folder, tmp_path, repeated)
+    tokenizer = backbone.load_tokenizer(encoder_folder)
+    everything = {tuple(ids) for ids in tokenization.encode(tokenizer, SMILES)}
+    train, held = set(spy["train"]), set(spy["held"])
+    assert len(spy["held"]) == len(held) == 6  # a quarter of 24 distinct molecules
+    assert train | held == everything
+    assert not train & held
+    assert len(spy["train"]) == len(outcome.curve[1:]) * 18
+    first = spy["held"].copy()
+    spy["held"].clear()
+    adapted(encoder_folder, tmp_path, repeated, seed=1)
+    assert set(spy["held"]) != set(first), "another seed holds out others"
+
+
+def test_adaptation_writes_its_best_epoch_and_learns(encoder_folder, tmp_path):
+    settings = Settings(epochs=4, batch_size=4, learning_rate=0.003)
+    outcome = adapted(encoder_folder, tmp_path, settings=settings)
+    losses = [row["validation_loss"] for row in outcome.curve]
+    assert [row["epoch"] for row in outcome.curve] == [0, 1, 2, 3, 4]
+    vocabulary = backbone.load_tokenizer(encoder_folder).get_vocab_size()
+    assert losses[0] == pytest.approx(math.log(vocabulary), abs=0.3), "untrained, it knows nothing"
+    assert min(losses[1:]) < losses[0] - 0.5
+    assert outcome.best_epoch == 1 + int(np.argmin(losses[1:]))
+    stored = backbone.load_masked_lm(tmp_path, "molformer").state_dict()
+    assert stored.keys() == outcome.best_state.keys()
+    assert all(torch.equal(stored[name], tensor) for name, tensor in outcome.best_state.items())
+    assert (tmp_path / "tokenizer.json").read_bytes() == (encoder_folder / "tokenizer.json").read_bytes()
+    before, after = backbone.read_config(encoder_folder), backbone.read_config(tmp_path)
+    assert {name: after[name] for name in before} == before
+
+
+def test_adaptation_follows_from_its_seed(encoder_folder, tmp_path):
+    files = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.manual_seed(len(files))
+        adapted(encoder_folder, tmp_path / name, seed=seed)
+        files.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_too_few_molecules_to_hold_any_out_are_refused(encoder_folder, tmp_path):
+    with pytest.raises(ChemsieveError, match="held_out"):
+        adapted(encoder_folder, tmp_path, ["CCO", "CCO"])
+
+
+# -- fine-tuning -------------------------------------------------------------------------------------------------------
+
+FIT = Settings(epochs=3, batch_size=4, learning_rate=0.003)
+LABELS = np.random.default_rng(0).normal(2.0, 3.0, size=len(SMILES))
+
+
+def built(encoder_folder, seed=0):
+    torch.manual_seed(seed)
+    return regressor.build(encoder_folder, "molformer", {}), backbone.load_tokenizer(encoder_folder)
+
+
+def tuned(encoder_folder, settings=FIT, seed=0, **changes):
+    model, tokenizer = built(encoder_folder, seed)
+    data = {"train": (SMILES[:16], LABELS[:16]), "validation": (SMILES[16:], LABELS[16:])} | changes
+    outcome = fine_tune(model, tokenizer, *data["train"], *data["validation"], settings, seed, CPU)
+    return outcome, model, tokenizer
+
+
+def predicted(model, tokenizer, smiles=SMILES):
+    return predict(model, tokenization.encode(tokenizer, smiles), PAD, CPU)
+
+
+def rmse(found, labels):
+    return math.sqrt(np.mean((found - labels) ** 2))
+
+
+def test_fine_tuning_leaves_the_best_epoch(encoder_folder):
+    # The validation molecules are training molecules with the opposite label: the better the fit, the worse.
+    opposite = 2 * LABELS[:16].mean() - LABELS[:16]
+    settings = Settings(epochs=6, batch_size=4, learning_rate=0.003)
+    outcome, model, tokenizer = tuned(encoder_folder, settings, validation=(SMILES[:16], opposite))
+    curve = [row["validation_rmse"] for row in outcome.curve]
+    assert outcome.best_epoch == 1 + int(np.argmin(curve)) < 6
+    assert outcome.curve[-1]["train_loss"] < outcome.curve[0]["train_loss"]
+    assert rmse(predicted(model, tokenizer, SMILES[:16]), opposite) == pytest.approx(min(curve), rel=1e-12)
+
+
+def test_validation_loss_is_the_mean_square_in_units_of_the_training_labels(encoder_folder):
+    outcome, model, tokenizer = tuned(encoder_folder)
+    for row in outcome.curve:
+        assert row["validation_loss"] == pytest.approx(row["validation_rmse"] ** 2 / LABELS[:16].var(), rel=1e-12)
+    found = rmse(predicted(model, tokenizer)[16:], LABELS[16:])
+    assert found == pytest.approx(min(row["validation_rmse"] for row in outcome.curve), rel=1e-12)
+
+
+def test_the_label_scale_comes_from_the_training_labels_alone(encoder_folder):
+    _, model, _ = tuned(encoder_folder, validation=(SMILES[16:], 1e6 + 1e3 * LABELS[16:]))
+    assert float(model.label_mean) == pytest.approx(LABELS[:16].mean(), abs=1e-12)
+    assert float(model.label_scale) == pytest.approx(LABELS[:16].std(), abs=1e-12)
+
+
+def test_predictions_follow_the_unit_of_the_labels(encoder_folder):
+    """Training on 10 y - 7 gives 10 f - 7: standardisation makes the training itself the same."""
+    _, model, tokenizer = tuned(encoder_folder)
+    labels = 10 * LABELS - 7
+    _, scaled, _ = tuned(encoder_folder, train=(SMILES[:16], labels[:16]), validation=(SMILES[16:], labels[16:]))
+    np.testing.assert_allclose(predicted(scaled, tokenizer), 10 * predicted(model, tokenizer) - 7, rtol=0, atol=1e-2)
+
+
+def test_predictions_keep_the_order_given_and_do_not_depend_on_the_batch(encoder_folder):
+    model, tokenizer = built(encoder_folder)
+    together = predicted(model, tokenizer)
+    alone = [predicted(model, tokenizer, [smiles])[0] for smiles in SMILES]
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
+    assert np.ptp(together) > 1e-4
+
+
+def test_another_label_scale_leaves_predictions_as_they_are(encoder_folder):
+    model, tokenizer = built(encoder_folder)
+    torch.nn.init.normal_(model.head.weight)
+    torch.nn.init.ones_(model.head.bias)
+    model.set_label_scale(5.0, 0.5)
+    before = predicted(model, tokenizer)
+    model.change_label_scale(-3.0, 4.0)
+    assert (float(model.label_mean), float(model.label_scale)) == (-3.0, 4.0)
+    np.testing.assert_allclose(predicted(model, tokenizer), before, rtol=0, atol=1e-5)
+    model.set_label_scale(0.0, 1.0)
+    assert np.abs(predicted(model, tokenizer) - before).max() > 1, "set_label_scale is the one that changes them"
+
+
+def test_a_trained_head_starts_from_its_own_predictions(encoder_folder):
+    model, tokenizer = built(encoder_folder)
+    torch.nn.init.normal_(model.head.weight)
+    model.set_label_scale(5.0, 0.5)
+    before = rmse(predicted(model, tokenizer, SMILES[16:]), LABELS[16:])
+    still = Settings(epochs=1, batch_size=16, learning_rate=1e-12)
+    model.encoder.redraw_features = lambda: None  # training would draw other features
+    data = (SMILES[:16], LABELS[:16], SMILES[16:], LABELS[16:])
+    outcome = fine_tune(model, tokenizer, *data, still, 0, CPU, trained_head=True)
+    assert outcome.curve[0]["validation_rmse"] == pytest.approx(before, abs=1e-4)
+    assert float(model.label_scale) == pytest.approx(LABELS[:16].std(), abs=1e-12)
+
+
+def test_fine_tuning_follows_from_its_seed(encoder_folder):
+    states = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(10 + len(states))
+        states.append(trained_state(tuned(encoder_folder, seed=seed)[1]))
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    weights = [name for name in states[0] if name.endswith("dense.weight")]
+    assert not any(torch.equal(states[0][name], states[2][name]) for name in weights)
+
+
+@pytest.mark.parametrize("rate", [1e6, 1e20])
+def test_an_absurd_learning_rate_is_an_error_and_no_model(encoder_folder, rate):
+    absurd = Settings(epochs=3, batch_size=4, learning_rate=rate, warmup=0.0)
+    with pytest.raises(ChemsieveError, match=r"diverged|not finite"):
+        tuned(encoder_folder, absurd)
+
+
+def test_equal_labels_are_refused(encoder_folder):
+    with pytest.raises(ChemsieveError, match="nothing to learn"):
+        tuned(encoder_folder, train=(SMILES[:16], np.ones(16)))
+
+
+# -- dropout passes ----------------------------------------------------------------------------------------------------
+
+
+def test_dropout_passes_differ_follow_their_seed_and_leave_the_model_alone(encoder_folder):
+    model, tokenizer = built(encoder_folder)
+    torch.nn.init.normal_(model.head.weight)
+    model.set_label_scale(3.0, 2.0)
+    ids = tokenization.encode(tokenizer, SMILES)
+    plain = predicted(model, tokenizer)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first = dropout.passes(model, ids, PAD, 30, 0, CPU)
+    assert first.shape == (30, len(SMILES))
+    assert (first.std(axis=0) > 0).all()
+    after = model.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items()), "features too"
+    assert not any(module.training for module in model.modules())
+    np.testing.assert_array_equal(predicted(model, tokenizer), plain)
+    np.testing.assert_array_equal(dropout.passes(model, ids, PAD, 30, 0, CPU), first)
+    assert (dropout.passes(model, ids, PAD, 30, 1, CPU) != first).any()
+    error = first.std(axis=0) / math.sqrt(30)
+    near = np.abs(first.mean(axis=0) - plain) < 4 * error
+    assert near.mean() > 0.7, "they scatter about the prediction, in its unit"
+
+
+def test_spread_of_head_dropout_is_the_closed_form(encoder_folder):
+    """Dropout p before a linear head has variance p / (1 - p) sum w^2 h^2."""
+    torch.manual_seed(0)
+    model = regressor.build(encoder_folder, "molformer", {"hidden": 0.0, "embedding": 0.0, "head": 0.3})
+    torch.nn.init.normal_(model.head.weight)
+    model.set_label_scale(0.0, 2.0)
+    ids = tokenization.encode(backbone.load_tokenizer(encoder_folder), SMILES[:4])
+    tokens, mask = pad(ids, PAD)
+    with torch.no_grad():
+        pooled = model.eval().encoder(tokens, mask).pooler_output
+        wanted = 2.0 * ((model.head.weight * pooled) ** 2).sum(1).mul(0.3 / 0.7).sqrt().numpy()
+    np.testing.assert_allclose(dropout.passes(model, ids, PAD, 800, 0, CPU).std(axis=0), wanted, rtol=0.1)
+
+
+def test_a_model_without_dropout_has_no_spread_to_give(encoder_folder):
+    model = regressor.build(encoder_folder, "molformer", {"hidden": 0.0, "embedding": 0.0, "head": 0.0})
+    with pytest.raises(ChemsieveError, match="no dropout"):
+        dropout.passes(model, [[0, 5, 1]], PAD, 5, 0, CPU)
