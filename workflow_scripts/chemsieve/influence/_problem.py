@@ -139,12 +139,24 @@ class Problem:
 
     # -- diagnostics -----------------------------------------------------------------------------------------------
 
-    def largest_eigenvalue(self, start: Tensor, iterations: int = 6, molecules: int = 48) -> float:
+    def largest_eigenvalue(self, start: Tensor, iterations: int = 6, molecules: int = 32) -> float:
         """Largest eigenvalue of G on a sample, by power iteration from ``start`` (a lower bound)."""
-        sample = self.sample(molecules)
+        return self._top(start, self.sample(molecules), iterations)
+
+    def batch_eigenvalue(self, start: Tensor, batch_size: int, batches: int = 6, iterations: int = 5) -> float:
+        """Largest Gauss-Newton eigenvalue over a few batches of LiSSA's size, by power iteration."""
+        generator = np.random.default_rng(self.seed)
+        largest = 0.0
+        for _ in range(batches):
+            sample = self.train.take(generator.choice(len(self.train), min(batch_size, len(self.train)), replace=False))
+            largest = max(largest, self._top(start, sample, iterations))
+        return largest
+
+    def _top(self, start: Tensor, molecules: Molecules, iterations: int) -> float:
+        """Largest Gauss-Newton eigenvalue on ``molecules``, a lower bound that rises with the iterations."""
         vector, value = start / start.norm(), 0.0
         for _ in range(iterations):
-            product = self.gauss_newton_product(vector, sample)
+            product = self.gauss_newton_product(vector, molecules)
             value = float(vector @ product)
             if not (norm := float(product.norm())) > 0:
                 return 0.0

@@ -26,7 +26,11 @@ OPTIONS: dict = {
     "depth": {"type": "integer", "minimum": 2},
     "repeats": {"type": "integer", "minimum": 1},
     "damping": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-    "scale": {"type": "number", "exclusiveMinimum": 0},
+    "scale": {
+        "type": ["number", "null"],
+        "exclusiveMinimum": 0,
+        "description": "null: twice the largest batch eigenvalue, measured at each checkpoint",
+    },
     "batch_size": {"type": "integer", "minimum": 1},
 }
 
@@ -40,7 +44,7 @@ def solve(
     depth: int = 200,
     repeats: int = 1,
     damping: float = 0.01,
-    scale: float = 300.0,
+    scale: float | None = None,
     batch_size: int = 16,
 ) -> Solution:
     """Approximate (H + damping scale)^-1 ``vector`` by the truncated recursion.
@@ -53,6 +57,9 @@ def solve(
 
     generator = np.random.default_rng(problem.seed)
     size = min(batch_size, len(problem.train))
+    if scale is None:
+        scale = 2 * problem.batch_eigenvalue(vector, size)
+        log.info("scale %.4g", scale)
     total, total_half = torch.zeros_like(vector), torch.zeros_like(vector)
     norm = float(vector.norm())
     for repeat in range(repeats):
