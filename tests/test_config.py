@@ -1,0 +1,350 @@
+"""The configuration: each mistake is one sentence that names the key, before anything heavy is imported."""
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chemsieve import config as configuration
+from chemsieve import registry
+from chemsieve.errors import ChemsieveError
+
+ROOT = Path(__file__).parent.parent
+EMBEDDED = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+LEFT_OUT = object()
+
+
+def changed(changes: dict) -> dict:
+    """The embedded study with the values at dotted keys changed."""
+    config = copy.deepcopy(EMBEDDED)
+    for key, value in changes.items():
+        *way, last = key.split(".")
+        part = config
+        for name in way:
+            part = part.setdefault(name, {})
+        if value is LEFT_OUT:
+            del part[last]
+        else:
+            part[last] = value
+    return config
+
+
+def sentence(config: dict) -> str:
+    """The one sentence with which a configuration is refused."""
+    with pytest.raises(ChemsieveError) as caught:
+        configuration.validate(config)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert not re.search(r"\. [A-Z]|\.$", said), "one sentence"
+    return said
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A target file of one molecule."""
+    path = tmp_path / "own.csv"
+    path.write_text("SMILES,logD,part\nCCO,-0.3,train\n", encoding="utf-8")
+    return path
+
+
+def of_file(path, **changes) -> dict:
+    own = {"source": "file", "path": str(path), "smiles": "SMILES", "label": "logD"} | changes
+    return changed({f"target.{key}": value for key, value in own.items()})
+
+
+# -- what is accepted --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"selection.strategies.mine": {"strategy": "diversity", "budget": {"fraction": 0.5}, "radius": 3},
+         "selection.run": ["mine"]},
+        {"grid.methods.wide": {"method": "lora", "rank": 64, "training": {"epochs": 9}}, "grid.run": ["wide"]},
+        {"split.splitters": ["column"], "target.fold": "part"},
+        {"split.options": {"butina": {"cutoff": 0.5}}},
+        {"encoder.repository": "a/b", "encoder.revision": "0123456789" * 4},
+        {"influence.run": [], "selection.run": ["random"], "grid.selections": ["none"]},
+        {"finetune.patience": None, "influence.hessian_molecules": None, "encoder.max_tokens": 50},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_meant_is_accepted(changes):
+    configuration.validate(changed(changes))
+
+
+def test_a_file_with_its_columns_is_accepted(table):
+    configuration.validate(of_file(table))
+    configuration.validate(of_file(table, fold="part"))
+
+
+@pytest.mark.parametrize("overlay", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_overlay_changes_only_keys_that_there_are(overlay):
+    """Merged as Snakemake merges; a file that the user must give may be missing, and nothing else."""
+
+    def merged(base, over):
+        both = {key: merged(base[key], value) for key, value in over.items() if isinstance(base.get(key), dict)}
+        return base | over | both if isinstance(over, dict) else over
+
+    config = merged(EMBEDDED, yaml.safe_load(overlay.read_text(encoding="utf-8")) or {})
+    problem = None
+    try:
+        configuration.validate(config)
+    except ChemsieveError as error:
+        problem = str(error)
+    assert problem is None or re.search(r"(target|pool)\.path|no such file", problem), problem
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+UNKNOWN = [
+    ("sede", 1, "'seeds'"),
+    ("split.sede", 1, "'seeds'"),
+    ("target.colour", 1, "known keys: .*smiles"),
+    ("pool.fold", "x", "known keys: .*label"),
+    ("embedded.molecules", 3, "known keys: .*targets"),
+    ("encoder.hidden_size", 3, "known keys: .*architecture"),
+    ("mlm.learning_rte", 0.1, "'learning_rate'"),
+    ("finetune.dropout.heads", 0.1, "'head'"),
+    ("influence.estimator", {}, "'estimators'"),
+    ("influence.estimators.cg.dampng", 1, "'damping'"),
+    ("selection.strategys", {}, "'strategies'"),
+    ("selection.strategies.random.budgt", {"count": 1}, "'budget'"),
+    ("selection.strategies.random.budget.counts", 3, "'count'"),
+    ("selection.strategies.uncertainty.pases", 3, "'passes'"),
+    ("grid.method", {}, "'methods'"),
+    ("grid.methods.lora.rnk", 3, "'rank'"),
+    ("grid.methods.lora.training.epoch", 3, "'epochs'"),
+    ("grid.methods.lora.training.checkpoints", [1], "known keys: .*epochs"),
+    ("baselines.methods.svr.Z", 3, "known keys: .*gamma"),
+    ("compute.gpu", 1, "known keys: .*device"),
+    ("split.options.butina", {"cut": 1}, "split.options.butina.cut.*'cutoff'"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "hint"), UNKNOWN, ids=[case[0] for case in UNKNOWN])
+def test_an_unknown_key_is_named_with_the_nearest_known_one(key, value, hint):
+    said = sentence(changed({key: value}))
+    assert said.startswith(f"configuration: unknown key '{key}")
+    assert re.search(hint, said)
+
+
+NAMES = [
+    ("split.splitters", ["scafold"], "'scaffold'"),
+    ("split.options", {"butin": {}}, "'butina'"),
+    ("encoder.family", "molformr", "'molformer'"),
+    ("influence.run", ["lisa"], "'lissa'"),
+    ("influence.origins", ["adaptd"], "'adapted'"),
+    ("influence.estimators.lisa", {}, "'lissa'"),
+    ("influence.aggregate", "best", "mean, last"),
+    ("selection.estimator", "gc", "cg, lissa"),
+    ("selection.run", ["none", "influnce"], "'influence'"),
+    ("selection.strategies.mine", {"strategy": "diversty", "budget": {"count": 1}}, "'diversity'"),
+    ("selection.strategies.mine", {"budget": {"count": 1}}, "known: all, diversity"),
+    ("grid.run", ["lorra"], "'lora'"),
+    ("grid.selections", ["best"], "known: none, all"),
+    ("grid.start", "scratch", "encoder, regressor"),
+    ("grid.methods.lorra", {}, "'lora'"),
+    ("grid.methods.mine", {"method": "bitfiit"}, "'bitfit'"),
+    ("grid.methods.lora.targets", ["querry"], "'query'"),
+    ("grid.methods.lora.head", "some", "all, bias, none"),
+    ("grid.methods.lora.training.schedule", "cosin", "'cosine'"),
+    ("baselines.run", ["svm"], "'svr'"),
+    ("compute.device", "gpu", "'cpu'"),
+    ("target.source", "csv", "embedded, file"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "hint"), NAMES, ids=[f"{case[0]}={case[1]}" for case in NAMES])
+def test_a_mistyped_choice_is_named_with_the_nearest_known_one(key, value, hint):
+    said = sentence(changed({key: value}))
+    assert said.startswith(f"configuration: {key}")
+    assert "unknown" in said
+    assert hint in said
+
+
+VALUES = [
+    ("finetune.epochs", "ten"),
+    ("finetune.epochs", 2.5),
+    ("finetune.epochs", True),
+    ("finetune.epochs", None),
+    ("finetune.learning_rate", -0.1),
+    ("finetune.learning_rate", 0),
+    ("finetune.learning_rate", "fast"),
+    ("finetune.patience", 0),
+    ("finetune.checkpoints", []),
+    ("finetune.checkpoints", [0]),
+    ("finetune.dropout", 0.1),
+    ("finetune.dropout.hidden", 1.0),
+    ("finetune.dropout.head", None),
+    ("mlm.masking", 1.5),
+    ("mlm.masking", 0),
+    ("mlm.held_out", 1),
+    ("mlm.batch_size", 0),
+    ("mlm.warmup", -0.5),
+    ("seeds", []),
+    ("seeds", [1, 1]),
+    ("seeds", [-1]),
+    ("seeds", 3),
+    ("split.seeds", ["a"]),
+    ("split.splitters", []),
+    ("split.fractions", [0.8, 0.1]),
+    ("split.fractions", [1.2, -0.1, -0.1]),
+    ("split.fractions", [0.8, 0.1, 0.2]),
+    ("study", "my study"),
+    ("study", None),
+    ("target", None),
+    ("target.delimiter", ";;"),
+    ("target.delimiter", ""),
+    ("target.content_sha256", "abc"),
+    ("target.downloads", [{"url": "http://example.org/a.csv", "smiles": "a", "label": "b"}]),
+    ("embedded.noise", -1),
+    ("encoder.revision", "main"),
+    ("encoder.sha256", {"config.json": "abc"}),
+    ("encoder.stereo", "yes"),
+    ("encoder.max_tokens", 2),
+    ("influence.hessian_molecules", 0),
+    ("influence.tolerance", 0),
+    ("influence.estimators.lissa.damping", 1.5),
+    ("influence.estimators.cg.iterations", "many"),
+    ("influence.estimators.cg", None),
+    ("selection.strategies.random", None),
+    ("selection.strategies.random.budget", {}),
+    ("selection.strategies.random.budget", {"count": 1, "fraction": 0.5}),
+    ("selection.strategies.random.budget", {"count": -3}),
+    ("selection.strategies.random.budget", {"count": 0}),
+    ("selection.strategies.random.budget", {"fraction": 1.5}),
+    ("selection.strategies.random.budget", 10),
+    ("grid.methods.lora.targets", []),
+    ("grid.methods.lora.rank", 0),
+    ("grid.methods.lora.training.epochs", None),
+    ("split.options.butina", {"cutoff": "wide"}),
+    ("compute.threads", 0),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), VALUES, ids=[f"{key}={value}" for key, value in VALUES])
+def test_an_impossible_value_is_named(key, value):
+    assert sentence(changed({key: value})).startswith(f"configuration: {key}")
+
+
+@pytest.mark.parametrize("key", ["mlm", "seeds", "encoder.seed", "finetune.dropout.head", "compute.threads"])
+def test_a_missing_key_is_named(key):
+    assert sentence(changed({key: LEFT_OUT})) == f"configuration: key '{key}' is missing"
+
+
+CONFLICTS = [
+    ({"selection.strategies.random": {}}, "selection.strategies.random: it needs a budget"),
+    ({"selection.strategies.none": {"budget": {"count": 1}}}, "selection.strategies.none: a control has no budget"),
+    ({"finetune.checkpoints": [2, 9]}, "finetune.checkpoints: epoch 9 lies beyond the last, "),
+    ({"influence.run": ["lissa"]}, "selection.estimator: 'cg' is not in influence.run"),
+    ({"influence.origins": ["baseline"]}, "selection.origin: 'adapted' is not in influence.origins"),
+    ({"split.splitters": ["column"]}, "target.fold: the splitter 'column' needs"),
+    ({"encoder.repository": "a/b"}, "encoder.revision: a repository needs a pinned revision"),
+    ({"target.source": "file"}, "target.path: give your file"),
+    ({"pool.source": "file"}, "pool.path: give your file"),
+    ({"grid.methods.full": {}, "grid.run": ["full"]}, "grid.run: 'full' is fine-tuned on every selection anyway"),
+    ({"selection.strategies.my-own": {}}, "selection.strategies: 'my-own'"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), CONFLICTS, ids=[case[1].split(":")[0] for case in CONFLICTS])
+def test_values_that_do_not_go_together_are_named(changes, said):
+    assert sentence(changed(changes)).startswith(f"configuration: {said}")
+
+
+# -- the user's file ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "none.csv"
+    assert sentence(of_file(path)) == f"target file {path}: there is no such file"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    assert str(tmp_path) in sentence(of_file(tmp_path))  # a folder
+    path = tmp_path / "table.xlsx"
+    path.write_bytes(b"PK\x03\x04\xff\xfe")
+    assert "not UTF-8 text" in sentence(of_file(path))
+    path.write_bytes(b"")
+    assert "the file is empty" in sentence(of_file(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"smiles": "Smile"}, "no column 'Smile' .*'SMILES', 'logD', 'part'; did you mean 'SMILES'"),
+        ({"label": "LogP"}, "no column 'LogP' .*did you mean 'logD'"),
+        ({"fold": "parts"}, "no column 'parts' .*did you mean 'part'"),
+        ({"label": "activity"}, "no column 'activity' among 'SMILES', 'logD', 'part'$"),
+        ({"delimiter": ";"}, "check the delimiter"),
+    ],
+    ids=str,
+)
+def test_a_wrong_column_is_named_with_the_closest_match(table, changes, said):
+    found = sentence(of_file(table, **changes))
+    assert found.startswith(f"target file {table}: ")
+    assert re.search(said, found)
+
+
+# -- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_choice_declares_options_that_are_valid_schemas():
+    from jsonschema import Draft202012Validator
+
+    for package in ("splitting", "selection", "methods", "influence", "baselines"):
+        for name in registry.choices(package):
+            options = registry.load(package, name).OPTIONS
+            Draft202012Validator.check_schema({"type": "object", "properties": options})
+
+
+def test_an_unknown_choice_of_a_registry_is_refused():
+    with pytest.raises(ChemsieveError, match="unknown choice 'best'; known are all, diversity"):
+        registry.load("selection", "best")
+
+
+def test_a_methods_training_is_that_of_fine_tuning_with_its_own_on_top():
+    config = changed({"grid.methods.lora.training": {"epochs": 7}, "finetune.batch_size": 11})
+    training = configuration.training_of(config, "lora")
+    assert (training["epochs"], training["batch_size"]) == (7, 11)
+    assert training.keys() == EMBEDDED["finetune"].keys() - {"checkpoints", "dropout"}
+
+
+def test_all_strategies_are_those_selected_and_then_those_of_the_grid():
+    config = changed({"selection.run": ["random", "none"], "grid.selections": ["none", "diversity"]})
+    assert configuration.all_strategies(config) == ["random", "none", "diversity"]
+
+
+def test_equal_slices_have_one_canonical_form():
+    assert configuration.canonical({"b": 1, "a": [1.5, None]}) == '{"a":[1.5,null],"b":1}'
+    assert configuration.canonical({"a": 1, "b": 2}) == configuration.canonical({"b": 2, "a": 1})
+    assert configuration.canonical({"a": 1, "b": 2}) != configuration.canonical({"a": 2, "b": 1})
+
+
+def test_checking_imports_nothing_heavy(table):
+    """It runs whenever the workflow starts, be it for a dry run."""
+    code = (
+        "import json, sys\n"
+        "sys.path.append(sys.argv[1])\n"
+        "from chemsieve import config\n"
+        "for text in sys.argv[2:]:\n"
+        "    config.validate(json.loads(text))\n"
+        "print(*sorted(sys.modules))\n"
+    )
+    # Every strategy, method and estimator is configured, and so is a file.
+    everything = of_file(table, fold="part")
+    everything["split"]["splitters"] = registry.choices("splitting")
+    everything["baselines"]["methods"] = {name: {} for name in registry.choices("baselines")}
+    arguments = [str(ROOT / "workflow_scripts"), json.dumps(EMBEDDED), json.dumps(everything)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "chemsieve.selection.diversity" in loaded
+    heavy = {"torch", "pandas", "rdkit", "transformers", "peft", "sklearn", "scipy", "pyarrow", "tokenizers"}
+    assert loaded & heavy == set()
