@@ -1,0 +1,176 @@
+"""The code hash: what changes it and what does not, on a copy of the scripts."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from chemsieve import provenance
+
+SCRIPTS = Path(__file__).parent.parent / "workflow_scripts"
+CACHES = ("_tree", "_digest", "_imports")
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the scripts that the hash is taken over, and a hash that reads it afresh."""
+    folder = tmp_path / "scripts"
+    shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "_ROOT", folder)
+
+    def code_hash(script="mlm.py", modules=()):
+        for name in CACHES:
+            getattr(provenance, name).cache_clear()
+        return provenance.code_hash(folder / script, tuple(modules))
+
+    yield folder, code_hash
+    for name in CACHES:
+        getattr(provenance, name).cache_clear()
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+def test_the_hash_does_not_depend_on_where_the_code_lies(copy, monkeypatch, tmp_path):
+    _, code_hash = copy
+    found = code_hash()
+    monkeypatch.chdir(tmp_path)
+    assert code_hash() == found
+    monkeypatch.setattr(provenance, "_ROOT", SCRIPTS)
+    assert provenance.code_hash(SCRIPTS / "mlm.py") == found
+    assert len(found) == 16
+    int(found, 16)
+
+
+def test_scripts_differ(copy):
+    folder, code_hash = copy
+    hashes = {path.name: code_hash(path.name) for path in folder.glob("*.py")}
+    assert len(hashes) > 15
+    assert len(set(hashes.values())) == len(hashes)
+
+
+# Imported by mlm.py: directly, through one module, through several.
+USED = [
+    "mlm.py",
+    "chemsieve/training/mlm.py",
+    "chemsieve/training/loop.py",
+    "chemsieve/checkpoints.py",
+    "chemsieve/tokenization.py",
+    "chemsieve/files.py",
+    "chemsieve/training/__init__.py",
+]
+UNUSED = [
+    "finetune.py",
+    "chemsieve/report/page.py",
+    "chemsieve/selection/diversity.py",
+    "chemsieve/training/dropout.py",
+    "chemsieve/splitting/__init__.py",
+]
+
+
+@pytest.mark.parametrize("name", USED)
+def test_code_at_any_depth_changes_the_hash_and_undoing_it_changes_it_back(copy, name):
+    folder, code_hash = copy
+    before = code_hash()
+    text = (folder / name).read_text(encoding="utf-8")
+    append(folder / name, "\nADDED = 1\n")
+    changed = code_hash()
+    assert changed != before
+    (folder / name).write_text(text + "\nADDED = 2\n", encoding="utf-8")
+    assert code_hash() not in (before, changed)
+    (folder / name).write_text(text, encoding="utf-8")
+    assert code_hash() == before
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_code_that_is_not_imported_leaves_the_hash(copy, name):
+    folder, code_hash = copy
+    before = code_hash()
+    append(folder / name, "\nADDED = 1\n")
+    assert code_hash() == before
+
+
+def test_comments_docstrings_and_formatting_leave_the_hash(copy):
+    folder, code_hash = copy
+    module = folder / "chemsieve" / "files.py"
+    before = code_hash()
+    append(module, "\n\n\n# A comment.\n")
+    edit(module, '"""Write UTF-8 text atomically."""', '"""Another docstring,\n\n    of two lines.\n    """')
+    edit(module, '"""Atomic writes:', '"""Something else:')
+    edit(module, "import hashlib\n", "\nimport hashlib  # for sums\n")
+    edit(
+        module, 'prefix=f".{path.name}.", dir=path.parent', 'prefix=f".{path.name}.",\n        dir=(path.parent),\n    '
+    )
+    assert code_hash() == before
+    edit(module, "0o666", "0o660")
+    assert code_hash() != before
+
+
+def test_text_that_is_not_a_docstring_is_code(copy):
+    folder, code_hash = copy
+    module = folder / "chemsieve" / "files.py"
+    append(module, '\n\ndef message():\n    """Says it."""\n    return "one"\n')
+    before = code_hash()
+    edit(module, 'return "one"', 'return "two"')
+    assert code_hash() != before
+
+
+def test_imports_inside_functions_and_main_blocks_count(copy):
+    folder, code_hash = copy
+    (folder / "chemsieve" / "fresh.py").write_text("VALUE = 1\n", encoding="utf-8")
+    before = code_hash()
+    append(folder / "chemsieve" / "errors.py", "\n\ndef late():\n    from chemsieve import fresh\n\n    return fresh\n")
+    imported = code_hash()
+    assert imported != before
+    edit(folder / "chemsieve" / "fresh.py", "1", "2")
+    assert code_hash() != imported
+
+
+def test_modules_that_import_each_other_are_hashed_once(copy):
+    folder, code_hash = copy
+    for one, other in (("ring_a", "ring_b"), ("ring_b", "ring_a")):
+        (folder / "chemsieve" / f"{one}.py").write_text(f"from chemsieve import {other}\n", encoding="utf-8")
+    (folder / "script.py").write_text("import chemsieve.ring_a\n", encoding="utf-8")
+    before = code_hash("script.py")
+    append(folder / "chemsieve" / "ring_b.py", "X = 1\n")
+    assert code_hash("script.py") != before
+
+
+def test_a_choice_loaded_by_name_counts_where_it_is_named(copy):
+    folder, code_hash = copy
+    with_one = code_hash("select.py", ["chemsieve.selection.diversity"])
+    with_other = code_hash("select.py", ["chemsieve.selection.random"])
+    assert len({with_one, with_other, code_hash("select.py")}) == 3
+    append(folder / "chemsieve" / "selection" / "diversity.py", "\nADDED = 1\n")
+    assert code_hash("select.py", ["chemsieve.selection.diversity"]) != with_one
+    assert code_hash("select.py", ["chemsieve.selection.random"]) == with_other
+    with pytest.raises(FileNotFoundError, match=r"chemsieve\.selection\.none_such"):
+        code_hash("select.py", ["chemsieve.selection.none_such"])
+
+
+def test_moving_code_between_files_changes_the_hash(copy):
+    folder, code_hash = copy
+    module, other = folder / "chemsieve" / "files.py", folder / "chemsieve" / "errors.py"
+    append(module, "\nMOVED = 1\n")
+    here = code_hash()
+    edit(module, "\nMOVED = 1\n", "")
+    append(other, "\nMOVED = 1\n")
+    assert code_hash() != here
+
+
+def test_every_script_of_a_rule_can_be_hashed_and_reaches_what_it_imports():
+    """A project module that is imported but not found would silently be left out."""
+    import ast
+
+    for path in SCRIPTS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path.name}: a relative import is not seen"
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "chemsieve":
+                assert provenance._file(node.module) is not None, f"{path.name} imports {node.module}"
