@@ -157,6 +157,9 @@ def test_ties_keep_the_order_of_the_file():
     assert list(by_gain([1.0, 2.0, 1.0, 2.0, 1.0], {"count": 3})["molecule_id"]) == [
         "pool-1", "pool-3", "pool-0", "pool-2", "pool-4",
     ]  # fmt: skip
+    many = pd.DataFrame({"molecule_id": [f"pool-{i}" for i in range(1000)]})
+    order = list(by_gain([float(i % 3) for i in range(1000)], {"count": 1}, pool=many)["molecule_id"])
+    assert order == [f"pool-{i}" for remainder in (2, 1, 0) for i in range(remainder, 1000, 3)]
 
 
 @pytest.mark.parametrize(

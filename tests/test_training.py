@@ -217,6 +217,26 @@ def test_group_by_length_pads_less_and_still_sees_every_molecule():
     assert padded[True] < 0.8 * padded[False]
 
 
+def test_the_order_of_the_molecules_follows_from_the_seed():
+    orders = []
+    for seed in (0, 0, 1):
+        order = []
+
+        def collate(batch, order=order):
+            order.extend(example["input_ids"][0] for example in batch)
+            return RegressionCollator(PAD)(batch)
+
+        torch.manual_seed(len(orders))
+        settings = Settings(epochs=2, batch_size=8, learning_rate=0.01, group_by_length=False)
+        functions = (collate, lambda m, inputs: m(inputs).square().mean(), lambda: {"validation_loss": 1.0})
+        fit(Line(), EXAMPLES, *functions, settings, seed, CPU)
+        orders.append(order)
+    assert orders[0] == orders[1] != orders[2]
+    first, second = orders[0][:40], orders[0][40:]
+    assert first != second, "each epoch has its own"
+    assert sorted(first) == sorted(second) == list(range(40))
+
+
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(ChemsieveError, match="no molecule"):
         fit(Line(), [], RegressionCollator(PAD), None, None, Settings(1, 1, 0.1), 0, CPU)
