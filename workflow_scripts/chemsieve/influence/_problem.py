@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import functional_call, jvp
 
 from chemsieve.errors import InfluenceDivergence
+from chemsieve.processes import progress
 from chemsieve.regressor import Regressor
 from chemsieve.training.batches import by_length, pad
 
@@ -131,7 +132,8 @@ class Problem:
         """grad L(z)^T ``vector`` for each molecule z (n,), by one directional derivative per batch."""
         result = torch.empty(len(molecules), dtype=torch.float64)
         tangents = self.unflatten(vector)
-        for positions, tokens, mask, labels in self._batches(molecules):
+        batches = progress(self._batches(molecules), "scores", total=-(-len(molecules) // self.batch_size))
+        for positions, tokens, mask, labels in batches:
             with torch.no_grad():
                 outputs, along = self._derivative(tangents, tokens, mask)
             result[torch.as_tensor(positions)] = (2 * (outputs - labels) * along).double().cpu()
@@ -139,11 +141,11 @@ class Problem:
 
     # -- diagnostics -----------------------------------------------------------------------------------------------
 
-    def largest_eigenvalue(self, start: Tensor, iterations: int = 6, molecules: int = 32) -> float:
+    def largest_eigenvalue(self, start: Tensor, iterations: int = 5, molecules: int = 24) -> float:
         """Largest eigenvalue of G on a sample, by power iteration from ``start`` (a lower bound)."""
         return self._top(start, self.sample(molecules), iterations)
 
-    def batch_eigenvalue(self, start: Tensor, batch_size: int, batches: int = 6, iterations: int = 5) -> float:
+    def batch_eigenvalue(self, start: Tensor, batch_size: int, batches: int = 4, iterations: int = 5) -> float:
         """Largest Gauss-Newton eigenvalue over a few batches of LiSSA's size, by power iteration."""
         generator = np.random.default_rng(self.seed)
         largest = 0.0

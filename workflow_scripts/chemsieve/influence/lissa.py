@@ -55,6 +55,8 @@ def solve(
     import numpy as np
     import torch
 
+    from chemsieve.processes import progress
+
     generator = np.random.default_rng(problem.seed)
     size = min(batch_size, len(problem.train))
     if scale is None:
@@ -64,7 +66,7 @@ def solve(
     norm = float(vector.norm())
     for repeat in range(repeats):
         h, half = vector.clone(), vector
-        for step in range(1, depth + 1):
+        for step in progress(range(1, depth + 1), f"LiSSA {repeat + 1}/{repeats}"):
             batch = problem.train.take(generator.choice(len(problem.train), size, replace=False))
             h = vector + (1 - damping) * h - problem.hessian_product(h, batch) / scale
             growth = float(h.norm()) / norm if norm > 0 else 0.0

@@ -5,6 +5,7 @@
 
 import logging
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,12 +13,14 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from chemsieve.checkpoints import load_strictly, trained_names, trained_state
 from chemsieve.errors import ChemsieveError
 
 log = logging.getLogger(__name__)
+
+SAY_EVERY = 30.0  # seconds between lines of progress within an epoch
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,15 @@ class _EachEpoch(TrainerCallback):
         self.trainer, self.settings, self.validate, self.outcome = trainer, settings, validate, outcome
         self.waited = 0
         self.reference = math.inf
-        self.began = 0.0
+        self.began = self.said = 0.0
 
     def on_epoch_begin(self, args, state, control, **kwargs):
-        self.began = time.perf_counter()
+        self.began = self.said = time.perf_counter()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if time.perf_counter() - self.said > SAY_EVERY:
+            self.said = time.perf_counter()
+            log.info("step %d of %d", state.global_step, state.max_steps)
 
     def on_epoch_end(self, args, state, control, model=None, **kwargs):
         epoch = round(state.epoch)
@@ -183,11 +191,12 @@ def fit(
             eval_strategy="no",
             logging_strategy="no",
             report_to=[],
-            disable_tqdm=True,
+            disable_tqdm=not sys.stderr.isatty(),  # a bar on a terminal, lines in a log
             remove_unused_columns=False,
             dataloader_pin_memory=device.type == "cuda",
         )
         trainer = _Trainer(loss=loss, model=model, args=arguments, train_dataset=examples, data_collator=collate)
+        trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_EachEpoch(trainer, settings, validate, outcome))
         began = time.perf_counter()
         trainer.train()
