@@ -1,0 +1,677 @@
+"""The real graph on a small study: what it makes, what a change reruns, what a mistake says, what a kill costs.
+
+One run of every strategy, estimator, method and control is shared; each test works on its own copy of the folder that
+it left (with the times of its files), so that no change outlives its test.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+from chemsieve.tables import TABLES
+
+ROOT = Path(__file__).parent.parent
+CONTRACT = [
+    "molecules",
+    "rejected",
+    "splits",
+    "learning_curves",
+    "metrics",
+    "predictions",
+    "influence",
+    "influence_diagnostics",
+    "selections",
+]
+STUDY = "studies/tiny.yaml"
+# The tiny study with fewer columns in its grid.
+OVERLAY = {"study": "small", "grid": {"selections": ["none", "diversity", "influence"]}}
+RESULTS = Path("results/small")
+TABLES_OF_RUNS = {"metrics_table": 1, "learning_curves_table": 1, "report": 1, "all": 1}
+
+
+def copy_workflow(folder, source=ROOT):
+    """Copy what the workflow needs, and nothing that a run left behind, to a folder."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("rules", "workflow_scripts", "studies", "profiles", "envs"):
+        shutil.copytree(source / name, folder / name, ignore=ignored)
+    for name in ("Snakefile", "config.yaml", "requirements.lock"):
+        shutil.copy2(source / name, folder / name)
+
+
+def snakemake(folder, *arguments):
+    """Run Snakemake in a folder; the completed process with both streams in ``stdout``."""
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def overlay(folder, content, name="overlay.yaml"):
+    """Write an overlay and give the arguments that run the small study with it on top."""
+    (folder / name).write_text(yaml.safe_dump(content), encoding="utf-8")
+    return ["--configfile", STUDY, "small.yaml", name]
+
+
+def study(folder):
+    """The arguments that run the small study."""
+    (folder / "small.yaml").write_text(yaml.safe_dump(OVERLAY), encoding="utf-8")
+    return ["--configfile", STUDY, "small.yaml"]
+
+
+@dataclass
+class Job:
+    """A job of a plan as a dry run prints it."""
+
+    rule: str
+    input: list[str] = field(default_factory=list)
+    output: list[str] = field(default_factory=list)
+    wildcards: dict[str, str] = field(default_factory=dict)
+
+
+def plan(folder, *arguments):
+    """The jobs that a dry run plans."""
+    done = snakemake(folder, "-n", *arguments)
+    assert done.returncode == 0, done.stdout
+    jobs = []
+    for line in done.stdout.splitlines():
+        if match := re.fullmatch(r"(?:local)?rule (\w+):", line):
+            jobs.append(Job(match[1]))
+        elif jobs and (match := re.fullmatch(r"    (input|output): (.*)", line)):
+            setattr(jobs[-1], match[1], match[2].split(", "))
+        elif jobs and (match := re.fullmatch(r"    wildcards: (.*)", line)):
+            jobs[-1].wildcards = dict(pair.split("=") for pair in match[1].split(", "))
+    # The same jobs are counted by Snakemake itself; if the two disagree, this reading of its output is wrong.
+    stats_table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:\w+ +\d+\n)+)", done.stdout, re.MULTILINE)
+    if stats_table:
+        counted = {name: int(count) for name, count in (row.split() for row in stats_table[1].splitlines())}
+        counted.pop("total")
+        assert counted == Counter(job.rule for job in jobs)
+    else:
+        assert "Nothing to be done" in done.stdout, done.stdout
+    return jobs
+
+
+def planned(folder, *arguments):
+    """How many jobs of each rule a dry run plans."""
+    return dict(Counter(job.rule for job in plan(folder, *arguments)))
+
+
+def edit(path, old, new):
+    """Replace a text that must be there."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{old!r} is not in {path}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def append(path, text):
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """The workflow as it is now, so that all tests see the same one though somebody edits theirs meanwhile."""
+    folder = tmp_path_factory.mktemp("sources")
+    copy_workflow(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(sources, tmp_path_factory):
+    """A folder in which the small study ran to its report. Read it only; `workspace` is a copy to change."""
+    folder = tmp_path_factory.mktemp("finished")
+    copy_workflow(folder, sources)
+    done = snakemake(folder, "all", *study(folder))
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture
+def workspace(finished, tmp_path):
+    """A copy of the finished folder, times of its files included."""
+    folder = tmp_path / "workspace"
+    shutil.copytree(finished, folder)
+    return folder
+
+
+@pytest.fixture
+def fresh(sources, tmp_path):
+    """A folder in which nothing ran yet."""
+    folder = tmp_path / "fresh"
+    folder.mkdir()
+    copy_workflow(folder, sources)
+    study(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tables(finished):
+    """The result tables by name."""
+    return {name: pd.read_parquet(finished / RESULTS / "tables" / f"{name}.parquet") for name in CONTRACT}
+
+
+@pytest.fixture(scope="module")
+def given(finished):
+    """The effective configuration."""
+    return yaml.safe_load((finished / RESULTS / "config.yaml").read_text(encoding="utf-8"))
+
+
+# What a run leaves.
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_tables_explain_themselves(finished, name):
+    schema = pq.read_schema(finished / RESULTS / "tables" / f"{name}.parquet")
+    assert set(TABLES[name]) <= set(schema.names)
+    for column, declared in TABLES[name].items():
+        stored = schema.field(column)
+        assert stored.type == declared.type
+        assert stored.metadata[b"description"].decode() == declared.description
+        assert stored.metadata[b"unit"].decode() == declared.unit
+
+
+def test_tables_have_rows(tables):
+    # The embedded data are made so that a row or two of the pool may be refused; all else cannot be empty.
+    assert [name for name in CONTRACT if tables[name].empty and name != "rejected"] == []
+
+
+def test_report_is_whole_and_names_what_was_compared(finished, given):
+    page = (finished / RESULTS / "report.html").read_text(encoding="utf-8")
+    assert page.rstrip().endswith("</html>")
+    wanted = [given["target"]["name"], "influence_bottom", "bitfit", "lora", "ia3", "lissa"]
+    assert [text for text in wanted if text not in page] == []
+
+
+def test_effective_config_has_every_overlay_on_top(given):
+    assert given["study"] == "small"  # the test's
+    assert given["embedded"]["targets"] == 80  # the tiny study's
+    assert given["grid"]["methods"]["lora"]["alpha"] == 16  # the default, beside the tiny study's
+    assert given["grid"]["methods"]["lora"]["rank"] == 2
+
+
+def test_runs_are_those_configured_and_the_same_in_every_table(tables, given):
+    runs = tables["metrics"]
+    neural = {("baseline", "full", "none"), ("adapted", "full", "none")}
+    neural |= {("adapted", "full", strategy) for strategy in given["selection"]["run"]}
+    neural |= {("adapted", m, s) for m in given["grid"]["run"] for s in given["grid"]["selections"]}
+    descriptors = {("descriptors", name, "none") for name in given["baselines"]["run"]}
+    assert set(zip(runs["origin"], runs["method"], runs["selection"], strict=True)) == neural | descriptors
+    assert not runs.duplicated(["run_id", "fold"]).any()
+    assert set(runs.groupby("run_id")["fold"].agg(lambda folds: tuple(sorted(folds)))) == {("test", "validation")}
+    parts = ["splitter", "split_seed", "seed", "origin", "method", "selection"]
+    assert list(runs["run_id"]) == list(runs[parts].astype(str).agg("/".join, axis=1))
+    assert set(tables["predictions"]["run_id"]) == set(runs["run_id"])
+    curves = tables["learning_curves"]
+    assert set(curves.loc[curves["stage"] == "regression", "run_id"]) == {
+        run for run in runs["run_id"] if "/descriptors/" not in run
+    }
+    assert set(curves.loc[curves["stage"] == "mlm", "run_id"]) == {"scaffold/0/0/adapted/mlm/none"}
+    assert "scaffold/0/0/adapted/full/none" in set(runs["run_id"])
+
+
+def test_metrics_are_those_of_the_predictions(tables):
+    for (run, fold), rows in tables["predictions"].groupby(["run_id", "fold"]):
+        stored = tables["metrics"].query("run_id == @run and fold == @fold").iloc[0]
+        label, prediction = rows["label"], rows["prediction"]
+        expected = {
+            "mse": sklearn_metrics.mean_squared_error(label, prediction),
+            "rmse": sklearn_metrics.root_mean_squared_error(label, prediction),
+            "mae": sklearn_metrics.mean_absolute_error(label, prediction),
+            "r2": sklearn_metrics.r2_score(label, prediction),
+            "spearman": stats.spearmanr(label, prediction).statistic,
+        }
+        for name, value in expected.items():
+            assert stored[name] == pytest.approx(value, rel=1e-9, nan_ok=True), (run, fold, name)
+
+
+def test_every_row_of_both_files_is_a_molecule_or_refused(finished, tables):
+    for source, count in (("target", 80), ("pool", 30)):
+        rows = pd.read_csv(finished / RESULTS / "embedded" / f"{source}.csv")
+        assert len(rows) == count
+        accepted = tables["molecules"].query("source == @source")
+        refused = tables["rejected"].query("source == @source")
+        assert sorted([*accepted["row"], *refused["row"]]) == list(range(count))
+        assert list(accepted["smiles"]) == list(rows["smiles"].iloc[accepted["row"]])
+        assert list(accepted["molecule_id"]) == [f"{source}-{row}" for row in accepted["row"]]
+
+
+def test_split_divides_the_target_and_predictions_are_of_validation_and_test(tables):
+    molecules, splits = tables["molecules"], tables["splits"]
+    target = molecules.loc[molecules["source"] == "target"].set_index("molecule_id")["label"]
+    assert sorted(splits["molecule_id"]) == sorted(target.index)
+    assert set(splits["fold"]) == {"train", "validation", "test"}
+    held_out = splits[splits["fold"] != "train"].set_index("molecule_id")["fold"]
+    for run, rows in tables["predictions"].groupby("run_id"):
+        assert rows.set_index("molecule_id")["fold"].sort_index().equals(held_out.sort_index()), run
+        assert np.array_equal(rows["label"], target.loc[rows["molecule_id"]])
+
+
+def test_test_molecules_travel_without_labels_and_train_nowhere(finished, tables, given):
+    splits = tables["splits"]
+    test = set(splits.loc[splits["fold"] == "test", "molecule_id"])
+    folder = finished / RESULTS / "splits" / "scaffold" / "0"
+    folds = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "validation", "test")}
+    assert "label" not in folds["test"]
+    assert set(folds["test"]["molecule_id"]) == test
+    assert test
+    assert not test & {*folds["train"]["molecule_id"], *folds["validation"]["molecule_id"]}
+    assert not test & set(tables["selections"]["molecule_id"])
+    # Counts of training molecules leave no room for others.
+    metrics = tables["metrics"]
+    assert (metrics["n_train"] == len(folds["train"]) + metrics["n_selected"]).all()
+    chosen = tables["selections"].groupby("strategy")["selected"].sum()
+    neural = metrics[metrics["origin"] != "descriptors"]
+    assert list(neural["n_selected"]) == [0 if s == "none" else chosen[s] for s in neural["selection"]]
+    assert {*given["selection"]["run"]} == set(chosen.index)
+
+
+def test_aggregated_influence_is_the_mean_over_checkpoints(tables, given):
+    scores = tables["influence"]
+    assert set(scores["checkpoint"]) == {-1, *given["finetune"]["checkpoints"]}
+    assert set(zip(scores["origin"], scores["estimator"], strict=True)) == {
+        (origin, estimator) for origin in ("baseline", "adapted") for estimator in ("lissa", "cg")
+    }
+    model = ["splitter", "split_seed", "seed", "origin", "estimator", "molecule_id"]
+    aggregate = scores[scores["checkpoint"] == -1].set_index(model)["influence"]
+    means = scores[scores["checkpoint"] != -1].groupby(model)["influence"].mean()
+    pool = tables["molecules"].query("source == 'pool'")
+    assert len(aggregate) == 4 * len(pool)
+    assert len(scores) == 3 * len(aggregate)
+    np.testing.assert_allclose(aggregate.sort_index(), means.sort_index(), rtol=1e-12)
+    assert (scores["expected_gain"] == -scores["influence"]).all()
+    diagnostics = tables["influence_diagnostics"]
+    axes = ["origin", "checkpoint", "estimator"]
+    assert len(diagnostics) == len(diagnostics.drop_duplicates(axes)) == 2 * 2 * 2
+
+
+def test_selections_rank_the_pool_and_cut_it_by_the_budget(tables, given):
+    pool = list(tables["molecules"].query("source == 'pool'")["molecule_id"])
+    for strategy, rows in tables["selections"].groupby("strategy"):
+        assert sorted(rows["molecule_id"]) == sorted(pool)
+        rows = rows.sort_values("rank")
+        assert list(rows["rank"]) == list(range(1, len(pool) + 1))
+        count = {"none": 0, "all": len(pool)}.get(strategy)
+        if count is None:
+            count = given["selection"]["strategies"][strategy]["budget"]["count"]
+            assert rows["score"].is_monotonic_decreasing, strategy
+        assert list(rows["selected"]) == [True] * count + [False] * (len(pool) - count)
+
+
+def test_influence_strategies_follow_the_configured_scores(tables, given):
+    gain = tables["influence"].query("checkpoint == -1 and origin == 'adapted' and estimator == 'cg'")
+    gain = gain.set_index("molecule_id")["expected_gain"]
+    assert given["selection"]["estimator"] == "cg"
+    assert gain.is_unique
+    order = list(gain.sort_values(ascending=False).index)
+    by_rank = {s: list(r.sort_values("rank")["molecule_id"]) for s, r in tables["selections"].groupby("strategy")}
+    assert by_rank["influence"] == order
+    assert by_rank["influence_bottom"] == order[::-1]
+
+
+# What reads what.
+
+
+def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_the_last_steps_only(finished):
+    readers: dict[str, set[str]] = {}
+    for job in plan(finished, "--forceall", "all", *study(finished)):
+        if job.rule != "all":  # it reads nothing; it lists what is wanted
+            for path in job.input:
+                readers.setdefault(path.removeprefix(f"{RESULTS}/"), set()).add(job.rule)
+    split = "splits/scaffold/0"
+    assert readers[f"{split}/test_labels.parquet"] == {"metrics_table"}
+    assert readers["tables/pool_control.parquet"] == {"report"}
+    # These hold the labels of the test molecules too.
+    assert readers["embedded/target.csv"] == readers["embedded/pool.csv"] == {"data"}
+    assert readers["tables/molecules.parquet"] == {"split", "descriptors", "report"}
+    assert readers[f"{split}/test.parquet"] == {"finetune", "finetune_on_selection", "baseline"}
+    assert "label" not in pq.read_schema(finished / RESULTS / "data" / "descriptors.parquet").names
+
+
+# What a change reruns.
+
+
+def test_second_run_has_nothing_to_do(workspace):
+    began = time.monotonic()
+    done = snakemake(workspace, "all", *study(workspace))
+    assert done.returncode == 0, done.stdout
+    assert "Nothing to be done" in done.stdout
+    assert time.monotonic() - began < 20
+
+
+def test_touched_files_rerun_nothing(workspace):
+    for path in workspace.rglob("*"):
+        if path.is_file() and path.relative_to(workspace).parts[0] not in ("results", ".snakemake"):
+            path.touch()
+    assert planned(workspace, "all", *study(workspace)) == {}
+
+
+def test_comments_and_docstrings_rerun_nothing(workspace):
+    package = workspace / "workflow_scripts" / "chemsieve"
+    append(workspace / "config.yaml", "\n# A remark.\n")
+    append(workspace / "Snakefile", "\n# A remark.\n")
+    append(workspace / "rules" / "finetune.smk", "\n# A remark.\n")
+    append(workspace / "workflow_scripts" / "finetune.py", "\n# A remark.\n")
+    append(package / "training" / "loop.py", "\n# A remark.\n")
+    edit(package / "influence" / "lissa.py", '"""LiSSA', '"""A remark on LiSSA')
+    assert planned(workspace, "all", *study(workspace)) == {}
+
+
+# Two values that change places are a change too, though Snakemake compares parameters as a set.
+@pytest.mark.parametrize("options", [{"rank": 3}, {"rank": 16, "alpha": 2}])
+def test_option_of_a_method_reruns_its_cells(workspace, options):
+    jobs = plan(workspace, "all", *overlay(workspace, {"grid": {"methods": {"lora": options}}}))
+    assert Counter(job.rule for job in jobs) == {"finetune_on_selection": 3, "effective_config": 1} | TABLES_OF_RUNS
+    cells = {(j.wildcards["method"], j.wildcards["strategy"]) for j in jobs if j.rule == "finetune_on_selection"}
+    assert cells == {("lora", strategy) for strategy in OVERLAY["grid"]["selections"]}
+
+
+def test_budget_reruns_its_selection_and_what_trains_on_it(workspace):
+    change = {"selection": {"strategies": {"diversity": {"budget": {"count": 12}}}}}
+    jobs = plan(workspace, "all", *overlay(workspace, change))
+    expected = {"check_budgets": 1, "select": 1, "finetune_on_selection": 4, "selections_table": 1}
+    assert Counter(job.rule for job in jobs) == expected | {"effective_config": 1} | TABLES_OF_RUNS
+    assert {j.wildcards["strategy"] for j in jobs if "strategy" in j.wildcards} == {"diversity"}
+    assert {j.wildcards["method"] for j in jobs if "method" in j.wildcards} == {"full", "bitfit", "lora", "ia3"}
+
+
+SCORED_AGAIN = {"influence": 4, "aggregate_influence": 2, "influence_tables": 1}
+CHOSEN_AGAIN = {"select": 2, "selections_table": 1, "finetune_on_selection": 5} | TABLES_OF_RUNS
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options", "expected"),
+    [
+        ("lissa", {"depth": 7}, SCORED_AGAIN | {"report": 1, "all": 1}),
+        ("cg", {"iterations": 4}, SCORED_AGAIN | CHOSEN_AGAIN),  # selections read its scores
+    ],
+)
+def test_option_of_an_estimator_reruns_its_scores_and_who_reads_them(workspace, estimator, options, expected):
+    change = {"influence": {"estimators": {estimator: options}}}
+    jobs = plan(workspace, "all", *overlay(workspace, change))
+    assert Counter(job.rule for job in jobs) == expected | {"effective_config": 1}
+    assert {j.wildcards["estimator"] for j in jobs if "estimator" in j.wildcards} == {estimator}
+    strategies = {j.wildcards["strategy"] for j in jobs if "strategy" in j.wildcards}
+    assert strategies == ({"influence", "influence_bottom"} if estimator == "cg" else set())
+
+
+def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
+    change = {"selection": {"estimator": "lissa"}}
+    assert planned(workspace, "all", *overlay(workspace, change)) == CHOSEN_AGAIN | {"effective_config": 1}
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("influence/lissa", SCORED_AGAIN | {"report": 1, "all": 1}),
+        ("influence/cg", SCORED_AGAIN | CHOSEN_AGAIN),
+        ("selection/diversity", {"select": 1, "selections_table": 1, "finetune_on_selection": 4} | TABLES_OF_RUNS),
+        ("methods/ia3", {"finetune_on_selection": 3} | TABLES_OF_RUNS),
+        ("report/tradeoff", {"report": 1, "all": 1}),
+    ],
+)
+def test_code_reruns_what_uses_it(workspace, module, expected):
+    append(workspace / "workflow_scripts" / "chemsieve" / f"{module}.py", "\nANOTHER_CONSTANT = 1\n")
+    assert planned(workspace, "all", *study(workspace)) == expected
+
+
+def test_another_seed_keeps_every_finished_run(workspace):
+    jobs = plan(workspace, "all", *overlay(workspace, {"seeds": [0, 1]}))
+    below_seed = Counter(job.rule for job in jobs if "seed" in job.wildcards)
+    assert {job.wildcards["seed"] for job in jobs if "seed" in job.wildcards} == {"1"}
+    assert below_seed == {
+        "mlm": 1,
+        "finetune": 2,
+        "influence": 8,
+        "aggregate_influence": 4,
+        "select": 7,
+        "finetune_on_selection": 6 + 9,
+        "baseline": 2,
+    }
+    others = {job.rule for job in jobs if "seed" not in job.wildcards}
+    assert others == {"selections_table", "influence_tables", "effective_config", *TABLES_OF_RUNS}
+
+
+def test_smaller_grid_trains_nothing(workspace):
+    change = {"grid": {"run": ["lora"], "selections": ["none"]}}
+    assert planned(workspace, "all", *overlay(workspace, change)) == {"effective_config": 1} | TABLES_OF_RUNS
+
+
+def test_deleted_table_is_rebuilt_by_name_and_alone(workspace):
+    folder = workspace / RESULTS / "tables"
+    target = folder / "splits.parquet"
+    content = target.read_bytes()
+    others = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path != target}
+    target.unlink()
+    done = snakemake(workspace, str(target.relative_to(workspace)), *study(workspace))
+    assert done.returncode == 0, done.stdout
+    assert "1 of 1 steps" in done.stdout
+    assert target.read_bytes() == content
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+    # It has the bytes that the report was made from.
+    assert planned(workspace, "all", *study(workspace)) == {}
+
+
+# What a mistake says.
+
+MISTAKES = {
+    "unknown key": (
+        {"grid": {"mthods": {}}},
+        "configuration: unknown key 'grid.mthods'; did you mean 'methods'?",
+    ),
+    "mistyped strategy": (
+        {"selection": {"run": ["none", "divrsity"]}},
+        "configuration: selection.run: unknown name 'divrsity'; did you mean 'diversity'?",
+    ),
+    "wrong column": (
+        {"pool": {"source": "file", "path": "mine.csv", "smiles": "structur", "label": "logp"}},
+        "pool file mine.csv: there is no column 'structur' among 'structure', 'logp'; did you mean 'structure'?",
+    ),
+    "no file": (
+        {"target": {"source": "file", "path": "other.csv", "smiles": "structure", "label": "logp"}},
+        "target file other.csv: there is no such file",
+    ),
+    "unreadable file": (
+        {"target": {"source": "file", "path": "rules", "smiles": "structure", "label": "logp"}},
+        "target file rules: the file cannot be read (Is a directory)",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", ["command line", "file"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_one_sentence_before_anything_runs(fresh, mistake, place):
+    content, sentence = MISTAKES[mistake]
+    (fresh / "mine.csv").write_text("structure,logp\nCCO,1\n", encoding="utf-8")
+    if place == "file":
+        arguments = overlay(fresh, content)
+    else:
+        given = [
+            f"{key}={yaml.safe_dump(value, default_flow_style=True, width=1000)}" for key, value in content.items()
+        ]
+        arguments = [*study(fresh), "--config", *(text.strip() for text in given)]
+    done = snakemake(fresh, "all", *arguments)
+    assert done.returncode != 0
+    assert [line for line in done.stdout.splitlines() if sentence in line] == [sentence]
+    assert "Traceback" not in done.stdout
+    assert not (fresh / "results").exists()
+
+
+def test_numbers_on_the_command_line_are_numbers(fresh):
+    arguments = [*study(fresh), "--config", "seeds=[5, 6]", "grid={methods: {lora: {rank: 3}}}", "mlm={patience: null}"]
+    jobs = plan(fresh, "all", *arguments)
+    assert {job.wildcards["seed"] for job in jobs if "seed" in job.wildcards} == {"5", "6"}
+
+
+def test_budget_above_the_pool_stops_before_anything_trains(fresh):
+    change = {"selection": {"strategies": {"random": {"budget": {"count": 31}}}}}
+    done = snakemake(fresh, "all", *overlay(fresh, change))
+    assert done.returncode != 0
+    sentence = r"selection\.strategies\.random\.budget: count 31 is more than the \d+ molecules of the pool"
+    said = [line for line in done.stdout.splitlines() if re.search(sentence, line)]
+    assert len(said) == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    assert (fresh / RESULTS / "data" / "pool.parquet").exists()  # it was the check that stopped the study
+    models = ("mlm", "finetune", "selected", "influence")
+    assert [
+        path for name in models for path in (fresh / RESULTS).glob(f"runs/*/*/*/{name}/**/*") if path.is_file()
+    ] == []
+
+
+# The user's own molecules.
+
+AMPHETAMINE, RACEMIC_SALT, MIRRORED = "C[C@H](N)Cc1ccccc1", "CC(N)Cc1ccccc1.Cl", "C[C@@H](N)Cc1ccccc1"
+TARGET = [
+    *("CCO", "c1ccccc1", "CC(=O)O", "CCN(CC)CC", "c1ccncc1", "CC(C)C", "OCCO", "ClCCl", "CC#N", "c1ccc2ccccc2c1"),
+    *("CNC(=O)c1ccccc1", "COc1ccccc1", "Cc1ccccc1N", "O=C1CCCN1", "CCCCCC", "C1CCOC1", "CS(C)=O", "Brc1ccccc1"),
+    *("FC(F)(F)c1ccccc1", "NCCc1ccccc1", "CC(=O)Nc1ccccc1", "O=C(O)c1ccccc1", "c1ccsc1", AMPHETAMINE),
+]
+POOL = ["CCCO", RACEMIC_SALT, "CCCCO", "c1ccccc1", "C1CC", "CCOCC", "OC(=O)c1ccncc1", MIRRORED, "CCCCCCN"]
+
+
+def test_own_files_run_to_the_report(fresh):
+    folds = ["train", "train", "validation", "train", "test", "train"] * 4
+    target = pd.DataFrame({"no": range(24), "structure": TARGET, "activity": np.linspace(-1, 2, 24), "set": folds})
+    pool = pd.DataFrame({"Smiles": POOL, "pIC50": np.linspace(-1, 1, len(POOL))})
+    target.to_csv(fresh / "my target.csv", index=False)
+    pool.to_csv(fresh / "pool.tsv", index=False, sep="\t")
+    change = {
+        "study": "own",
+        "split": {"splitters": ["column"]},
+        "selection": {"run": ["none", "random"], "strategies": {"random": {"budget": {"count": 2}}}},
+        "influence": {"run": []},
+        "grid": {"run": [], "selections": []},
+        "baselines": {"run": []},
+    }
+    columns = [
+        "target={source: file, path: my target.csv, smiles: structure, label: activity, fold: set}",
+        'pool={source: file, path: pool.tsv, smiles: Smiles, label: pIC50, delimiter: "\\t"}',
+    ]
+    done = snakemake(fresh, "all", *overlay(fresh, change), "--config", *columns)
+    assert done.returncode == 0, done.stdout
+    results = fresh / "results" / "own"
+    assert (results / "report.html").stat().st_size > 0
+    assert not (results / "tables" / "pool_control.parquet").exists()
+    found = {name: pd.read_parquet(results / "tables" / f"{name}.parquet") for name in CONTRACT}
+    rejected = found["rejected"].set_index("row")
+    assert set(rejected["source"]) == {"pool"}
+    assert dict(rejected["reason"]) == {1: "in_target", 3: "in_target", 4: "unparsable", 7: "in_target"}
+    assert list(rejected["smiles"]) == [RACEMIC_SALT, "c1ccccc1", "C1CC", MIRRORED]
+    assert rejected.loc[1, "detail"] == "same parent molecule as target-23"
+    assert rejected.loc[7, "detail"] == "same InChIKey first block as target-23"
+    assert list(found["splits"].sort_values("molecule_id", key=lambda ids: ids.str[7:].astype(int))["fold"]) == folds
+    assert set(found["metrics"]["run_id"]) == {
+        f"column/0/0/{run}" for run in ("baseline/full/none", "adapted/full/none", "adapted/full/random")
+    }
+    assert set(found["molecules"].query("source == 'pool'")["smiles"]) == set(POOL) - set(rejected["smiles"])
+    assert found["influence"].empty
+    assert list(found["influence"].columns) == list(TABLES["influence"])
+
+
+# What a kill costs.
+
+
+def kill(process):
+    """Kill a process and all that it started, at once, as a machine that goes down would."""
+    if process.poll() is not None:
+        return
+    family = [*psutil.Process(process.pid).children(recursive=True)]
+    os.killpg(process.pid, signal.SIGKILL)
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+    psutil.wait_procs(family, timeout=10)
+    assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+
+
+MEASURED = ["seconds", "train_seconds", "peak_memory_mb"]
+
+
+def test_killed_study_resumes_to_the_same_results(fresh, tables):
+    # A part of the study, so that its runs are among those of the undisturbed one.
+    part = {
+        "selection": {"run": ["none", "influence"]},
+        "influence": {"run": ["cg"], "origins": ["adapted"]},
+        "grid": {"run": ["lora"], "selections": ["influence"]},
+        "baselines": {"run": ["svr"]},
+    }
+    arguments = ["all", *overlay(fresh, part)]
+    replicate = fresh / RESULTS / "runs" / "scaffold" / "0" / "0"
+    last = replicate / "finetune" / "adapted" / "run.json"
+    with open(fresh / "killed.txt", "w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+            cwd=fresh,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + 300
+            while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(1)  # into the steps that follow
+            assert process.poll() is None, (fresh / "killed.txt").read_text(encoding="utf-8")
+        finally:
+            kill(process)
+    assert last.exists()
+    assert not (fresh / RESULTS / "report.html").exists()
+    finished_before = {
+        p: p.stat().st_mtime_ns for p in [*replicate.glob("mlm/*"), *replicate.glob("finetune/adapted/*")]
+    }
+
+    locked = snakemake(fresh, *arguments)
+    assert locked.returncode != 0
+    assert "--unlock" in locked.stdout
+    unlocked = snakemake(fresh, "--unlock", *arguments)
+    assert unlocked.returncode == 0, unlocked.stdout
+    # Every job by itself this time: a job that is forked with its libraries imported computes the same.
+    resumed = snakemake(fresh, "all", *overlay(fresh, part | {"compute": {"warm_start": False}}, "resumed.yaml"))
+    assert resumed.returncode == 0, resumed.stdout
+
+    assert len(finished_before) >= 4 + 6
+    assert {path: path.stat().st_mtime_ns for path in finished_before} == finished_before
+    for name in CONTRACT:
+        found = pd.read_parquet(fresh / RESULTS / "tables" / f"{name}.parquet")
+        expected = tables[name]
+        if "run_id" in expected:
+            runs = {"baseline/full/none", "adapted/full/none", "adapted/full/influence", "adapted/lora/influence"}
+            runs |= set() if name == "learning_curves" else {"descriptors/svr/none"}
+            runs |= {"adapted/mlm/none"} if name == "learning_curves" else set()
+            assert set(found["run_id"]) == {f"scaffold/0/0/{run}" for run in runs}
+            expected = expected[expected["run_id"].isin(found["run_id"])]
+        if "estimator" in expected:
+            expected = expected.query("estimator == 'cg' and origin == 'adapted'")
+        if "strategy" in expected:
+            expected = expected.query("strategy in ['none', 'influence']")
+        columns = [column for column in expected.columns if column not in MEASURED]
+        keys = [
+            c for c in columns if c in ("run_id", "strategy", "stage", "epoch", "fold", "checkpoint", "molecule_id")
+        ]
+        keys += ["source", "row"] if name == "rejected" else []
+        pd.testing.assert_frame_equal(
+            found[columns].sort_values(keys, ignore_index=True),
+            expected[columns].sort_values(keys, ignore_index=True),
+            check_exact=True,
+        )
