@@ -1,6 +1,6 @@
 """Write a MoLFormer of random weights in the published checkpoint layout, full size unless told otherwise.
 
-    python benchmarks/write_checkpoint.py --tokenizer tokenizer.json --output folder [--set num_hidden_layers=2 ...]
+python benchmarks/write_checkpoint.py --tokenizer tokenizer.json --output folder [--set num_hidden_layers=2 ...]
 """
 
 import argparse

@@ -2,7 +2,7 @@
 # Makes: one ordered and cut pool per strategy and seed.
 
 
-rule select:
+rule selection:
     input:
         pool=f"{RESULTS}/data/pool.parquet",
         model=model_inputs,
@@ -11,7 +11,7 @@ rule select:
     output:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
     log:
-        f"{RESULTS}/logs/select/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
+        f"{RESULTS}/logs/selection/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -25,9 +25,9 @@ rule select:
             **({"family": FAMILY, "compute": COMPUTE} if "model" in strategy_needs(wildcards.strategy) else {}),
         ),
         code=lambda wildcards: code(
-            "select",
+            "selection",
             f"selection.{strategy_module(wildcards.strategy)}",
             *((f"encoders.{FAMILY}", "methods.full") if "model" in strategy_needs(wildcards.strategy) else ()),
         ),
     script:
-        "../workflow_scripts/select.py"
+        "../workflow_scripts/selection.py"

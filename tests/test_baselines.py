@@ -3,6 +3,7 @@
 import jsonschema
 import numpy as np
 import pytest
+
 from chemsieve import registry
 from chemsieve.baselines._descriptors import descriptor_names, descriptors
 from chemsieve.errors import ChemsieveError

@@ -348,3 +348,43 @@ def test_checking_imports_nothing_heavy(table):
     assert "chemsieve.selection.diversity" in loaded
     heavy = {"torch", "pandas", "rdkit", "transformers", "peft", "sklearn", "scipy", "pyarrow", "tokenizers"}
     assert loaded & heavy == set()
+
+
+@pytest.mark.parametrize("section", ["", "finetune", "selection.strategies.random.budget", "compute"])
+@pytest.mark.parametrize("name", [1, False, None])
+def test_a_key_that_is_not_text_is_named(section, name):
+    """YAML 1.1 reads `on:`, `no:` and `1:` as such keys."""
+    config = changed({})
+    part = config
+    for step in section.split(".") if section else ():
+        part = part[step]
+    part[name] = 1
+    assert str(name) in sentence(config)
+
+
+@pytest.mark.parametrize(
+    "key", ["embedded.noise", "finetune.learning_rate", "influence.tolerance", "mlm.minimum_delta",
+            "influence.estimators.cg.damping", "grid.methods.lora.alpha"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_named(key, value):
+    assert sentence(changed({key: value})).startswith(f"configuration: {key}")
+
+
+def test_a_hash_for_a_file_that_is_not_fetched_is_refused():
+    encoder = {"encoder.repository": "a/b", "encoder.revision": "0" * 40}
+    said = sentence(changed(encoder | {"encoder.sha256": {"weights.bin": "0" * 64}}))
+    assert said.startswith("configuration: encoder.sha256")
+
+
+def test_a_path_that_the_source_ignores_is_refused(table):
+    """A file of the user's must never be passed over for the embedded molecules."""
+    said = sentence(changed({"target.path": str(table)}))
+    assert "target.path" in said
+    assert "target.source" in said
+
+
+def test_a_number_in_yaml_1_2_notation_is_told_how_to_be_written():
+    """PyYAML reads 1e-4 as text."""
+    assert yaml.safe_load("x: 1e-4")["x"] == "1e-4"
+    assert "1.0e-4" in sentence(changed({"finetune.learning_rate": "1e-4"}))

@@ -6,12 +6,13 @@ import sys
 
 import pandas as pd
 import pytest
+from rdkit import Chem
+
 from chemsieve.data import chemistry
 from chemsieve.data.molecules import EXTRA, prepare
 from chemsieve.data.reading import check_header, read_labelled
 from chemsieve.errors import ChemsieveError
 from chemsieve.tables import read_table, write_table
-from rdkit import Chem
 
 # Ten molecules with an identity known from their names, so that small target sets pass the check of size.
 ALKANES = ["C" * n for n in range(1, 11)]

@@ -1,6 +1,7 @@
 """Downloads: pinned by content, refused where it differs, cached where it fits. No test here touches the network."""
 
 import hashlib
+import http.client
 import io
 import urllib.error
 import urllib.request
@@ -105,6 +106,8 @@ FAULTS = {
     "not text": b"\xff\xfe\x00",
     "no answer": urllib.error.URLError("name not known"),
     "an error": urllib.error.HTTPError(FIRST["url"], 503, "Unavailable", {}, None),
+    "cut short": http.client.IncompleteRead(b"id,exp"),
+    "no http": http.client.BadStatusLine("?"),
     "too slow": TimeoutError("timed out"),
 }
 
@@ -163,3 +166,11 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "given"
     assert download._cached("https://a").parent == tmp_path / "given"
     assert download._cached("https://a") != download._cached("https://b")
+
+
+def test_a_cached_file_that_no_longer_fits_is_fetched_afresh(web):
+    _, asked = web
+    fetch([FIRST], EXPECTED)
+    cached()[0].write_bytes(FAULTS["other content"])
+    assert fetch([FIRST], EXPECTED)["smiles"].tolist() == SMILES
+    assert asked == [FIRST["url"]] * 2

@@ -7,14 +7,15 @@ import re
 import numpy as np
 import pytest
 import rdkit
+from rdkit import Chem
+from rdkit.Chem import AllChem, Descriptors, rdFingerprintGenerator, rdMolDescriptors
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
 from chemsieve.data import embedded
 from chemsieve.data.molecules import prepare
 from chemsieve.data.reading import read_labelled
 from chemsieve.errors import ChemsieveError
 from chemsieve.tables import read_table
-from rdkit import Chem
-from rdkit.Chem import AllChem, Descriptors, rdFingerprintGenerator, rdMolDescriptors
-from rdkit.Chem.Scaffolds import MurckoScaffold
 
 NOISE = 0.3
 

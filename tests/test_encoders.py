@@ -189,18 +189,6 @@ def test_a_vocabulary_size_that_the_weights_contradict_is_a_mismatch(tmp_path):
     assert "[40, 64] for [50, 64]" in said
 
 
-def test_a_pickle_in_disguise_is_refused_and_not_opened(tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "opened",))
-
-    source = published_folder(tmp_path / "source")
-    (source / "model.safetensors").write_bytes(pickle.dumps(Trap()))
-    said = refusal(tmp_path / "encoder", {"path": str(source)})
-    assert "not a readable safetensors file" in said
-    assert not (tmp_path / "opened").exists()
-
-
 def test_a_truncated_checkpoint_is_refused(tmp_path):
     source = published_folder(tmp_path / "source")
     content = (source / "model.safetensors").read_bytes()
@@ -477,3 +465,37 @@ def test_the_published_tokenizer_gives_the_published_ids():
     assert found[2] == [0, *[4] * 200, 1]
     assert found[3] == [0, 2361, 1]
     assert tokenization.special_ids(tokenizer) == [0, 1, 2, 3, 2361]
+
+
+@pytest.mark.parametrize("family", ["molformer", "automodel"])
+def test_a_pickle_in_disguise_is_refused_and_not_opened(tmp_path, family):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "opened",))
+
+    source = published_folder(tmp_path / "source") if family == "molformer" else roberta_folder(tmp_path / "source")
+    (source / "model.safetensors").write_bytes(pickle.dumps(Trap()))
+    said = refusal(tmp_path / "encoder", {"family": family, "path": str(source)})
+    assert "encoder" in said
+    assert not (tmp_path / "opened").exists()
+
+
+def test_the_peer_may_have_an_untied_decoder(tmp_path):
+    source = roberta_folder(tmp_path / "source", tie_word_embeddings=False)
+    backbone.prepare(tmp_path / "encoder", {"family": "automodel", "path": str(source)})
+    model = backbone.load_masked_lm(tmp_path / "encoder", "automodel")
+    backbone.save_masked_lm(model, backbone.load_tokenizer(tmp_path / "encoder"), tmp_path / "again")
+    again = backbone.load_masked_lm(tmp_path / "again", "automodel")
+    before, after = model.state_dict(), again.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_an_encoder_folder_does_not_say_where_it_was_made(roberta, tmp_path):
+    for name in ("a", "b"):
+        model = backbone.load_masked_lm(roberta / "encoder", "automodel")
+        backbone.save_masked_lm(model, backbone.load_tokenizer(roberta / "encoder"), tmp_path / name)
+        shutil.copytree(tmp_path / name, tmp_path / name / "copy")
+    moved = backbone.load_masked_lm(tmp_path / "b" / "copy", "automodel")
+    backbone.save_masked_lm(moved, backbone.load_tokenizer(tmp_path / "b"), tmp_path / "c")
+    for name in backbone.FILES:
+        assert sha256(tmp_path / "c" / name) == sha256(tmp_path / "a" / name)

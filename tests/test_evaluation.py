@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from chemsieve.errors import ChemsieveError
 from chemsieve.evaluation import regression_metrics
 

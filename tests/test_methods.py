@@ -230,3 +230,8 @@ def test_a_target_that_the_encoder_does_not_have_is_named(folders):
     encoder = registry.load("encoders", "automodel").initialise(albert).base_model
     with pytest.raises(ChemsieveError, match="no layer for the target 'intermediate'"):
         lora.apply(Regressor(encoder, 16, 0.0), targets=["intermediate"])
+
+
+def test_a_feedforward_target_that_is_not_a_target_is_refused(folders):
+    with pytest.raises(ChemsieveError, match="output"):
+        prepared(folders["molformer"], "molformer", "ia3", targets=["key"], feedforward=["output"])

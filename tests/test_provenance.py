@@ -145,14 +145,14 @@ def test_modules_that_import_each_other_are_hashed_once(copy):
 
 def test_a_choice_loaded_by_name_counts_where_it_is_named(copy):
     folder, code_hash = copy
-    with_one = code_hash("select.py", ["chemsieve.selection.diversity"])
-    with_other = code_hash("select.py", ["chemsieve.selection.random"])
-    assert len({with_one, with_other, code_hash("select.py")}) == 3
+    with_one = code_hash("selection.py", ["chemsieve.selection.diversity"])
+    with_other = code_hash("selection.py", ["chemsieve.selection.random"])
+    assert len({with_one, with_other, code_hash("selection.py")}) == 3
     append(folder / "chemsieve" / "selection" / "diversity.py", "\nADDED = 1\n")
-    assert code_hash("select.py", ["chemsieve.selection.diversity"]) != with_one
-    assert code_hash("select.py", ["chemsieve.selection.random"]) == with_other
+    assert code_hash("selection.py", ["chemsieve.selection.diversity"]) != with_one
+    assert code_hash("selection.py", ["chemsieve.selection.random"]) == with_other
     with pytest.raises(FileNotFoundError, match=r"chemsieve\.selection\.none_such"):
-        code_hash("select.py", ["chemsieve.selection.none_such"])
+        code_hash("selection.py", ["chemsieve.selection.none_such"])
 
 
 def test_moving_code_between_files_changes_the_hash(copy):

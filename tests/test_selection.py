@@ -246,3 +246,11 @@ def test_one_checkpoint_is_its_own_aggregate_and_the_input_is_left_alone(scores,
     np.testing.assert_array_equal(over_checkpoints(one, how)["influence"], [4.0, 0.0, -0.5])
     over_checkpoints(scores, how)
     pd.testing.assert_frame_equal(scores, before)
+
+
+def test_a_diversity_threshold_takes_a_molecule_exactly_that_far():
+    pool = pd.DataFrame({"molecule_id": ["a", "b"], "encoder_smiles": ["CCCCC(=O)O", "CCCCCC"]})
+    far = 1 - DataStructs.TanimotoSimilarity(*fingerprints(pool["encoder_smiles"]))
+    assert 0 < far < 1
+    table = select(pool, Context(), "d", "diversity", {"threshold": far}, 0, {})
+    assert table["selected"].tolist() == [True, True]

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from chemsieve import registry
 from chemsieve.errors import ChemsieveError
 from chemsieve.splitting import FOLDS, divide

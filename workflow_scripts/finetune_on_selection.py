@@ -6,8 +6,9 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         from pathlib import Path
 
-        from chemsieve.runs import Identity, train_and_write
+        from chemsieve.runs import Identity
         from chemsieve.tables import read_table
+        from chemsieve.training.run import train_and_write
 
         w = snakemake.wildcards
         selection, pool = read_table(snakemake.input.selection), read_table(snakemake.input.pool)

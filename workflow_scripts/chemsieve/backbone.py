@@ -54,10 +54,13 @@ def save_masked_lm(model, tokenizer: Tokenizer, folder: str | Path) -> None:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tied = set(getattr(model, "_tied_weights_keys", None) or ())  # a tied decoder is the embedding, stored once
+    # A tied decoder is the embedding, stored once; empty where the configuration unties it.
+    tied = set(model.all_tied_weights_keys)
     write_tensors({name: t for name, t in model.state_dict().items() if name not in tied}, folder / "model.safetensors")
-    # to_diff_dict leaves out what equals a default, which another release may change.
-    config = {key: value for key, value in model.config.to_dict().items() if key != "transformers_version"}
+    # to_diff_dict leaves out what equals a default, which another release may change. Where the encoder was loaded
+    # from is no part of it.
+    left_out = ("transformers_version", "_name_or_path")
+    config = {key: value for key, value in model.config.to_dict().items() if key not in left_out}
     write_json(folder / "config.json", config)
     write_atomically(folder / "tokenizer.json", lambda temporary: tokenizer.save(str(temporary)))
 

@@ -4,8 +4,10 @@ Light to import: it runs whenever the workflow starts. Options of extension poin
 that each module declares.
 """
 
+import contextlib
 import difflib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,7 @@ def schema() -> Json:
                     "revision": {"type": ["string", "null"], "pattern": "^[0-9a-f]{40}$"},
                     "sha256": {
                         "type": "object",
+                        "propertyNames": {"enum": ["config.json", "model.safetensors", "tokenizer.json"]},
                         "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
                     },
                     "tokenizer": _OPTIONAL_TEXT,
@@ -179,7 +182,7 @@ def _sentence(error, prefix: str) -> str:
     key = ".".join(str(part) for part in [*([prefix] if prefix else []), *error.absolute_path])
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
-        unknown = sorted(set(error.instance) - set(known))[0]
+        unknown = sorted(map(str, set(error.instance) - set(known)))[0]  # YAML reads `no:` and `1:` as other than text
         near = difflib.get_close_matches(unknown, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known)) or 'none'}"
         return f"configuration: unknown key {'.'.join([key, unknown]).strip('.')!r}; {hint}"
@@ -190,7 +193,12 @@ def _sentence(error, prefix: str) -> str:
         near = difflib.get_close_matches(error.instance, [str(v) for v in error.validator_value], n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(map(str, error.validator_value))}"
         return f"configuration: {key}: unknown value {error.instance!r}; {hint}"
-    return f"configuration: {key or 'the whole'}: {error.message}"
+    hint = ""
+    if error.validator == "type" and isinstance(error.instance, str) and "number" in error.validator_value:
+        with contextlib.suppress(ValueError):
+            float(error.instance)
+            hint = "; write it with a point, as 1.0e-4, since YAML reads 1e-4 as text"
+    return f"configuration: {key or 'the whole'}: {error.message}{hint}"
 
 
 def _check(instance: object, rules: Json, prefix: str = "") -> None:
@@ -246,6 +254,7 @@ def validate(config: Json) -> None:
         ChemsieveError: one sentence naming the key.
     """
     _check(config, schema())
+    _finite(config, "")
     for path, package, entry, module, extra in _entries(config):
         _choice(path, module, registry.choices(package))
         _check(entry, _object(registry.load(package, module).OPTIONS | extra, required=False), path)
@@ -253,6 +262,10 @@ def validate(config: Json) -> None:
     for section in ("target", "pool"):
         if config[section]["source"] == "file":
             _table_given(config, section)
+        elif config[section]["path"]:
+            raise ChemsieveError(
+                f"configuration: {section}.path: a file is given, but {section}.source is embedded; set it to file"
+            )
     if abs(sum(config["split"]["fractions"]) - 1) > 1e-9:
         total = sum(config["split"]["fractions"])
         raise ChemsieveError(f"configuration: split.fractions: they sum to {total:g}, not to 1")
@@ -266,6 +279,15 @@ def validate(config: Json) -> None:
         raise ChemsieveError(
             f"configuration: finetune.checkpoints: epoch {last} lies beyond the last, {config['finetune']['epochs']}"
         )
+
+
+def _finite(value: object, path: str) -> None:
+    """Refuse YAML's .nan and .inf, which JSON Schema lets pass as numbers."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ChemsieveError(f"configuration: {path}: {value} is not a finite number")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in items:
+        _finite(part, f"{path}.{key}".strip("."))
 
 
 def _references(config: Json) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import logging
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,14 +67,16 @@ def fetch(downloads: list[dict], expected: str | None) -> pd.DataFrame:
     import pandas as pd
 
     problems = []
-    for source in sorted(downloads, key=lambda source: not _cached(source["url"]).exists()):
+    cached = [source for source in downloads if _cached(source["url"]).exists()]
+    # A cached copy that does not fit is dropped, and its source asked again in its turn.
+    for source in cached + downloads:
         try:
             content = _content(source["url"])
             table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
             table = pd.DataFrame({"smiles": table[source["smiles"]], "label": table[source["label"]]})
             if expected and (found := content_sha256(list(table["smiles"]), list(table["label"]))) != expected:
                 raise ValueError(f"content has sha256 {found}, expected {expected}")
-        except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
+        except (http.client.HTTPException, OSError, ValueError, KeyError) as error:
             _cached(source["url"]).unlink(missing_ok=True)  # what does not fit is not kept
             problems.append(f"{source['url']}: {error}")
             continue

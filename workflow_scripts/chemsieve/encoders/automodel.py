@@ -29,6 +29,7 @@ def load(folder: Path, config: dict) -> nn.Module:
     Raises:
         CheckpointMismatch: the checkpoint and the model differ.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForMaskedLM
 
     try:
@@ -40,7 +41,7 @@ def load(folder: Path, config: dict) -> nn.Module:
             attn_implementation="eager",
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointMismatch(f"{folder}: the encoder does not load ({str(error).splitlines()[0]})") from None
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         # The pooler belongs to another task's layout; position ids are constants that older releases saved.

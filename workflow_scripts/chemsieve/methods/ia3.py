@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chemsieve.errors import ChemsieveError
 from chemsieve.methods._parts import HEAD, TARGETS, freeze, module_names, train_head
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def apply(
 ) -> None:
     from peft import IA3Config, inject_adapter_in_model
 
+    if unused := [role for role in feedforward if role not in targets]:
+        raise ChemsieveError(f"ia3: feedforward names {unused[0]!r}, which is not among the targets {list(targets)}")
     names = module_names(model.encoder, list(targets))
     inputs = module_names(model.encoder, list(feedforward)) if feedforward else []
     freeze(model)
-    inject_adapter_in_model(
-        IA3Config(target_modules=names, feedforward_modules=[name for name in inputs if name in names]), model.encoder
-    )
+    inject_adapter_in_model(IA3Config(target_modules=names, feedforward_modules=inputs), model.encoder)
     train_head(model.head, head)

@@ -54,6 +54,8 @@ def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
         raise ChemsieveError(
             f"selection.strategies.{strategy}.budget: count {count} is more than the {n} molecules of the pool"
         )
+    if count < 1:
+        raise ChemsieveError(f"selection.strategies.{strategy}.budget: {budget} of {n} molecules is none")
     return np.arange(n) < count
 
 

@@ -38,8 +38,9 @@ def score(pool: pd.DataFrame, context: Context, seed: int, radius: int = 2, bits
     chosen = np.zeros(n, dtype=bool)
     current = int(np.random.default_rng(seed).integers(n))
     for position in range(n):
-        # Ties in distance are kept in order of choice by a step far below the grid of Tanimoto distances.
-        result[current] = (1.0 if position == 0 else distance[current]) - position * 1e-12
+        # Ties in distance are kept in order of choice by a step far below the grid of Tanimoto distances; upwards, so
+        # that a distance equal to a threshold meets it.
+        result[current] = (1.0 if position == 0 else distance[current]) + (n - 1 - position) * 1e-12
         chosen[current] = True
         similarity = np.array(DataStructs.BulkTanimotoSimilarity(prints[current], prints))
         distance = np.minimum(distance, 1 - similarity)

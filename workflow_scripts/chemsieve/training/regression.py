@@ -1,5 +1,6 @@
 """Regression: fine-tune a regressor on labelled molecules, and predict with it."""
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.regressor import Regressor
 from chemsieve.training.batches import RegressionCollator, by_length, pad
 from chemsieve.training.loop import Outcome, Settings, fit
+
+log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -69,4 +72,12 @@ def fine_tune(
         mse = float(np.mean(error**2))
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
-    return fit(model, examples, RegressionCollator(pad_id), loss, validate, settings, seed, device)
+    outcome = fit(model, examples, RegressionCollator(pad_id), loss, validate, settings, seed, device)
+    constant = float(np.mean((np.asarray(validation_labels) - mean) ** 2)) / scale**2
+    if outcome.best_loss > constant:
+        log.warning(
+            "the validation loss, %.3g, is above the %.3g of predicting the training mean: this run learned nothing",
+            outcome.best_loss,
+            constant,
+        )
+    return outcome

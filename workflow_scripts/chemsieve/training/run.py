@@ -1,0 +1,86 @@
+"""One fine-tuning run, from labelled molecules to its files."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from chemsieve import backbone, registry, regressor, tokenization
+from chemsieve.checkpoints import load_strictly, read_tensors, trained_state, write_tensors
+from chemsieve.processes import device_name, peak_memory_mb
+from chemsieve.runs import Identity, curve_table, predictions_table, write_facts
+from chemsieve.tables import write_table
+from chemsieve.training.loop import Settings
+from chemsieve.training.regression import fine_tune, predict
+
+log = logging.getLogger(__name__)
+
+
+def train_and_write(
+    identity: Identity,
+    encoder_folder: str | Path,
+    train: pd.DataFrame,
+    validation: pd.DataFrame,
+    test: pd.DataFrame,
+    added: pd.DataFrame,
+    spec: dict,
+    device,
+    output,
+    regressor_checkpoint: str | Path | None = None,
+) -> None:
+    """Fine-tune on ``train`` and ``added``, predict validation and test molecules, and write the run's files.
+
+    Args:
+        train, validation, added: tables ``labelled``; ``test`` is ``unlabelled``: its labels are not known here.
+        spec: ``method``, ``options``, ``training``, ``dropout``, ``family``, ``compute`` of the configuration.
+        output: named paths ``model``, ``curve``, ``predictions``, ``run``, and optionally ``checkpoints``.
+        regressor_checkpoint: a fully fine-tuned regressor to start from, in place of the encoder and a fresh head.
+    """
+    torch.manual_seed(identity.seed)
+    model = regressor.build(encoder_folder, spec["family"], spec["dropout"])
+    if regressor_checkpoint is not None:
+        load_strictly(model, read_tensors(regressor_checkpoint), source=str(regressor_checkpoint))
+    registry.load("methods", spec["method"]).apply(model, **spec["options"])
+    settings = dict(spec["training"])
+    settings["checkpoints"] = tuple(settings.get("checkpoints", ()))
+    data = pd.concat([train, added], ignore_index=True)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    log.info("%s: %d molecules, %d of %d parameters trained", identity.run_id, len(data), trainable, total)
+    tokenizer = backbone.load_tokenizer(encoder_folder)
+    outcome = fine_tune(
+        model,
+        tokenizer,
+        list(data["encoder_smiles"]),
+        data["label"].to_numpy(),
+        list(validation["encoder_smiles"]),
+        validation["label"].to_numpy(),
+        Settings(**settings),
+        identity.seed,
+        device,
+        trained_head=regressor_checkpoint is not None,
+    )
+    for epoch, path in zip(sorted(outcome.kept), getattr(output, "checkpoints", []), strict=True):
+        write_tensors(outcome.kept[epoch], path)
+    pad_id = tokenization.special_id(tokenizer, "pad")
+    values = tuple(
+        predict(model, tokenization.encode(tokenizer, list(frame["encoder_smiles"])), pad_id, device)
+        for frame in (validation, test)
+    )
+    write_tensors(trained_state(model), output.model)
+    write_table(curve_table(identity, "regression", outcome.curve), output.curve, "learning_curves")
+    write_table(predictions_table(identity, validation, test, values), output.predictions, "run_predictions")
+    write_facts(
+        output.run,
+        identity,
+        n_train=len(data),
+        n_selected=len(added),
+        trainable_parameters=trainable,
+        total_parameters=total,
+        best_epoch=outcome.best_epoch,
+        epochs=len(outcome.curve),
+        train_seconds=outcome.seconds,
+        peak_memory_mb=peak_memory_mb(),
+        device=device_name(device),
+    )
