@@ -15,6 +15,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.provenance import code_hash
 
 try:
+    config |= configuration.normalise(config)
     configuration.validate(config)
 except ChemsieveError as error:
     # One sentence, without the traceback that would bury it.

@@ -384,7 +384,47 @@ def test_a_path_that_the_source_ignores_is_refused(table):
     assert "target.source" in said
 
 
-def test_a_number_in_yaml_1_2_notation_is_told_how_to_be_written():
-    """PyYAML reads 1e-4 as text."""
-    assert yaml.safe_load("x: 1e-4")["x"] == "1e-4"
-    assert "1.0e-4" in sentence(changed({"finetune.learning_rate": "1e-4"}))
+def test_texts_are_read_as_what_their_key_wants():
+    """Snakemake hands nested values of --config over as text; YAML 1.1 reads 1e-4 as text."""
+    texts = changed(
+        {
+            "seeds": ["3", "4"],
+            "finetune.learning_rate": "1e-4",
+            "finetune.patience": "null",
+            "compute.warm_start": "false",
+            "encoder.path": "null",
+            "target.unit": "1",
+            "split.options": {"butina": {"cutoff": "0.5"}},
+            "selection.strategies.random.budget": {"count": "7"},
+            "selection.strategies.uncertainty.passes": "9",
+            "grid.methods.lora.rank": "16",
+            "grid.methods.lora.training": {"epochs": "4"},
+            "baselines.methods.svr": {"C": ["1", "2.5"], "gamma": "scale"},
+            "influence.estimators.lissa.scale": "null",
+        }
+    )
+    config = configuration.normalise(texts)
+    configuration.validate(config)
+    assert config["seeds"] == [3, 4]
+    assert config["finetune"]["learning_rate"] == 1e-4
+    assert config["finetune"]["patience"] is None
+    assert config["compute"]["warm_start"] is False
+    assert config["encoder"]["path"] is None
+    assert config["target"]["unit"] == "1"
+    assert config["split"]["options"]["butina"]["cutoff"] == 0.5
+    assert config["selection"]["strategies"]["random"]["budget"]["count"] == 7
+    assert config["selection"]["strategies"]["uncertainty"]["passes"] == 9
+    assert config["grid"]["methods"]["lora"]["rank"] == 16
+    assert config["grid"]["methods"]["lora"]["training"]["epochs"] == 4
+    assert config["baselines"]["methods"]["svr"] == {"C": [1, 2.5], "gamma": "scale"}
+    assert config["influence"]["estimators"]["lissa"]["scale"] is None
+
+
+def test_what_needs_no_reading_stays_as_it_is():
+    assert configuration.normalise(changed({})) == EMBEDDED
+
+
+@pytest.mark.parametrize("value", ["three", "3.5", "nan", "inf"])
+def test_a_text_that_is_no_such_number_stays_a_mistake(value):
+    with pytest.raises(ChemsieveError, match=r"mlm\.epochs"):
+        configuration.normalise(changed({"mlm.epochs": value}))

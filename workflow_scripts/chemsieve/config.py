@@ -4,7 +4,6 @@ Light to import: it runs whenever the workflow starts. Options of extension poin
 that each module declares.
 """
 
-import contextlib
 import difflib
 import json
 import math
@@ -193,12 +192,7 @@ def _sentence(error, prefix: str) -> str:
         near = difflib.get_close_matches(error.instance, [str(v) for v in error.validator_value], n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(map(str, error.validator_value))}"
         return f"configuration: {key}: unknown value {error.instance!r}; {hint}"
-    hint = ""
-    if error.validator == "type" and isinstance(error.instance, str) and "number" in error.validator_value:
-        with contextlib.suppress(ValueError):
-            float(error.instance)
-            hint = "; write it with a point, as 1.0e-4, since YAML reads 1e-4 as text"
-    return f"configuration: {key or 'the whole'}: {error.message}{hint}"
+    return f"configuration: {key or 'the whole'}: {error.message}"
 
 
 def _check(instance: object, rules: Json, prefix: str = "") -> None:
@@ -245,6 +239,48 @@ def _entries(config: Json) -> Iterator[tuple[str, str, Json, str, Json]]:
         yield f"baselines.methods.{name}", "baselines", entry, name, {}
     for name, entry in config["split"]["options"].items():
         yield f"split.options.{name}", "splitting", entry, name, {}
+
+
+def _coerced(value: Any, rules: Json) -> Any:
+    """``value`` with texts turned into the numbers, truth values and nulls that the schema wants."""
+    from jsonschema import Draft202012Validator
+
+    if isinstance(value, dict):
+        known = rules.get("properties", {})
+        return {key: _coerced(item, known.get(key, {})) for key, item in value.items()}
+    if isinstance(value, list):
+        items = next((r["items"] for r in [rules, *rules.get("anyOf", [])] if "items" in r), {})
+        return [_coerced(item, items) for item in value]
+    if not isinstance(value, str) or not rules:
+        return value
+    fits = Draft202012Validator(rules).is_valid
+    if value in ("null", "~", "") and fits(None):
+        return None
+    candidates = [json.loads] if value in ("true", "false") else [int, float]
+    for parse in () if fits(value) else candidates:
+        try:
+            if fits(parsed := parse(value)):
+                return parsed
+        except ValueError:
+            continue
+    return value
+
+
+def normalise(config: Json) -> Json:
+    """The configuration with texts read as what their key wants.
+
+    Snakemake hands every value inside ``--config 'key={...}'`` over as text, and YAML reads ``1e-4`` as text.
+
+    Raises:
+        ChemsieveError: one sentence naming a key that the schema refuses.
+    """
+    config = _coerced(config, schema())
+    _check(config, schema())
+    for _, package, entry, module, extra in list(_entries(config)):
+        if module in registry.choices(package):
+            rules = _object(registry.load(package, module).OPTIONS | extra, required=False)
+            entry.update(_coerced(entry, rules))
+    return config
 
 
 def validate(config: Json) -> None:
