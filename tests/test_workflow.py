@@ -387,14 +387,14 @@ def test_option_of_a_method_reruns_its_cells(workspace, options):
 def test_budget_reruns_its_selection_and_what_trains_on_it(workspace):
     change = {"selection": {"strategies": {"diversity": {"budget": {"count": 12}}}}}
     jobs = plan(workspace, "all", *overlay(workspace, change))
-    expected = {"check_budgets": 1, "select": 1, "finetune_on_selection": 4, "selections_table": 1}
+    expected = {"check_budgets": 1, "selection": 1, "finetune_on_selection": 4, "selections_table": 1}
     assert Counter(job.rule for job in jobs) == expected | {"effective_config": 1} | TABLES_OF_RUNS
     assert {j.wildcards["strategy"] for j in jobs if "strategy" in j.wildcards} == {"diversity"}
     assert {j.wildcards["method"] for j in jobs if "method" in j.wildcards} == {"full", "bitfit", "lora", "ia3"}
 
 
 SCORED_AGAIN = {"influence": 4, "aggregate_influence": 2, "influence_tables": 1}
-CHOSEN_AGAIN = {"select": 2, "selections_table": 1, "finetune_on_selection": 5} | TABLES_OF_RUNS
+CHOSEN_AGAIN = {"selection": 2, "selections_table": 1, "finetune_on_selection": 5} | TABLES_OF_RUNS
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
     [
         ("influence/lissa", SCORED_AGAIN | {"report": 1, "all": 1}),
         ("influence/cg", SCORED_AGAIN | CHOSEN_AGAIN),
-        ("selection/diversity", {"select": 1, "selections_table": 1, "finetune_on_selection": 4} | TABLES_OF_RUNS),
+        ("selection/diversity", {"selection": 1, "selections_table": 1, "finetune_on_selection": 4} | TABLES_OF_RUNS),
         ("methods/ia3", {"finetune_on_selection": 3} | TABLES_OF_RUNS),
         ("report/tradeoff", {"report": 1, "all": 1}),
     ],
@@ -442,7 +442,7 @@ def test_another_seed_keeps_every_finished_run(workspace):
         "finetune": 2,
         "influence": 8,
         "aggregate_influence": 4,
-        "select": 7,
+        "selection": 7,
         "finetune_on_selection": 6 + 9,
         "baseline": 2,
     }
