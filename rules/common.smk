@@ -38,7 +38,7 @@ THREADS = config["compute"]["threads"]
 # What results depend on; a warm start changes none.
 COMPUTE = {key: config["compute"][key] for key in ("device", "threads")}
 FAMILY = config["encoder"]["family"]
-CHECKPOINTS = config["finetune"]["checkpoints"]
+CHECKPOINTS = sorted(config["finetune"]["checkpoints"])
 STRATEGIES = configuration.all_strategies(config)
 EMBEDDED = "embedded" in (config["target"]["source"], config["pool"]["source"])
 CONTROL = config["pool"]["source"] == "embedded"

@@ -1,6 +1,6 @@
 """Fine-tune from the adapted encoder on the training molecules and a selection of the pool, by one method."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.job import job, optional_path, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -13,7 +13,6 @@ if __name__ == "__main__":
         w = snakemake.wildcards
         selection, pool = read_table(snakemake.input.selection), read_table(snakemake.input.pool)
         chosen = set(selection.loc[selection["selected"], "molecule_id"])
-        regressor = snakemake.input.get("regressor") or None
         train_and_write(
             Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", w.method, w.strategy),
             Path(snakemake.input.encoder[0]).parent,
@@ -25,5 +24,5 @@ if __name__ == "__main__":
             spec,
             torch_device(spec),
             snakemake.output,
-            regressor_checkpoint=regressor,
+            regressor_checkpoint=optional_path(snakemake.input.get("regressor")),
         )

@@ -1,6 +1,6 @@
 """Order the pool by one strategy and cut it by its budget."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.job import job, optional_path, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -12,10 +12,10 @@ if __name__ == "__main__":
         w = snakemake.wildcards
         pool = read_table(snakemake.input.pool)
         training = predict_passes = expected_gain = None
-        if snakemake.input.get("training"):
-            training = read_table(snakemake.input.training)
-        if snakemake.input.get("influence"):
-            gains = read_table(snakemake.input.influence).set_index("molecule_id")["expected_gain"]
+        if path := optional_path(snakemake.input.get("training")):
+            training = read_table(path)
+        if path := optional_path(snakemake.input.get("influence")):
+            gains = read_table(path).set_index("molecule_id")["expected_gain"]
             expected_gain = gains.loc[pool["molecule_id"]].to_numpy()
         if snakemake.input.get("model"):
             from chemsieve import backbone, regressor, tokenization

@@ -48,6 +48,13 @@ def job(snakemake) -> Iterator[dict]:
     log.info("done in %.1f s, peak memory %.0f MB", time.perf_counter() - began, peak_memory_mb())
 
 
+def optional_path(paths) -> str | None:
+    """The one file of an input that a rule's function gives or leaves out (Snakemake may hand over a list)."""
+    if not paths:
+        return None
+    return paths if isinstance(paths, str) else paths[0]
+
+
 def torch_device(spec: dict):
     """Fix torch's threads as configured (results depend on their number) and choose the device."""
     import torch

@@ -195,6 +195,7 @@ def fit(
             remove_unused_columns=False,
             dataloader_pin_memory=device.type == "cuda",
         )
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # one job has one GPU; several would average over wrapped copies
         trainer = _Trainer(loss=loss, model=model, args=arguments, train_dataset=examples, data_collator=collate)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_EachEpoch(trainer, settings, validate, outcome))
