@@ -1,0 +1,92 @@
+"""Print a finished study as Markdown: test errors, influence diagnostics, and where the time went.
+
+python benchmarks/summarise.py results/embedded
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import pandas as pd
+
+DONE = re.compile(r"done in ([0-9.]+) s, peak memory ([0-9]+) MB")
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A Markdown table; missing values are left blank."""
+    text = frame.map(lambda value: "" if pd.isna(value) else f"{value}")
+    rows = [list(text.columns), ["---"] * text.shape[1], *text.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def errors(tables: Path) -> pd.DataFrame:
+    """Test RMSE by method and selection: mean, and standard deviation over replicates."""
+    metrics = pd.read_parquet(tables / "metrics.parquet").query("fold == 'test'")
+    groups = metrics.groupby(["splitter", "origin", "method", "selection"], sort=False)
+    frame = groups.agg(
+        replicates=("rmse", "size"),
+        rmse=("rmse", "mean"),
+        sd=("rmse", "std"),
+        r2=("r2", "mean"),
+        trainable=("trainable_parameters", "mean"),
+        seconds=("train_seconds", "mean"),
+    ).reset_index()
+    for column, digits in {"rmse": 3, "sd": 3, "r2": 3, "seconds": 1}.items():
+        frame[column] = frame[column].map(lambda value, d=digits: value if pd.isna(value) else f"{value:.{d}f}")
+    frame["trainable"] = frame["trainable"].map(lambda value: value if pd.isna(value) else f"{value:,.0f}")
+    return frame
+
+
+def diagnostics(tables: Path) -> pd.DataFrame:
+    """Influence diagnostics, averaged over replicates."""
+    frame = pd.read_parquet(tables / "influence_diagnostics.parquet")
+    keep = ["relative_residual", "effective_damping", "scale", "largest_eigenvalue", "spearman_vs_half", "seconds"]
+    means = frame.groupby(["origin", "checkpoint", "estimator"])[keep].mean().map("{:.3g}".format)
+    share = frame.groupby(["origin", "checkpoint", "estimator"])["converged"].agg(lambda c: f"{c.sum()} of {len(c)}")
+    return means.assign(converged=share).replace("nan", "").reset_index()
+
+
+def agreement(tables: Path) -> pd.DataFrame:
+    """Spearman correlation of the estimators' scores over the pool, per model and checkpoint."""
+    scores = pd.read_parquet(tables / "influence.parquet")
+    axes = ["splitter", "split_seed", "seed", "origin", "checkpoint"]
+    wide = scores.pivot_table(index=[*axes, "molecule_id"], columns="estimator", values="influence")
+    pairs = wide.groupby(axes).corr(method="spearman").reset_index()
+    names = sorted(wide.columns)
+    rows = pairs[pairs["estimator"] == names[0]].drop(columns=["estimator", names[0]])
+    return rows.rename(columns={name: f"{names[0]} ~ {name}" for name in names[1:]}).round(2)
+
+
+def times(logs: Path) -> pd.DataFrame:
+    """Seconds and peak memory of each step, from the jobs' logs."""
+    found = []
+    for path in sorted(logs.rglob("*.log")):
+        if match := DONE.search(path.read_text(encoding="utf-8")):
+            step = path.relative_to(logs).parts[0].removesuffix(".log")
+            found.append((step, float(match[1]), float(match[2])))
+    frame = pd.DataFrame(found, columns=["step", "seconds", "memory"])
+    return (
+        frame.groupby("step", sort=False)
+        .agg(jobs=("seconds", "size"), total=("seconds", "sum"), longest=("seconds", "max"), peak_mb=("memory", "max"))
+        .sort_values("total", ascending=False)
+        .round(1)
+        .reset_index()
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="a folder below results/")
+    study = parser.parse_args().study
+    tables = study / "tables"
+    for title, frame in {
+        "Test error": errors(tables),
+        "Influence diagnostics, means over replicates": diagnostics(tables),
+        "Agreement of the estimators (checkpoint -1: aggregate)": agreement(tables),
+        "Seconds of the jobs (sum over jobs, which run side by side)": times(study / "logs"),
+    }.items():
+        print(f"**{title}**\n\n{markdown(frame)}\n")
+
+
+if __name__ == "__main__":
+    main()
