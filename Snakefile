@@ -24,6 +24,7 @@ localrules:
 
 
 onstart:
+    check_budgets()
     start_warm_server()
 
 

@@ -84,13 +84,31 @@ def gpu(wildcards=None):
     return int(device == "cuda" or (device == "auto" and which("nvidia-smi") is not None))
 
 
+def check_budgets():
+    """Stop before anything runs where a selection budget exceeds the accepted pool.
+
+    The data step checks the pool that it makes; this is for a pool that stands. (A rule of its own would need to be an
+    `ancient` input of training, and Snakemake then overlooks changed parameters of whatever stands downstream.)
+    """
+    pool = Path(f"{RESULTS}/data/pool.parquet")
+    if pool.exists() and not any(job.rule.name == "data" for job in workflow.dag.needrun_jobs()):
+        from pyarrow.parquet import read_metadata
+
+        from chemsieve import budgets
+
+        try:
+            budgets.check(budgets.of(config), read_metadata(pool).num_rows)
+        except ChemsieveError as error:
+            raise WorkflowError(str(error)) from None
+
+
 # A server that imports the heavy libraries once for all jobs of this run (see chemsieve/warm.py).
 WARM = {}
 
 
 def start_warm_server():
     """Start it where jobs run on this machine and are many enough to pay for it."""
-    heavy = ("mlm", "finetune", "finetune_on_selection", "influence")
+    heavy = ("mlm", "finetune", "finetune_on_selection", "gram", "influence")
     planned = sum(job.rule.name in heavy for job in workflow.dag.needrun_jobs())
     if not (config["compute"]["warm_start"] and workflow.local_exec and planned > 2):
         return
@@ -158,6 +176,18 @@ def encoder_spec():
     if encoder["path"] or encoder["repository"]:
         encoder |= {"architecture": None, "seed": None}
     return spec(encoder=encoder)
+
+
+# rules/influence.smk
+
+
+def gram_inputs(wildcards, suffix):
+    """The Gram matrix, or its facts, for estimators that work on it."""
+    from chemsieve import registry
+
+    if not getattr(registry.load("influence", wildcards.estimator), "KERNEL", False):
+        return []
+    return [below_seed(wildcards, f"influence/{wildcards.origin}/{wildcards.checkpoint}/gram.{suffix}")]
 
 
 # rules/finetune.smk

@@ -1,5 +1,5 @@
 # Needs: the target's and the pool's files (or the embedded data), the encoder's tokenizer.
-# Makes: tables/molecules, tables/rejected; the labelled pool; the check that every budget fits the pool.
+# Makes: tables/molecules, tables/rejected; the labelled pool, once every selection budget fits it.
 
 
 rule effective_config:
@@ -74,22 +74,3 @@ rule data:
         code=code("data", f"encoders.{FAMILY}"),
     script:
         "../workflow_scripts/data.py"
-
-
-# Whatever trains waits for this, but is not rerun when a budget changes: its input is `ancient`.
-rule check_budgets:
-    input:
-        pool=f"{RESULTS}/data/pool.parquet",
-    output:
-        checked=f"{RESULTS}/data/budgets.json",
-    log:
-        f"{RESULTS}/logs/check_budgets.log",
-    conda:
-        ENVIRONMENT
-    params:
-        spec=spec(
-            budgets={name: config["selection"]["strategies"][name].get("budget") for name in STRATEGIES},
-        ),
-        code=code("check_budgets"),
-    script:
-        "../workflow_scripts/check_budgets.py"

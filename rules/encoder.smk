@@ -22,7 +22,6 @@ rule mlm:
     input:
         train=f"{SPLIT}/train.parquet",
         encoder=folder(ENCODER),
-        checked=ancient(f"{RESULTS}/data/budgets.json"),
     output:
         encoder=folder(f"{SEED}/mlm"),
         curve=f"{SEED}/mlm/curve.parquet",

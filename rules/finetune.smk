@@ -9,7 +9,6 @@ rule finetune:
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
         encoder=origin_encoder,
-        checked=ancient(f"{RESULTS}/data/budgets.json"),
     output:
         model=f"{SEED}/finetune/{{origin}}/model.safetensors",
         checkpoints=expand(

@@ -1,5 +1,34 @@
 # Needs: the folds, the pool, the checkpoints of the baseline and the adapted regressor.
-# Makes: influence of every pool molecule at each checkpoint by each estimator, its diagnostics, and the aggregate.
+# Makes: the Gram matrix of the gradients at each checkpoint, where an estimator works on it; influence of every pool molecule at each checkpoint by each estimator, its diagnostics, and the aggregate.
+
+
+rule gram:
+    input:
+        train=f"{SPLIT}/train.parquet",
+        validation=f"{SPLIT}/validation.parquet",
+        pool=f"{RESULTS}/data/pool.parquet",
+        encoder=origin_encoder,
+        checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
+    output:
+        matrix=f"{SEED}/influence/{{origin}}/{{checkpoint}}/gram.safetensors",
+        facts=f"{SEED}/influence/{{origin}}/{{checkpoint}}/gram.json",
+    log:
+        f"{RESULTS}/logs/gram/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}.log",
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        gpu=gpu,
+    params:
+        spec=spec(
+            gram=config["influence"]["gram"],
+            batch_size=config["influence"]["batch_size"],
+            family=FAMILY,
+            compute=COMPUTE,
+        ),
+        code=code("gram", f"encoders.{FAMILY}", "methods.full"),
+    script:
+        "../workflow_scripts/gram.py"
 
 
 rule influence:
@@ -9,6 +38,8 @@ rule influence:
         pool=f"{RESULTS}/data/pool.parquet",
         encoder=origin_encoder,
         checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
+        gram=lambda wildcards: gram_inputs(wildcards, "safetensors"),
+        gram_facts=lambda wildcards: gram_inputs(wildcards, "json"),
     output:
         scores=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/scores.parquet",
         diagnostics=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/diagnostics.parquet",

@@ -8,7 +8,7 @@ from chemsieve import tokenization
 from chemsieve.errors import InfluenceDivergence
 from chemsieve.influence import lissa
 from chemsieve.influence._problem import Molecules, Problem
-from chemsieve.influence._score import influence
+from chemsieve.influence._score import from_model as influence
 from chemsieve.molformer.configuration import MolformerConfig
 from chemsieve.molformer.modeling import MolformerModel
 from chemsieve.regressor import Regressor

@@ -9,10 +9,10 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 from rdkit.SimDivFilters.rdSimDivPickers import MaxMinPicker
 
-from chemsieve import registry
+from chemsieve import budgets, registry
 from chemsieve.aggregation import over_checkpoints
 from chemsieve.errors import ChemsieveError
-from chemsieve.selection import Context, check_budget, select
+from chemsieve.selection import Context, select
 from conftest import SMILES
 
 POOL = pd.DataFrame(
@@ -184,7 +184,7 @@ def test_budgets(budget, names):
 
 
 def test_a_budget_above_the_pool_is_one_sentence_that_names_it():
-    for call in (lambda: by_gain([1.0, 2.0], {"count": 3}), lambda: check_budget("mine", {"count": 3}, 2)):
+    for call in (lambda: by_gain([1.0, 2.0], {"count": 3}), lambda: budgets.check({"mine": {"count": 3}}, 2)):
         with pytest.raises(ChemsieveError) as caught:
             call()
         assert str(caught.value) == (
@@ -192,9 +192,9 @@ def test_a_budget_above_the_pool_is_one_sentence_that_names_it():
         )
 
 
-@pytest.mark.parametrize("budget", [None, {"count": 2}, {"fraction": 1.0}, {"threshold": 5.0}])
+@pytest.mark.parametrize("budget", [{"count": 2}, {"fraction": 1.0}, {"threshold": 5.0}])
 def test_a_budget_that_the_pool_meets_passes_the_early_check(budget):
-    check_budget("mine", budget, 2)
+    budgets.check({"mine": budget}, 2)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -387,7 +387,7 @@ def test_option_of_a_method_reruns_its_cells(workspace, options):
 def test_budget_reruns_its_selection_and_what_trains_on_it(workspace):
     change = {"selection": {"strategies": {"diversity": {"budget": {"count": 12}}}}}
     jobs = plan(workspace, "all", *overlay(workspace, change))
-    expected = {"check_budgets": 1, "selection": 1, "finetune_on_selection": 4, "selections_table": 1}
+    expected = {"selection": 1, "finetune_on_selection": 4, "selections_table": 1}
     assert Counter(job.rule for job in jobs) == expected | {"effective_config": 1} | TABLES_OF_RUNS
     assert {j.wildcards["strategy"] for j in jobs if "strategy" in j.wildcards} == {"diversity"}
     assert {j.wildcards["method"] for j in jobs if "method" in j.wildcards} == {"full", "bitfit", "lora", "ia3"}
@@ -529,11 +529,28 @@ def test_budget_above_the_pool_stops_before_anything_trains(fresh):
     said = [line for line in done.stdout.splitlines() if re.search(sentence, line)]
     assert len(said) == 1, done.stdout
     assert "Traceback" not in done.stdout
-    assert (fresh / RESULTS / "data" / "pool.parquet").exists()  # it was the check that stopped the study
     models = ("mlm", "finetune", "selected", "influence")
     assert [
         path for name in models for path in (fresh / RESULTS).glob(f"runs/*/*/*/{name}/**/*") if path.is_file()
     ] == []
+
+
+def test_budget_above_a_pool_that_stands_stops_before_any_job(workspace):
+    change = {"selection": {"strategies": {"random": {"budget": {"count": 31}}}}, "finetune": {"learning_rate": 0.1}}
+    done = snakemake(workspace, "all", *overlay(workspace, change))
+    assert done.returncode != 0
+    assert done.stdout.count("selection.strategies.random.budget: count 31 is more than the") == 1, done.stdout
+    assert "Execute" not in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_budget_and_training_changed_together_rerun_all_that_either_changes(workspace):
+    change = {"selection": {"strategies": {"random": {"budget": {"count": 12}}}}, "mlm": {"learning_rate": 0.1}}
+    jobs = Counter(job.rule for job in plan(workspace, "all", *overlay(workspace, change)))
+    everything = Counter(job.rule for job in plan(workspace, "all", *study(workspace), "--forceall"))
+    assert [jobs[rule] for rule in ("mlm", "finetune_on_selection")] == [
+        everything[rule] for rule in ("mlm", "finetune_on_selection")
+    ]
 
 
 # The user's own molecules.

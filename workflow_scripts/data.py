@@ -7,7 +7,7 @@ if __name__ == "__main__":
         import logging
         from pathlib import Path
 
-        from chemsieve import backbone, tokenization
+        from chemsieve import backbone, budgets, tokenization
         from chemsieve.data.download import check_content
         from chemsieve.data.molecules import EXTRA, prepare
         from chemsieve.data.reading import read_labelled
@@ -34,6 +34,8 @@ if __name__ == "__main__":
         pool = molecules[molecules["source"] == "pool"]
         if pool.empty:
             raise ChemsieveError(f"pool file {snakemake.input.pool}: no row is left (tables/rejected says why)")
+        # From the configuration, not the tracked parameters: the molecules do not depend on it.
+        budgets.check(budgets.of(snakemake.config), len(pool))
         log = logging.getLogger("chemsieve")
         for (source, reason), rows in rejected.groupby(["source", "reason"]):
             log.info("%s: %d rows refused: %s", source, len(rows), reason)

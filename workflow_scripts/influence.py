@@ -1,44 +1,42 @@
 """Influence of every pool molecule on the validation loss, at one checkpoint by one estimator."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.job import job, optional_path, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
-        from pathlib import Path
-
         import pandas as pd
 
-        from chemsieve import backbone, regressor, tokenization
-        from chemsieve.influence._problem import Molecules, Problem
-        from chemsieve.influence._score import influence
+        from chemsieve.influence._score import from_kernel, from_model
         from chemsieve.tables import read_table, write_table
 
         w = snakemake.wildcards
-        seed, encoder = int(w.seed), Path(snakemake.input.encoder[0]).parent
-        device = torch_device(spec)
-        model = regressor.restore(encoder, spec["family"], "full", {}, snakemake.input.checkpoint).to(device)
-        tokenizer = backbone.load_tokenizer(encoder)
 
-        def molecules(path):
-            frame = read_table(path)
-            labels = (frame["label"].to_numpy() - float(model.label_mean)) / float(model.label_scale)
-            return frame, Molecules(tokenization.encode(tokenizer, list(frame["encoder_smiles"])), labels)
+        def problem(most=spec["hessian_molecules"]):
+            from chemsieve.influence._loading import load
 
-        _, train = molecules(snakemake.input.train)
-        _, validation = molecules(snakemake.input.validation)
-        frame, pool = molecules(snakemake.input.pool)
-        problem = Problem(model, train, tokenization.special_id(tokenizer, "pad"), seed, spec["batch_size"])
-        if spec["hessian_molecules"] is not None:
-            problem.train = problem.sample(spec["hessian_molecules"])
-        scores, diagnostics = influence(problem, validation, pool, w.estimator, spec["options"], spec["tolerance"])
+            return load(snakemake.input, spec, int(w.seed), torch_device(spec), most)
+
+        if matrix := optional_path(snakemake.input.get("gram")):
+            scores, diagnostics = from_kernel(
+                matrix,
+                optional_path(snakemake.input.gram_facts),
+                problem,
+                w.estimator,
+                spec["options"],
+                spec["tolerance"],
+                int(w.seed),
+            )
+        else:
+            scores, diagnostics = from_model(*problem(), w.estimator, spec["options"], spec["tolerance"])
         axes = {
             "splitter": w.splitter,
             "split_seed": int(w.split_seed),
-            "seed": seed,
+            "seed": int(w.seed),
             "origin": w.origin,
             "checkpoint": int(w.checkpoint),
             "estimator": w.estimator,
         }
-        table = frame[["molecule_id"]].assign(**axes, influence=scores, expected_gain=-scores)
+        molecules = read_table(snakemake.input.pool, columns=["molecule_id"])
+        table = molecules.assign(**axes, influence=scores, expected_gain=-scores)
         write_table(table, snakemake.output.scores, "influence")
         write_table(pd.DataFrame([axes | diagnostics]), snakemake.output.diagnostics, "influence_diagnostics")

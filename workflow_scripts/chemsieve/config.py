@@ -149,6 +149,15 @@ def schema() -> Json:
                     "hessian_molecules": {"type": ["integer", "null"], "minimum": 1},
                     "batch_size": _COUNT,
                     "tolerance": _POSITIVE,
+                    "gram": _object(
+                        {
+                            "tolerance": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+                            "rank": {"type": ["integer", "null"], "minimum": 1},
+                            "basis": {"enum": ["principal", "random"]},
+                            "largest": _COUNT,
+                            "memory_mb": _COUNT,
+                        }
+                    ),
                     "estimators": entries,
                 }
             ),

@@ -118,7 +118,10 @@ TABLES: dict[str, dict[str, Column]] = {
         "checkpoint": Column(INTEGER, "epoch of the checkpoint"),
         "estimator": Column(TEXT, "how the inverse Hessian was applied"),
         "relative_residual": Column(
-            REAL, "|(G + effective damping) x - v| / |v| on the Gauss-Newton matrix G; 0.01 is solved"
+            REAL,
+            "|(G + effective damping) x - v| / |v| on the Gauss-Newton matrix G; 0.01 is solved; missing where no "
+            "system was solved",
+            nullable=True,
         ),
         "iterations": Column(INTEGER, "iterations used (depth times repeats for LiSSA)"),
         "converged": Column(FLAG, "relative residual below the configured tolerance"),
@@ -129,7 +132,10 @@ TABLES: dict[str, dict[str, Column]] = {
         "spearman_vs_half": Column(
             REAL, "Spearman correlation of the scores with those at half the iterations", nullable=True
         ),
-        "seconds": Column(REAL, "wall time", "s"),
+        "gram_error": Column(
+            REAL, "relative error of the Gram matrix on a subset; missing where none was used", nullable=True
+        ),
+        "seconds": Column(REAL, "wall time, that of the Gram matrix included", "s"),
         "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB"),
     },
     "selections": {

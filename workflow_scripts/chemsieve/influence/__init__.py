@@ -1,15 +1,23 @@
-"""Influence estimators: each module is one way to apply the inverse Hessian.
+"""Influence estimators: each module is one way to score a pool, and is one of two kinds.
 
-A module has ``OPTIONS`` (JSON Schema of its options) and ``solve(problem, vector, **options) -> Solution``.
+A solver has ``solve(problem, vector, **options) -> Solution``: it applies an inverse Hessian to one vector of
+parameters; the pool is then scored by one directional derivative per batch. A module with ``KERNEL = True`` has
+``score(task, **options) -> Scores``: it works on the Gram matrix of the gradients, which is computed once per
+checkpoint for all such estimators. Both declare ``OPTIONS``, the JSON Schema of their options.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+
+    from chemsieve.influence._kernel import Kernel
+    from chemsieve.influence._problem import Molecules, Problem
 
 
 @dataclass
@@ -24,3 +32,32 @@ class Solution:
     iterations: int
     effective_damping: float
     scale: float | None = None
+
+
+@dataclass
+class Task:
+    """What an estimator on the Gram matrix may use; ``labels`` are the training molecules', standardised.
+
+    ``problem`` loads the model when called: most estimators never need it.
+    """
+
+    kernel: Kernel
+    labels: np.ndarray
+    seed: int
+    problem: Callable[[], tuple[Problem, Molecules, Molecules]]  # with query and pool
+
+
+@dataclass
+class Scores:
+    """Scores of the pool (n,), positive raises the query loss, and what is known of their error.
+
+    ``half`` are scores from about half the work. ``facts`` override the diagnostics of the same names.
+    """
+
+    influence: np.ndarray
+    damping: float
+    iterations: int
+    converged: bool
+    half: np.ndarray | None = None
+    relative_residual: float | None = None
+    facts: dict = field(default_factory=dict)

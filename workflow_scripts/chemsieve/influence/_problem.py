@@ -128,6 +128,26 @@ class Problem:
             total += self._flat(torch.autograd.grad(outputs, list(leaves.values()), grad_outputs=along.detach()))
         return total * (2 / len(molecules))
 
+    def combination(self, molecules: Molecules, weights: Tensor) -> Tensor:
+        """J^T ``weights`` (parameters,): the outputs' gradients on ``molecules``, summed with ``weights`` (n,)."""
+        total = torch.zeros(self.size, dtype=self.dtype, device=self.device)
+        for positions, tokens, mask, _ in progress(self._batches(molecules), "weighted gradients", total=None):
+            leaves = self._leaves()
+            outputs = self._outputs(leaves, tokens, mask)
+            chosen = weights[torch.as_tensor(positions)].to(self.device, self.dtype)
+            total += self._flat(torch.autograd.grad(outputs, list(leaves.values()), grad_outputs=chosen))
+        return total
+
+    def derivatives(self, vector: Tensor, molecules: Molecules) -> Tensor:
+        """J ``vector`` (n,) in float64: the outputs' derivatives along ``vector``, by forward mode."""
+        result = torch.empty(len(molecules), dtype=torch.float64)
+        tangents = self.unflatten(vector)
+        for positions, tokens, mask, _ in progress(self._batches(molecules), "derivatives", total=None):
+            with torch.no_grad():
+                _, along = self._derivative(tangents, tokens, mask)
+            result[torch.as_tensor(positions)] = along.double().cpu()
+        return result
+
     def loss_change(self, vector: Tensor, molecules: Molecules) -> np.ndarray:
         """grad L(z)^T ``vector`` for each molecule z (n,), by one directional derivative per batch."""
         result = torch.empty(len(molecules), dtype=torch.float64)

@@ -1,16 +1,60 @@
 """Influence scores of a pool, with the diagnostics that say whether to believe them."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from chemsieve import registry
-from chemsieve.influence._problem import Molecules, Problem, check_finite
+from chemsieve.errors import InfluenceDivergence
 from chemsieve.processes import peak_memory_mb
 
+if TYPE_CHECKING:
+    from chemsieve.influence._problem import Molecules, Problem
 
-def influence(
+
+def from_kernel(
+    matrix_path, facts_path, load_problem, estimator: str, options: dict, tolerance: float, seed: int
+) -> tuple[np.ndarray, dict]:
+    """Scores by an estimator that works on the Gram matrix, and its diagnostics, as :func:`from_model`.
+
+    Args:
+        load_problem: gives problem, query and pool for a number of training molecules, where an estimator asks.
+    """
+    from chemsieve.influence import Task, _gramfile
+
+    began = time.perf_counter()
+    kernel, labels, facts = _gramfile.read(matrix_path, facts_path)
+    task = Task(kernel, labels, seed, lambda: load_problem(facts["train"]))
+    scores = registry.load("influence", estimator).score(task, **options)
+    if not np.isfinite(scores.influence).all():
+        raise InfluenceDivergence(f"influence: a score of {estimator} is not finite; raise its damping")
+    diagnostics = {
+        "relative_residual": scores.relative_residual,
+        "iterations": scores.iterations,
+        "converged": scores.converged and (scores.relative_residual or 0.0) <= tolerance,
+        "damping": scores.damping,
+        "effective_damping": scores.damping,
+        "scale": None,
+        "largest_eigenvalue": facts["largest_eigenvalue"],
+        "spearman_vs_half": None if scores.half is None else _spearman(scores.influence, scores.half),
+        "gram_error": facts["error"],
+        "seconds": facts["seconds"] + time.perf_counter() - began,
+        "peak_memory_mb": max(facts["peak_memory_mb"], peak_memory_mb()),
+    }
+    return scores.influence, diagnostics
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman correlation; None where a side is constant."""
+    correlation = pd.Series(a).rank().corr(pd.Series(b).rank())
+    return None if np.isnan(correlation) else float(correlation)
+
+
+def from_model(
     problem: Problem, query: Molecules, pool: Molecules, estimator: str, options: dict, tolerance: float
 ) -> tuple[np.ndarray, dict]:
     """I(z) = -grad L(query)^T H^-1 grad L(z) for each pool molecule z: (n,), positive raises the query's loss.
@@ -24,6 +68,8 @@ def influence(
     Raises:
         InfluenceDivergence: a recursion diverged or a number is not finite.
     """
+    from chemsieve.influence._problem import check_finite
+
     began = time.perf_counter()
     vector = problem.gradient(query)
     solution = registry.load("influence", estimator).solve(problem, vector, **options)
@@ -34,8 +80,7 @@ def influence(
     agreement = None
     if solution.half is not None:
         half = -problem.loss_change(solution.half, pool)
-        correlation = pd.Series(scores).rank().corr(pd.Series(half).rank())  # Spearman
-        agreement = None if np.isnan(correlation) else float(correlation)
+        agreement = _spearman(scores, half)
     eigenvalue = problem.largest_eigenvalue(vector)
     if not np.isfinite(scores).all():
         check_finite(solution.x.new_tensor(scores), "a score")
@@ -48,6 +93,7 @@ def influence(
         "scale": solution.scale,
         "largest_eigenvalue": eigenvalue,
         "spearman_vs_half": agreement,
+        "gram_error": None,
         "seconds": time.perf_counter() - began,
         "peak_memory_mb": peak_memory_mb(),
     }

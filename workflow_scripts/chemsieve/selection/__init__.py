@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chemsieve import registry
+from chemsieve.budgets import cut
 from chemsieve.errors import ChemsieveError
 
 if TYPE_CHECKING:
@@ -32,37 +33,6 @@ class Context:
     training: pd.DataFrame | None = None
     predict_passes: Callable[[int, int], np.ndarray] | None = None
     expected_gain: np.ndarray | None = None
-
-
-def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
-    """How many of the ordered molecules a budget takes: ``count``, ``fraction`` or ``threshold`` (score at least).
-
-    Args:
-        scores: (n,) scores in the order of choice.
-
-    Returns:
-        (n,) flags in that order.
-
-    Raises:
-        ChemsieveError: the budget asks for more molecules than the pool has.
-    """
-    n = len(scores)
-    if "threshold" in budget:
-        return scores >= budget["threshold"]
-    count = budget["count"] if "count" in budget else round(budget["fraction"] * n)
-    if count > n:
-        raise ChemsieveError(
-            f"selection.strategies.{strategy}.budget: count {count} is more than the {n} molecules of the pool"
-        )
-    if count < 1:
-        raise ChemsieveError(f"selection.strategies.{strategy}.budget: {budget} of {n} molecules is none")
-    return np.arange(n) < count
-
-
-def check_budget(strategy: str, budget: dict | None, pool_size: int) -> None:
-    """Raise, before anything is trained, where a budget cannot be met by the accepted pool."""
-    if budget is not None:
-        cut(np.zeros(pool_size), budget, strategy)
 
 
 def select(

@@ -1,0 +1,43 @@
+"""Selection budgets: how many of the ordered pool a strategy takes."""
+
+import numpy as np
+
+from chemsieve.errors import ChemsieveError
+
+
+def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
+    """How many of the ordered molecules a budget takes: ``count``, ``fraction`` or ``threshold`` (score at least).
+
+    Args:
+        scores: (n,) scores in the order of choice.
+
+    Returns:
+        (n,) flags in that order.
+
+    Raises:
+        ChemsieveError: the budget asks for more molecules than the pool has.
+    """
+    n = len(scores)
+    if "threshold" in budget:
+        return scores >= budget["threshold"]
+    count = budget["count"] if "count" in budget else round(budget["fraction"] * n)
+    if count > n:
+        raise ChemsieveError(
+            f"selection.strategies.{strategy}.budget: count {count} is more than the {n} molecules of the pool"
+        )
+    if count < 1:
+        raise ChemsieveError(f"selection.strategies.{strategy}.budget: {budget} of {n} molecules is none")
+    return np.arange(n) < count
+
+
+def of(config: dict) -> dict[str, dict]:
+    """Budget of each strategy that a study needs and that has one."""
+    needed = [*config["selection"]["run"], *config["grid"]["selections"]]
+    strategies = config["selection"]["strategies"]
+    return {name: entry["budget"] for name, entry in strategies.items() if name in needed and "budget" in entry}
+
+
+def check(budgets: dict[str, dict], pool_size: int) -> None:
+    """Raise, before anything is trained, where a strategy's budget cannot be met by the accepted pool."""
+    for strategy, budget in budgets.items():
+        cut(np.zeros(pool_size), budget, strategy)

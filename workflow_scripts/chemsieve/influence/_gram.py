@@ -1,0 +1,382 @@
+"""The Gram matrix K = J J^T of the gradients of a regressor's outputs, without ever holding J.
+
+A dense layer's gradient for one molecule is d^T a, with a its inputs (tokens, in) and d the output's derivatives with
+respect to what the layer puts out (tokens, out). Both are captured for as many layers at a time as memory allows, the
+gradients are formed for a slice of each layer at a time, and their products are summed into K, in float64, because
+influence at a small damping is a difference of large numbers. Biases, normalisations and embeddings have small or
+sparse gradients; parameters of other modules (adapters' vectors) go through ``torch.func``.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from chemsieve.influence._problem import Molecules, Problem, check_finite
+from chemsieve.processes import progress
+from chemsieve.training.batches import by_length
+
+BLOCK = 256  # rows of K per product: about half of K is computed, and one product is still large
+PILOT = 256  # molecules that principal directions are taken from
+CHECKED = 48  # molecules on which an approximate K is compared with the exact one
+
+Sides = tuple[Tensor | None, Tensor | None]
+
+
+@dataclass
+class _Layer:
+    """A module with trainable parameters of its own, and what the passes captured of it, batch by batch."""
+
+    name: str
+    module: nn.Module
+    parameters: list[str]  # own names: weight, bias
+    number: int
+    rows: list[Tensor] = field(default_factory=list)  # gradients of small parameters (molecules, size)
+    pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # inputs and derivatives of a large one
+
+    @property
+    def dense(self) -> bool:
+        return isinstance(self.module, nn.Linear) and "weight" in self.parameters
+
+
+@dataclass(frozen=True)
+class Gram:
+    """A Gram matrix (n, n) and outputs (n,), both float64, in the order of the molecules, and how they were made.
+
+    ``error`` is the relative error |K - K_exact| / |K_exact| (Frobenius) on a random subset of the molecules, or zero
+    where nothing was left out. ``columns`` is how many numbers stood for a molecule's gradient.
+    """
+
+    matrix: Tensor
+    outputs: Tensor
+    error: float
+    columns: int
+
+
+def gram(
+    problem: Problem,
+    molecules: Molecules,
+    memory_mb: int = 600,
+    tolerance: float = 0.0,
+    rank: int | None = None,
+    basis: str = "principal",
+) -> Gram:
+    """The Gram matrix of the outputs' gradients.
+
+    Args:
+        memory_mb: about what captured activations and slices of J may take together; K (16 n^2 bytes while it is put
+            in order) comes on top. The activations of one layer are the least that it can do with.
+        tolerance: leave out, on either side of each dense layer, the principal directions that hold less than this
+            share of the energy (Choe et al. 2024, 2405.13954). Activations of a language model lie near a space of
+            few dimensions, so that 1e-6 halves the work and shows in the sixth digit. 0 leaves out nothing.
+        rank: keep at most so many directions on each side.
+        basis: ``principal``, or ``random``: seeded Gaussian directions (Park et al. 2023, 2303.14186), with which K is
+            an unbiased estimate.
+
+    Raises:
+        InfluenceDivergence: a number is not finite.
+    """
+    n = len(molecules)
+    layers, rest = _layers(problem)
+    sides: dict[str, Sides] = {}
+    error = 0.0
+    if basis == "random" and rank is not None:
+        sides = {layer.name: _random_sides(problem, layer, rank) for layer in layers if layer.dense}
+    elif rank is not None or tolerance > 0:
+        sides = _principal_sides(problem, molecules, tolerance, rank)
+    matrix, outputs = _sum_products(problem, molecules, layers, rest, sides, memory_mb)
+    if sides:
+        subset = np.random.default_rng(problem.seed + 1).choice(n, min(CHECKED, n), replace=False)
+        exact, _ = _sum_products(problem, molecules.take(subset), _layers(problem)[0], rest, {}, memory_mb)
+        at = torch.as_tensor(subset, device=matrix.device)
+        error = float((matrix[at][:, at] - exact).norm() / exact.norm())
+    return Gram(matrix, outputs, error, sum(_columns(layer, sides) for layer in layers))
+
+
+def _sum_products(
+    problem: Problem,
+    molecules: Molecules,
+    layers: list[_Layer],
+    rest: list[str],
+    sides: dict[str, Sides],
+    memory_mb: int,
+) -> tuple[Tensor, Tensor]:
+    """K and the outputs, with each dense layer's gradients in the coordinates of its ``sides``."""
+    n = len(molecules)
+    itemsize = problem.dtype.itemsize
+    tokens = sum(len(row) for row in molecules.ids)
+    budget = memory_mb * 2**20
+    kernel = torch.zeros(n, n, dtype=torch.float64, device=problem.device)
+    outputs = torch.empty(n, dtype=torch.float64, device=problem.device)
+    groups = _groups(layers, lambda layer: _width(layer, sides) * tokens * itemsize, budget * 3 // 4)
+    for number, group in enumerate(groups, start=1):
+        _capture(problem, molecules, group, outputs, sides, f"gradients {number}/{len(groups)}")
+        for layer in progress(group, f"products {number}/{len(groups)}"):
+            for part in _parts(layer, n, max(budget // 4 // (n * itemsize), 1)):
+                _accumulate(kernel, part)
+            layer.rows.clear()
+            layer.pairs.clear()
+    if rest:
+        _accumulate(kernel, _other_rows(problem, molecules, rest))
+    kernel += kernel.tril(-1).T
+    check_finite(kernel, "a product of gradients")
+    order = np.concatenate(list(by_length(molecules.ids, problem.batch_size)))
+    back = torch.as_tensor(np.argsort(order), device=problem.device)
+    return kernel[back][:, back], outputs[back]
+
+
+def _layers(problem: Problem) -> tuple[list[_Layer], list[str]]:
+    """Modules whose gradients have formulas here, in the model's order; and the names of all other parameters."""
+    layers, rest = [], []
+    for name, module in problem.model.named_modules():
+        own = {p: f"{name}.{p}".lstrip(".") for p, _ in module.named_parameters(recurse=False)}
+        own = {p: full for p, full in own.items() if full in problem.parameters}
+        if own and type(module) in (nn.Linear, nn.LayerNorm, nn.Embedding):
+            layers.append(_Layer(name, module, list(own), number=len(layers)))
+        else:
+            rest += own.values()
+    return layers, rest
+
+
+def _groups(layers: list[_Layer], cost: Callable[[_Layer], int], budget: int) -> list[list[_Layer]]:
+    """Runs of layers whose captured numbers fit the budget; the last layers first, whose backward pass is short."""
+    groups: list[list[_Layer]] = []
+    left = 0
+    for layer in reversed(layers):
+        if not groups or cost(layer) > left:
+            groups.append([])
+            left = budget
+        groups[-1].append(layer)
+        left -= cost(layer)
+    return groups
+
+
+def _capture(
+    problem: Problem, molecules: Molecules, layers: list[_Layer], outputs: Tensor, sides: dict[str, Sides], label: str
+) -> None:
+    """One pass over the molecules, shortest first: outputs, and what the layers keep.
+
+    Derivatives are taken with respect to the layers' outputs alone, so that no gradient of a parameter is formed and
+    the backward pass ends at the first captured layer.
+    """
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def after(layer: _Layer) -> Callable:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if layer.name in seen:
+                raise NotImplementedError(f"{layer.name} runs more than once in a forward pass")
+            if output.shape[0] != len(tokens):  # positions shared by the batch: one copy per molecule
+                output = output.expand(len(tokens), *output.shape[1:])
+            if not output.requires_grad:
+                output = output.detach().requires_grad_(True)
+            seen[layer.name] = (inputs[0].detach().expand(len(tokens), *inputs[0].shape[1:]), output)
+            return output
+
+        return hook
+
+    trainable = [p for p in problem.model.parameters() if p.requires_grad]
+    handles = [layer.module.register_forward_hook(after(layer)) for layer in layers]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        start = 0
+        batches = progress(problem._batches(molecules), label, total=-(-len(molecules) // problem.batch_size))
+        for _, tokens, mask, _ in batches:
+            seen.clear()
+            with torch.enable_grad():
+                result = problem.model(tokens, mask)
+                derivatives = torch.autograd.grad(result.sum(), [seen[layer.name][1] for layer in layers])
+            outputs[start : start + len(tokens)] = result.detach().double()
+            start += len(tokens)
+            for layer, derivative in zip(layers, derivatives, strict=True):
+                _keep(layer, seen[layer.name][0], derivative, sides.get(layer.name, (None, None)))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def _width(layer: _Layer, sides: dict[str, Sides]) -> int:
+    """Numbers kept per token."""
+    if isinstance(layer.module, nn.Embedding):
+        return layer.module.embedding_dim
+    return sum(_shape(layer, sides)) if layer.dense else 0
+
+
+def _shape(layer: _Layer, sides: dict[str, Sides]) -> tuple[int, int]:
+    """Columns that the inputs and the derivatives of a dense layer are kept in."""
+    left, right = sides.get(layer.name, (None, None))
+    module = layer.module
+    return (
+        module.in_features if left is None else left.shape[1],
+        module.out_features if right is None else right.shape[1],
+    )
+
+
+def _columns(layer: _Layer, sides: dict[str, Sides]) -> int:
+    """Numbers that stand for one molecule's gradient of the layer."""
+    if not layer.dense:
+        return sum(p.numel() for name, p in layer.module.named_parameters(recurse=False) if name in layer.parameters)
+    ins, outs = _shape(layer, sides)
+    return ins * outs + ("bias" in layer.parameters) * layer.module.out_features
+
+
+def _random_sides(problem: Problem, layer: _Layer, rank: int) -> Sides:
+    """Gaussian matrices (in, rank) and (out, rank) that keep inner products in expectation; None for small sides."""
+    generator = torch.Generator().manual_seed(problem.seed * 100_003 + layer.number)
+    drawn = (
+        torch.randn(side, rank, generator=generator) / rank**0.5 if side > rank else None
+        for side in (layer.module.in_features, layer.module.out_features)
+    )
+    left, right = (m if m is None else m.to(problem.device, problem.dtype) for m in drawn)
+    return left, right
+
+
+def _principal_sides(problem: Problem, molecules: Molecules, tolerance: float, rank: int | None) -> dict[str, Sides]:
+    """Principal directions of each dense layer's inputs and derivatives, from a sample that holds every token."""
+    sample = molecules.take(_covering_sample(molecules, PILOT, problem.seed))
+    layers = [layer for layer in _layers(problem)[0] if layer.dense]
+    outputs = torch.empty(len(sample), dtype=torch.float64, device=problem.device)
+    sides = {}
+    for low in range(0, len(layers), 8):  # a few layers at a time bound memory
+        group = layers[low : low + 8]
+        _capture(problem, sample, group, outputs, {}, "principal directions")
+        for layer in group:
+            sides[layer.name] = tuple(
+                _principal(torch.cat([p[side].reshape(-1, p[side].shape[-1]) for p in layer.pairs]), tolerance, rank)
+                for side in (0, 1)
+            )
+            layer.rows.clear()
+            layer.pairs.clear()
+    return sides
+
+
+def _principal(values: Tensor, tolerance: float, rank: int | None) -> Tensor | None:
+    """Orthonormal directions (width, kept) that hold all but ``tolerance`` of the energy; None where all are kept."""
+    width = values.shape[1]
+    energies, directions = torch.linalg.eigh((values.T @ values).double())
+    energies, directions = energies.flip(0).clamp(min=0), directions.flip(1)
+    total = float(energies.sum())
+    if not total > 0:
+        return None
+    left_out = 1 - torch.cumsum(energies, 0) / total
+    kept = int((left_out > tolerance).sum()) + 1
+    kept = min(kept, width if rank is None else rank)
+    return directions[:, :kept].to(values.dtype).contiguous() if kept < 0.9 * width else None
+
+
+def _covering_sample(molecules: Molecules, count: int, seed: int) -> np.ndarray:
+    """Positions of about ``count`` random molecules, among them one for every token that occurs."""
+    order = np.random.default_rng(seed).permutation(len(molecules))
+    seen: set[int] = set()
+    chosen = []
+    for position in order:
+        new = set(molecules.ids[position]) - seen
+        if len(chosen) < count or new:
+            chosen.append(int(position))
+            seen |= new
+    return np.array(chosen)
+
+
+def _keep(layer: _Layer, entered: Tensor, derivative: Tensor, sides: Sides) -> None:
+    """Store what one batch contributes to a layer's gradients: ``entered`` its inputs, ``derivative`` as it leaves."""
+    module, batch = layer.module, len(derivative)
+    if isinstance(module, nn.Embedding):
+        if module.padding_idx is not None:
+            derivative = derivative * (entered != module.padding_idx).unsqueeze(-1)
+        layer.pairs.append((entered, derivative))
+        return
+    derivative = derivative.reshape(batch, -1, derivative.shape[-1])
+    entered = entered.reshape(batch, -1, entered.shape[-1])
+    small = {}
+    if "bias" in layer.parameters:
+        small["bias"] = derivative.sum(1)
+    if isinstance(module, nn.LayerNorm) and "weight" in layer.parameters:
+        small["weight"] = (derivative * nn.functional.layer_norm(entered, module.normalized_shape, eps=module.eps)).sum(
+            1
+        )
+    if small:
+        layer.rows.append(torch.cat(list(small.values()), dim=1))
+    if layer.dense:
+        left, right = sides
+        layer.pairs.append(
+            (entered if left is None else entered @ left, derivative if right is None else derivative @ right)
+        )
+
+
+def _parts(layer: _Layer, n: int, columns: int) -> Iterator[Tensor]:
+    """Gradients of a layer's parameters in parts (n, at most about ``columns``), molecules shortest first."""
+    if layer.rows:
+        yield torch.cat(layer.rows)
+    if isinstance(layer.module, nn.Embedding):
+        yield from _token_parts(layer)
+    elif layer.pairs:
+        ins, outs = (side.shape[-1] for side in layer.pairs[0])
+        step = min(max(columns // ins, 1), outs)
+        buffer = layer.pairs[0][0].new_empty(n, step, ins)
+        for low in range(0, outs, step):
+            part = buffer[:, : outs - low] if outs - low < step else buffer
+            start = 0
+            for entered, derivative in layer.pairs:
+                stop = start + len(entered)
+                left = derivative[:, :, low : low + step].transpose(1, 2)
+                if part is buffer:
+                    torch.bmm(left, entered, out=buffer[start:stop])
+                else:
+                    part[start:stop] = torch.bmm(left, entered)
+                start = stop
+            yield part.reshape(n, -1)
+
+
+def _token_parts(layer: _Layer) -> Iterator[tuple[Tensor, Tensor]]:
+    """Gradients of an embedding, as (molecules, rows) per token: a molecule has few of them."""
+    width, count = layer.module.embedding_dim, layer.module.num_embeddings
+    keys, sums, start = [], [], 0
+    for ids, derivative in layer.pairs:
+        molecule = torch.arange(start, start + len(ids), device=ids.device)[:, None].expand_as(ids)
+        unique, place = torch.unique(ids * (1 << 32) + molecule, return_inverse=True)
+        keys.append(unique)
+        sums.append(
+            derivative.new_zeros(len(unique), width).index_add_(0, place.reshape(-1), derivative.reshape(-1, width))
+        )
+        start += len(ids)
+    key, total = torch.cat(keys), torch.cat(sums)
+    order = torch.argsort(key)
+    key, total = key[order], total[order]
+    sizes = torch.bincount(key >> 32, minlength=count)
+    for molecules, rows in zip((key & 0xFFFFFFFF).split(sizes.tolist()), total.split(sizes.tolist()), strict=True):
+        if len(molecules):
+            yield molecules, rows
+
+
+def _accumulate(kernel: Tensor, part: Tensor | tuple[Tensor, Tensor]) -> None:
+    """Add the lower triangle of the products of a part's rows."""
+    if isinstance(part, tuple):
+        molecules, rows = part  # molecules rise, so the lower triangle stays the lower one
+        kernel[molecules[:, None], molecules] += (rows @ rows.T).double().tril()
+        return
+    for start in range(0, len(part), BLOCK):
+        stop = min(start + BLOCK, len(part))
+        block = (part[start:stop] @ part[:stop].T).double()
+        block[:, start:stop].tril_()
+        kernel[start:stop, :stop] += block
+
+
+def _other_rows(problem: Problem, molecules: Molecules, names: list[str]) -> Tensor:
+    """Gradients (n, size) of the outputs with respect to the named parameters, molecules shortest first."""
+    chosen = {name: problem.parameters[name] for name in names}
+    fixed = {**problem.constants, **{n: p for n, p in problem.parameters.items() if n not in chosen}}
+
+    def output(parameters: dict[str, Tensor], tokens: Tensor, mask: Tensor) -> Tensor:
+        return functional_call(problem.model, {**fixed, **parameters}, (tokens[None], mask[None]))[0]
+
+    each = vmap(grad(output), in_dims=(None, 0, 0))
+    parts = []
+    for _, tokens, mask, _ in problem._batches(molecules):
+        gradients = each(chosen, tokens, mask)
+        parts.append(torch.cat([g.reshape(len(tokens), -1) for g in gradients.values()], dim=1))
+    return torch.cat(parts)

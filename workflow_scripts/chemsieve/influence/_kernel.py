@@ -1,0 +1,264 @@
+"""What follows from a Gram matrix alone: influence at any damping, refits with any group, Shapley values.
+
+The regressor is linearised in its parameters around a checkpoint: f(x) + J(x) delta. With r = f - y on N training
+molecules and the objective (1/N) |r + J delta|^2 + (damping/2) |delta|^2, all inverses are those of K + c I with
+c = N damping / 2, K = J J^T: the damped Gauss-Newton inverse is (v - J^T (K + c I)^-1 J v) / damping exactly
+(Woodbury). Everything here is numpy in float64 on the function side; no parameter vector appears.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+
+from chemsieve.errors import ChemsieveError, InfluenceDivergence
+
+if TYPE_CHECKING:
+    from chemsieve.influence import Task
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Gram matrix (n, n) of training, query and pool molecules in this order, and residuals f - y (n,)."""
+
+    matrix: np.ndarray
+    residuals: np.ndarray
+    train: int
+    query: int
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.matrix).all() and np.isfinite(self.residuals).all()):
+            raise InfluenceDivergence("influence: the Gram matrix or a residual is not finite")
+
+    @property
+    def pool(self) -> int:
+        """Pool molecules; none where the pool is too large for a matrix."""
+        return len(self.matrix) - self.train - self.query
+
+    def needs_pool(self, who: str) -> "Kernel":
+        """This kernel.
+
+        Raises:
+            ChemsieveError: it has no pool.
+        """
+        if not self.pool:
+            raise ChemsieveError(
+                f"influence.estimators.{who}: it needs the pool in the Gram matrix; raise gram.largest"
+            )
+        return self
+
+    @property
+    def parts(self) -> tuple[slice, slice, slice]:
+        """Where training, query and pool molecules stand."""
+        return (
+            slice(0, self.train),
+            slice(self.train, self.train + self.query),
+            slice(self.train + self.query, len(self.matrix)),
+        )
+
+    def constant(self, damping: float) -> float:
+        """c = N damping / 2."""
+        return self.train * damping / 2
+
+
+def factor(matrix: np.ndarray, constant: float):
+    """Cholesky factor of ``matrix`` + ``constant`` I.
+
+    Raises:
+        InfluenceDivergence: rounding makes it indefinite, so that the damping is too small for these numbers.
+    """
+    try:
+        return cho_factor(matrix + constant * np.eye(len(matrix)), lower=True)
+    except np.linalg.LinAlgError:
+        raise InfluenceDivergence(
+            "influence: the damped Gram matrix is not positive definite in the precision at hand; raise the damping"
+        ) from None
+
+
+def inverse_products(kernel: Kernel, damping: float) -> np.ndarray:
+    """J_z (G + damping)^-1 J_q^T for every pool molecule z and query molecule q: (pool, query)."""
+    t, q, z = kernel.parts
+    solved = cho_solve(factor(kernel.matrix[t, t], kernel.constant(damping)), kernel.matrix[t, q])
+    return (kernel.matrix[z, q] - kernel.matrix[z, t] @ solved) / damping
+
+
+def per_query(kernel: Kernel, damping: float) -> np.ndarray:
+    """I_q(z) = -grad L(q)^T (G + damping)^-1 grad L(z) for each query molecule's own loss: (pool, query)."""
+    _, q, z = kernel.parts
+    return -4 * kernel.residuals[z, None] * inverse_products(kernel, damping) * kernel.residuals[None, q]
+
+
+def first_order(kernel: Kernel, damping: float) -> np.ndarray:
+    """I(z) on the mean query loss (pool,): positive raises it."""
+    return per_query(kernel, damping).mean(axis=1)
+
+
+def dual_solution(kernel: Kernel, damping: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients (train,), (query,) of x = (G + damping)^-1 v = J_train^T a + J_query^T b.
+
+    v is the gradient of the mean query loss.
+    """
+    t, q, _ = kernel.parts
+    weights = 2 * kernel.residuals[q] / kernel.query
+    solved = cho_solve(factor(kernel.matrix[t, t], kernel.constant(damping)), kernel.matrix[t, q] @ weights)
+    return -solved / damping, weights / damping
+
+
+@dataclass(frozen=True)
+class Refit:
+    """The linearised model after a refit on the training set: what is left to learn from the pool.
+
+    ``pool`` (pool, pool) and ``cross`` (pool, query) are the kernel given the training set; ``pool_residuals`` and
+    ``query_residuals`` are f - y after the refit; ``constant`` is c.
+    """
+
+    pool: np.ndarray
+    cross: np.ndarray
+    pool_residuals: np.ndarray
+    query_residuals: np.ndarray
+    constant: float
+
+    @property
+    def loss(self) -> float:
+        """Mean query loss with no pool molecule added."""
+        return float(np.mean(self.query_residuals**2))
+
+
+def refit(kernel: Kernel, damping: float) -> Refit:
+    """Condition the linearised model on the training set."""
+    t, q, z = kernel.parts
+    others = np.r_[q, z]
+    solver = factor(kernel.matrix[t, t], kernel.constant(damping))
+    gain = cho_solve(solver, kernel.matrix[t][:, others])
+    left = kernel.matrix[np.ix_(others, others)] - kernel.matrix[others][:, t] @ gain
+    residuals = kernel.residuals[others] - gain.T @ kernel.residuals[t]
+    m = kernel.query
+    return Refit(left[m:, m:], left[m:, :m], residuals[m:], residuals[:m], kernel.constant(damping))
+
+
+def group_effect(model: Refit, group: Sequence[int]) -> float:
+    """Change of the mean query loss when the pool molecules at ``group`` join the training set; negative helps."""
+    chosen = np.asarray(group, dtype=int)
+    if len(chosen) == 0:
+        return 0.0
+    solved = cho_solve(factor(model.pool[np.ix_(chosen, chosen)], model.constant), model.pool_residuals[chosen])
+    return float(np.mean((model.query_residuals - model.cross[chosen].T @ solved) ** 2)) - model.loss
+
+
+def shapley(model: Refit, permutations: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Shapley values of the pool molecules in the game *fall of the mean query loss after the refit with a group*.
+
+    One Cholesky factor of the kernel in a permuted order gives the loss after every prefix: the players' marginal
+    contributions are averaged over random permutations and their reverses (Mitchell et al. 2022, 2104.12199). The
+    values sum to the effect of the whole pool, exactly.
+
+    Returns:
+        The values (pool,), positive helps, and their values from the first half of the permutations.
+    """
+    n = len(model.pool)
+    generator = np.random.default_rng(seed)
+    total, half = np.zeros(n), np.zeros(n)
+    pairs = max(-(-permutations // 2), 2)
+    for pair in range(pairs):
+        order = generator.permutation(n)
+        for players in (order, order[::-1]):
+            total[players] += marginal_gains(model, players)
+        if pair + 1 == pairs // 2:
+            half = total / (2 * (pair + 1))
+    return total / (2 * pairs), half
+
+
+def marginal_gains(model: Refit, order: np.ndarray) -> np.ndarray:
+    """Fall of the mean query loss as each pool molecule joins, in the given order: (pool,)."""
+    matrix = model.pool[np.ix_(order, order)].copy()
+    matrix[np.diag_indices_from(matrix)] += model.constant
+    try:
+        lower = cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        raise InfluenceDivergence(
+            "influence: the kernel of the pool is not positive definite in the precision at hand; raise the damping"
+        ) from None
+    both = np.column_stack([model.cross[order], model.pool_residuals[order]])
+    whitened = solve_triangular(lower, both, lower=True, check_finite=False, overwrite_b=True)
+    # Each new molecule moves the query residuals by its own whitened row times its own whitened residual.
+    moves = whitened[:, :-1] * whitened[:, -1:]
+    residuals = model.query_residuals - np.cumsum(moves, axis=0)
+    losses = np.concatenate([[model.loss], np.mean(residuals**2, axis=1)])
+    return losses[:-1] - losses[1:]
+
+
+def greedy(model: Refit, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Forward selection: at each step the pool molecule whose joining lowers the mean query loss most.
+
+    Returns:
+        Positions in the order of choice (count,), and the fall of the loss at each choice; falls become negative when
+        no molecule helps any more, and the least harmful is taken.
+    """
+    pool, cross = model.pool.copy(), model.cross.copy()
+    residuals, query = model.pool_residuals.copy(), model.query_residuals.copy()
+    n = len(pool)
+    free = np.ones(n, dtype=bool)
+    order, falls = [], []
+    for _ in range(n if count is None else count):
+        step = residuals / (np.diag(pool) + model.constant)
+        # mean (query - cross step)^2 - mean query^2, for all candidates at once
+        change = np.mean(cross**2, axis=1) * step**2 - 2 * step * (cross @ query) / len(query)
+        best = int(np.argmin(np.where(free, change, np.inf)))
+        order.append(best)
+        falls.append(-change[best])
+        free[best] = False
+        row, across = pool[best].copy(), cross[best].copy()
+        share = row / (row[best] + model.constant)
+        query -= across * step[best]
+        residuals -= row * step[best]
+        cross -= np.outer(share, across)
+        pool -= np.outer(share, row)
+    return np.array(order), np.array(falls)
+
+
+def leverage(kernel: Kernel, damping: float) -> np.ndarray:
+    """Leverage of each pool molecule if it joined: k / (k + c) with k its kernel given the training set, in 0 to 1."""
+    own = np.diag(refit(kernel, damping).pool)
+    return own / (own + kernel.constant(damping))
+
+
+def self_influence(kernel: Kernel, damping: float) -> np.ndarray:
+    """Influence of each pool molecule on its own loss after the refit: large where its label fits nothing else."""
+    model = refit(kernel, damping)
+    return model.pool_residuals**2 * np.diag(model.pool) / model.constant
+
+
+DAMPINGS = tuple(float(f"1e{power}") for power in range(-4, 3))
+
+
+def choose_damping(
+    kernel: Kernel, labels: np.ndarray, dampings: Sequence[float] = DAMPINGS, folds: int = 5, seed: int = 0
+) -> tuple[float, np.ndarray]:
+    """The damping whose linearised model predicts held-out training molecules best (k-fold cross-validation).
+
+    Each fold's labels (standardised, (train,)) are predicted by kernel regression on the others': the checkpoint's own
+    outputs have seen the labels, its kernel serves as features.
+
+    Returns:
+        The damping, and the mean squared error (dampings,).
+    """
+    t, _, _ = kernel.parts
+    matrix = kernel.matrix[t, t]
+    places = np.array_split(np.random.default_rng(seed).permutation(kernel.train), folds)
+    errors = np.zeros(len(dampings))
+    for held in places:
+        rest = np.setdiff1d(np.arange(kernel.train), held)
+        values, vectors = np.linalg.eigh(matrix[np.ix_(rest, rest)])
+        across, target = matrix[np.ix_(held, rest)] @ vectors, vectors.T @ labels[rest]
+        for position, damping in enumerate(dampings):
+            predicted = across @ (target / (np.maximum(values, 0) + len(rest) * damping / 2))
+            errors[position] += np.sum((predicted - labels[held]) ** 2)
+    errors /= kernel.train
+    return dampings[int(np.argmin(errors))], errors
+
+
+def damping_or_choice(task: "Task", damping: float | None) -> float:
+    """The configured damping, or the chosen one where none is configured."""
+    return choose_damping(task.kernel, task.labels, seed=task.seed)[0] if damping is None else damping

@@ -1,0 +1,42 @@
+"""From a study's files to an influence problem."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import device as Device
+
+from chemsieve import backbone, regressor, tokenization
+from chemsieve.influence._problem import Molecules, Problem
+from chemsieve.tables import read_table
+
+
+def load(files, spec: dict, seed: int, device: Device, most: int | None = None) -> tuple[Problem, Molecules, Molecules]:
+    """The problem of one checkpoint, its query (validation) molecules and the pool, labels standardised.
+
+    Args:
+        files: named paths ``encoder`` (its folder's files), ``checkpoint``, ``train``, ``validation``, ``pool``.
+        spec: ``family``, ``batch_size``, and ``method`` with ``options`` where the checkpoint is not of full
+            fine-tuning.
+        most: training molecules that define the curvature, a seeded sample of them; None: all.
+    """
+    encoder = Path(files.encoder[0]).parent
+    method, options = spec.get("method", "full"), spec.get("method_options", {})
+    model = regressor.restore(encoder, spec["family"], method, options, files.checkpoint).to(device)
+    tokenizer = backbone.load_tokenizer(encoder)
+
+    def molecules(path: str) -> Molecules:
+        frame = read_table(path)
+        labels = standardised(frame["label"], float(model.label_mean), float(model.label_scale))
+        return Molecules(tokenization.encode(tokenizer, list(frame["encoder_smiles"])), labels)
+
+    train, query, pool = (molecules(path) for path in (files.train, files.validation, files.pool))
+    problem = Problem(model, train, tokenization.special_id(tokenizer, "pad"), seed, spec["batch_size"])
+    if most is not None:
+        problem.train = problem.sample(most)
+    return problem, query, pool
+
+
+def standardised(labels: pd.Series, mean: float, scale: float) -> np.ndarray:
+    """Labels in the units in which the regressor was trained."""
+    return (labels.to_numpy() - mean) / scale

@@ -1,0 +1,33 @@
+"""Greedy selection of a group in the linearised refit: each next molecule is the best given those already chosen.
+
+The scores only express the order: a molecule's expected gain is how many were left when it was chosen, as a fraction
+of the pool, positive while the query loss still fell and negative after.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chemsieve.influence import Scores
+
+if TYPE_CHECKING:
+    from chemsieve.influence import Task
+
+KERNEL = True
+OPTIONS: dict = {"damping": {"type": ["number", "null"], "exclusiveMinimum": 0}}
+
+
+def score(task: Task, damping: float | None = 1.0) -> Scores:
+    """Minus the place in the greedy order (n,)."""
+    from chemsieve.influence import _kernel
+
+    damping = _kernel.damping_or_choice(task, damping)
+    model = _kernel.refit(task.kernel.needs_pool("greedy"), damping)
+    order, falls = _kernel.greedy(model)
+    n = len(order)
+    helpful = int((falls > 0).sum()) if (falls <= 0).any() else n
+    gain = np.empty(n)
+    gain[order] = (helpful - np.arange(n) - 0.5) / n
+    return Scores(influence=-gain, damping=damping, iterations=n, converged=True)

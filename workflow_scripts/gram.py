@@ -1,0 +1,12 @@
+"""Gram matrix of the outputs' gradients at one checkpoint, for every estimator that works on it."""
+
+from chemsieve.job import job, torch_device
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from chemsieve.influence import _gramfile
+        from chemsieve.influence._loading import load
+
+        seed = int(snakemake.wildcards.seed)
+        problem, query, pool = load(snakemake.input, spec, seed, torch_device(spec))
+        _gramfile.make(problem, query, pool, spec["gram"], snakemake.output.matrix, snakemake.output.facts)
