@@ -1,0 +1,140 @@
+"""The Gram matrix against gradients by plain differentiation, molecule by molecule."""
+
+import numpy as np
+import pytest
+import torch
+
+from chemsieve import registry, tokenization
+from chemsieve.influence import Task, _kernel, exact
+from chemsieve.influence._gram import gram
+from chemsieve.influence._problem import Molecules, Problem
+from chemsieve.molformer.configuration import MolformerConfig
+from chemsieve.molformer.modeling import MolformerModel
+from chemsieve.regressor import Regressor
+from conftest import SMILES, TINY
+
+TOKENIZER = tokenization.build()
+PAD = tokenization.special_id(TOKENIZER, "pad")
+IDS = tokenization.encode(TOKENIZER, SMILES)
+MOLECULES = Molecules(IDS, np.random.default_rng(0).normal(size=len(IDS)))
+
+
+def molformer(seed=0, width=8):
+    torch.manual_seed(seed)
+    config = MolformerConfig(**{**TINY, "hidden_size": width, "num_hidden_layers": 2, "intermediate_size": 12,
+                                "initializer_range": 0.5, "vocab_size": TOKENIZER.get_vocab_size()})  # fmt: skip
+    return with_head(MolformerModel(config), width)
+
+
+def with_head(encoder, width):
+    model = Regressor(encoder, width, 0.0).double().eval()
+    torch.nn.init.normal_(model.head.weight, std=0.5)
+    return model
+
+
+def transformer(kind):
+    from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
+
+    config, model = {"bert": (BertConfig, BertModel), "roberta": (RobertaConfig, RobertaModel)}[kind]
+    torch.manual_seed(0)
+    settings = config(
+        vocab_size=TOKENIZER.get_vocab_size(),
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=12,
+        max_position_embeddings=220,
+        pad_token_id=PAD,
+        attn_implementation="eager",
+    )
+    return with_head(model(settings, add_pooling_layer=False), 8)
+
+
+def adapted(method):
+    model = molformer()
+    registry.load("methods", method).apply(model, **({"rank": 2} if method == "lora" else {}))
+    model.double()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and ("lora_B" in name or "ia3" in name):  # away from where training starts
+            torch.nn.init.normal_(parameter, mean=0.5)
+    return model
+
+
+def jacobian(problem, molecules=MOLECULES):
+    """Gradients of the outputs (n, parameters): one molecule at a time, no padding, no hooks."""
+    rows = []
+    for ids in molecules.ids:
+        tokens, leaves = torch.tensor([ids]), problem._leaves()
+        output = problem._outputs(leaves, tokens, torch.ones_like(tokens))[0]
+        gradients = torch.autograd.grad(output, list(leaves.values()), allow_unused=True)
+        filled = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, leaves.values(), strict=True)]
+        rows.append(torch.cat([part.reshape(-1) for part in filled]))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [molformer, lambda: transformer("roberta"), lambda: transformer("bert")]
+    + [lambda m=method: adapted(m) for method in ("bitfit", "lora", "ia3")],
+    ids=["molformer", "roberta", "bert", "bitfit", "lora", "ia3"],
+)
+@pytest.mark.parametrize("memory_mb", [600, 0])  # 0: one layer and one row of outputs at a time
+def test_it_is_that_of_explicit_gradients(make, memory_mb):
+    problem = Problem(make(), MOLECULES, PAD, seed=0, batch_size=5)
+    rows = jacobian(problem)
+    result = gram(problem, MOLECULES, memory_mb=memory_mb)
+    torch.testing.assert_close(result.matrix, rows @ rows.T, rtol=1e-10, atol=1e-10)
+    outputs = [float(problem.model(torch.tensor([i]), torch.ones(1, len(i))).detach()) for i in IDS]
+    np.testing.assert_allclose(result.outputs.numpy(), outputs, rtol=1e-10)
+    assert result.error == 0
+    assert all(p.requires_grad == (n in problem.parameters) for n, p in problem.model.named_parameters())
+
+
+def test_compression_leaves_out_what_it_says():
+    problem = Problem(molformer(width=16), MOLECULES, PAD, seed=0, batch_size=5)
+    rows = jacobian(problem)
+    full = rows @ rows.T
+    before = 0.0
+    for tolerance in (1e-12, 1e-4, 1e-2):
+        result = gram(problem, MOLECULES, tolerance=tolerance)
+        error = float((result.matrix - full).norm() / full.norm())
+        assert before <= error <= 10 * tolerance**0.5 + 1e-9
+        assert result.error == pytest.approx(error, rel=1e-6, abs=1e-12)  # all 24 molecules are checked
+        before = error
+
+
+def test_random_projection_is_right_on_average():
+    model = molformer(width=16)
+    rows = jacobian(Problem(model, MOLECULES, PAD, seed=0))
+    full = rows @ rows.T
+    drawn = [gram(Problem(model, MOLECULES, PAD, seed=s), MOLECULES, rank=6, basis="random").matrix for s in range(60)]
+    single = float((drawn[0] - full).norm() / full.norm())
+    averaged = float((torch.stack(drawn).mean(0) - full).norm() / full.norm())
+    assert single > 0.02
+    assert averaged < single / 3
+
+
+def test_refinement_with_true_products_mends_a_compressed_matrix():
+    train, query, pool = (MOLECULES.take(range(*r)) for r in ((0, 14), (14, 18), (18, 24)))
+    model = molformer(width=12)
+    model.encoder.embeddings.word_embeddings.weight.requires_grad_(False)  # few enough for an explicit matrix
+    problem = Problem(model, train, PAD, seed=0, batch_size=5)
+    rows = jacobian(problem)
+    damping = 5.0
+    gauss_newton = 2 / 14 * rows[:14].T @ rows[:14]
+    residuals = np.array([float(problem.model(torch.tensor([i]), torch.ones(1, len(i))).detach()) for i in IDS])
+    residuals -= MOLECULES.labels
+    v = 2 / 4 * rows[14:18].T @ torch.tensor(residuals[14:18])
+    x = torch.linalg.solve(gauss_newton + damping * torch.eye(problem.size, dtype=torch.float64), v)
+    expected = -2 * residuals[18:] * (rows[18:] @ x).numpy()
+    found = {}
+    for refinements in (0, 3):
+        result = gram(problem, MOLECULES, tolerance=3e-2)
+        kernel = _kernel.Kernel(result.matrix.numpy(), result.outputs.numpy() - MOLECULES.labels, 14, 4)
+        task = Task(kernel, train.labels, 0, lambda: (problem, query, pool))
+        found[refinements] = exact.score(task, damping=damping, refinements=refinements)
+    errors = {k: np.linalg.norm(s.influence - expected) / np.linalg.norm(expected) for k, s in found.items()}
+    assert errors[0] > 1e-3
+    assert errors[3] < errors[0] / 20
+    # What it says of its own error is of the size of the error.
+    assert found[3].relative_residual < found[0].relative_residual / 20

@@ -1,0 +1,164 @@
+"""What follows from the Gram matrix, against explicit regression in the space of the parameters and enumeration."""
+
+from itertools import combinations, permutations
+from math import factorial
+
+import numpy as np
+import pytest
+from sklearn.kernel_ridge import KernelRidge
+
+from chemsieve.errors import ChemsieveError, InfluenceDivergence
+from chemsieve.influence import Task, _kernel, greedy, shapley
+
+TRAIN, QUERY, POOL, WIDTH = 20, 6, 6, 40
+T, Q, Z = slice(0, TRAIN), slice(TRAIN, TRAIN + QUERY), slice(TRAIN + QUERY, None)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    generator = np.random.default_rng(3)
+    rows = generator.normal(size=(TRAIN + QUERY + POOL, WIDTH))
+    return rows, _kernel.Kernel(rows @ rows.T, generator.normal(size=len(rows)), TRAIN, QUERY)
+
+
+def refitted_loss(rows, kernel, damping, group):
+    """Mean query loss after (1/N) |r + J d|^2 + damping / 2 |d|^2 is minimised over the parameters d."""
+    chosen = np.r_[np.arange(TRAIN), TRAIN + QUERY + np.asarray(group, dtype=int)]
+    matrix = 2 / TRAIN * rows[chosen].T @ rows[chosen] + damping * np.eye(WIDTH)
+    step = -np.linalg.solve(matrix, 2 / TRAIN * rows[chosen].T @ kernel.residuals[chosen])
+    return np.mean((kernel.residuals[Q] + rows[Q] @ step) ** 2)
+
+
+@pytest.mark.parametrize("damping", [0.01, 1.0])
+def test_influence_is_that_of_the_explicit_inverse(problem, damping):
+    rows, kernel = problem
+    inverse = np.linalg.inv(2 / TRAIN * rows[T].T @ rows[T] + damping * np.eye(WIDTH))
+    gradients = 2 * kernel.residuals[:, None] * rows
+    expected = -gradients[Z] @ inverse @ gradients[Q].T
+    np.testing.assert_allclose(_kernel.per_query(kernel, damping), expected, rtol=1e-8)
+    np.testing.assert_allclose(_kernel.first_order(kernel, damping), expected.mean(axis=1), rtol=1e-8)
+    a, b = _kernel.dual_solution(kernel, damping)
+    np.testing.assert_allclose(rows[T].T @ a + rows[Q].T @ b, inverse @ gradients[Q].mean(axis=0), rtol=1e-8)
+
+
+@pytest.mark.parametrize("group", [[], [2], [0, 3, 5], range(POOL)])
+def test_effect_of_a_group_is_that_of_the_refit(problem, group):
+    rows, kernel = problem
+    model = _kernel.refit(kernel, 0.5)
+    assert model.loss == pytest.approx(refitted_loss(rows, kernel, 0.5, []), rel=1e-9)
+    expected = refitted_loss(rows, kernel, 0.5, group) - refitted_loss(rows, kernel, 0.5, [])
+    assert _kernel.group_effect(model, group) == pytest.approx(expected, rel=1e-8, abs=1e-12)
+
+
+def test_gains_along_an_order_are_those_of_its_prefixes(problem):
+    rows, kernel = problem
+    order = np.array([4, 0, 5, 1, 3, 2])
+    gains = _kernel.marginal_gains(_kernel.refit(kernel, 0.5), order)
+    losses = [refitted_loss(rows, kernel, 0.5, order[:k]) for k in range(POOL + 1)]
+    np.testing.assert_allclose(gains, -np.diff(losses), rtol=1e-8)
+
+
+def test_shapley_values_are_those_of_all_coalitions(problem):
+    rows, kernel = problem
+    worth = {
+        frozenset(group): -refitted_loss(rows, kernel, 0.5, group)
+        for size in range(POOL + 1)
+        for group in combinations(range(POOL), size)
+    }
+    expected = np.zeros(POOL)
+    for player in range(POOL):
+        for group in (g for g in worth if player not in g):
+            weight = factorial(len(group)) * factorial(POOL - len(group) - 1) / factorial(POOL)
+            expected[player] += weight * (worth[group | {player}] - worth[group])
+    model = _kernel.refit(kernel, 0.5)
+    every = np.mean([np.bincount(o, _kernel.marginal_gains(model, np.array(o))) for o in permutations(range(POOL))], 0)
+    np.testing.assert_allclose(every, expected, rtol=1e-8)
+    values, half = _kernel.shapley(model, 4000, seed=0)
+    np.testing.assert_allclose(values, expected, atol=0.05 * np.abs(expected).max())
+    assert values.sum() == pytest.approx(-_kernel.group_effect(model, range(POOL)))
+    assert not np.allclose(values, half, rtol=1e-12)
+    again, _ = _kernel.shapley(model, 4000, seed=0)
+    np.testing.assert_array_equal(values, again)
+
+
+def test_greedy_takes_the_best_next_molecule_each_time(problem):
+    rows, kernel = problem
+    order, falls = _kernel.greedy(_kernel.refit(kernel, 0.5))
+    chosen = []
+    for position, fall in zip(order, falls, strict=True):
+        losses = {z: refitted_loss(rows, kernel, 0.5, [*chosen, z]) for z in range(POOL) if z not in chosen}
+        assert position == min(losses, key=losses.get)
+        assert fall == pytest.approx(refitted_loss(rows, kernel, 0.5, chosen) - losses[position], rel=1e-7)
+        chosen.append(int(position))
+    task = Task(kernel, np.zeros(TRAIN), 0, None)
+    np.testing.assert_array_equal(np.argsort(greedy.score(task, damping=0.5).influence), order)
+
+
+def test_leverage_and_self_influence_are_those_of_joining(problem):
+    rows, kernel = problem
+    leverage, own = _kernel.leverage(kernel, 0.5), _kernel.self_influence(kernel, 0.5)
+    inverse = np.linalg.inv(2 / TRAIN * rows[T].T @ rows[T] + 0.5 * np.eye(WIDTH))
+    step = -inverse @ (2 / TRAIN * rows[T].T @ kernel.residuals[T])
+    for z in range(POOL):
+        row = rows[TRAIN + QUERY + z]
+        both = np.vstack([rows[T], row])
+        hat = 2 / TRAIN * row @ np.linalg.inv(2 / TRAIN * both.T @ both + 0.5 * np.eye(WIDTH)) @ row
+        assert leverage[z] == pytest.approx(hat, rel=1e-8)
+        residual = kernel.residuals[Z][z] + row @ step
+        assert own[z] == pytest.approx(residual**2 * (2 / TRAIN) * row @ inverse @ row, rel=1e-8)
+
+
+def test_damping_is_the_one_that_cross_validation_of_a_peer_chooses():
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(60, 30))
+    labels = rows @ generator.normal(size=30) + generator.normal(size=60) * 3
+    kernel = _kernel.Kernel(rows @ rows.T, np.zeros(60), 50, 5)
+    damping, errors = _kernel.choose_damping(kernel, labels[:50], folds=5, seed=0)
+    places = np.array_split(np.random.default_rng(0).permutation(50), 5)
+    expected = []
+    for candidate in _kernel.DAMPINGS:
+        squares = 0.0
+        for held in places:
+            rest = np.setdiff1d(np.arange(50), held)
+            peer = KernelRidge(alpha=len(rest) * candidate / 2, kernel="precomputed")
+            peer.fit(kernel.matrix[np.ix_(rest, rest)], labels[rest])
+            squares += np.sum((peer.predict(kernel.matrix[np.ix_(held, rest)]) - labels[held]) ** 2)
+        expected.append(squares / 50)
+    np.testing.assert_allclose(errors, expected, rtol=1e-6)
+    assert damping == _kernel.DAMPINGS[int(np.argmin(expected))]
+
+
+def test_leaving_out_a_training_molecule_is_predicted_on_a_convex_model(problem):
+    """First-order influence of molecules in the training set against refits without them."""
+    generator = np.random.default_rng(1)
+    features = generator.normal(size=(300, 10))
+    labels = features @ generator.normal(size=10) + generator.normal(size=300)
+    train, query = slice(0, 250), slice(250, 300)
+    damping = 0.1
+    n = 250
+
+    def fit(keep):
+        matrix = 2 / n * features[keep].T @ features[keep] + damping * np.eye(10)
+        return np.linalg.solve(matrix, 2 / n * features[keep].T @ labels[keep])
+
+    theta = fit(np.arange(n))
+    both = np.vstack([features[train], features[query], features[train][:60]])
+    target = np.r_[labels[train], labels[query], labels[train][:60]]
+    kernel = _kernel.Kernel(both @ both.T, both @ theta - target, n, 50)
+    predicted = -_kernel.first_order(kernel, damping) / n
+    losses = [np.mean((features[query] @ fit(np.delete(np.arange(n), z)) - labels[query]) ** 2) for z in range(60)]
+    measured = np.array(losses) - np.mean((features[query] @ theta - labels[query]) ** 2)
+    assert np.corrcoef(predicted, measured)[0, 1] > 0.99
+    assert np.polyfit(predicted, measured, 1)[0] == pytest.approx(1, abs=0.1)
+
+
+def test_what_cannot_be_computed_is_an_error(problem):
+    _, kernel = problem
+    with pytest.raises(InfluenceDivergence, match="not finite"):
+        _kernel.Kernel(np.full((4, 4), np.nan), np.zeros(4), 2, 1)
+    negative = _kernel.Kernel(-kernel.matrix, kernel.residuals, TRAIN, QUERY)
+    with pytest.raises(InfluenceDivergence, match="raise the damping"):
+        _kernel.first_order(negative, 0.01)
+    without = _kernel.Kernel(kernel.matrix[:26, :26], kernel.residuals[:26], TRAIN, QUERY)
+    with pytest.raises(ChemsieveError, match=r"estimators\.shapley: it needs the pool"):
+        shapley.score(Task(without, np.zeros(TRAIN), 0, None))
