@@ -16,6 +16,7 @@ include: "rules/baselines.smk"
 include: "rules/finetune.smk"
 include: "rules/influence.smk"
 include: "rules/selection.smk"
+include: "rules/validation.smk"
 include: "rules/tables.smk"
 
 

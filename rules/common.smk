@@ -1,4 +1,5 @@
 # Configuration, paths and helpers that every stage uses. Nothing here computes results.
+import json
 import os
 import subprocess
 import sys
@@ -59,6 +60,8 @@ wildcard_constraints:
     strategy=alternatives(STRATEGIES),
     method=alternatives(["full", *config["grid"]["run"]]),
     baseline=alternatives(config["baselines"]["run"]),
+    subset=r"\d+",
+    retrain_seed=r"\d+",
 
 
 def spec(**parts):
@@ -108,7 +111,7 @@ WARM = {}
 
 def start_warm_server():
     """Start it where jobs run on this machine and are many enough to pay for it."""
-    heavy = ("mlm", "finetune", "finetune_on_selection", "gram", "influence")
+    heavy = ("mlm", "retrain", "finetune", "finetune_on_selection", "gram", "influence")
     planned = sum(job.rule.name in heavy for job in workflow.dag.needrun_jobs())
     if not (config["compute"]["warm_start"] and workflow.local_exec and planned > 2):
         return
@@ -181,13 +184,44 @@ def encoder_spec():
 # rules/influence.smk
 
 
-def gram_inputs(wildcards, suffix):
-    """The Gram matrix, or its facts, for estimators that work on it."""
+def kernel_estimators():
+    """Estimators of the study that work on the Gram matrix."""
     from chemsieve import registry
 
-    if not getattr(registry.load("influence", wildcards.estimator), "KERNEL", False):
+    return [name for name in config["influence"]["run"] if getattr(registry.load("influence", name), "KERNEL", False)]
+
+
+def gram_inputs(wildcards, suffix):
+    """The Gram matrix, or its facts, for estimators that work on it."""
+    if wildcards.estimator not in kernel_estimators():
         return []
     return [below_seed(wildcards, f"influence/{wildcards.origin}/{wildcards.checkpoint}/gram.{suffix}")]
+
+
+# rules/validation.smk
+
+VALIDATED = [
+    f"{RESULTS}/runs/{splitter}/{split_seed}/{seed}"
+    for splitter in config["split"]["splitters"]
+    for split_seed in config["split"]["seeds"]
+    for seed in config["seeds"]
+][: config["validation"]["replicates"]]
+VALIDATION_LOSSES = [
+    f"{replicate}/validation/{subset}/{seed}.parquet"
+    for replicate in VALIDATED
+    for subset in range(config["validation"]["subsets"])
+    for seed in config["validation"]["seeds"]
+]
+VALIDATED_SCORES = [
+    path
+    for replicate in VALIDATED
+    for origin in config["influence"]["origins"]
+    for estimator in config["influence"]["run"]
+    for path in (
+        *(f"{replicate}/influence/{origin}/{checkpoint}/{estimator}/scores.parquet" for checkpoint in CHECKPOINTS),
+        f"{replicate}/influence/{origin}/aggregate/{estimator}.parquet",
+    )
+]
 
 
 # rules/finetune.smk
@@ -226,6 +260,21 @@ def cell_module(wildcards):
         return "methods.full"
     entry = config["grid"]["methods"][wildcards.method]
     return f"methods.{configuration.module_of(entry, wildcards.method, 'method')}"
+
+
+def cell_influence_spec(wildcards):
+    """What influence at a grid cell depends on."""
+    cell = json.loads(cell_spec(wildcards))
+    return spec(
+        method=cell["method"],
+        method_options=cell["options"],
+        gram=config["influence"]["gram"],
+        batch_size=config["influence"]["batch_size"],
+        tolerance=config["influence"]["tolerance"],
+        estimators={name: config["influence"]["estimators"][name] for name in kernel_estimators()},
+        family=FAMILY,
+        compute=COMPUTE,
+    )
 
 
 # rules/selection.smk

@@ -66,6 +66,57 @@ rule influence:
         "../workflow_scripts/influence.py"
 
 
+# On demand: which pool molecule helps which validation molecule.
+rule influence_per_query:
+    input:
+        matrix=f"{SEED}/influence/{{origin}}/{{checkpoint}}/gram.safetensors",
+        facts=f"{SEED}/influence/{{origin}}/{{checkpoint}}/gram.json",
+        pool=f"{RESULTS}/data/pool.parquet",
+        validation=f"{SPLIT}/validation.parquet",
+    output:
+        table=f"{SEED}/influence/{{origin}}/{{checkpoint}}/per_query.parquet",
+    log:
+        f"{RESULTS}/logs/influence_per_query/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        spec=spec(damping=config["influence"]["estimators"]["exact"].get("damping")),
+        code=code("influence_per_query"),
+    script:
+        "../workflow_scripts/influence_per_query.py"
+
+
+# On demand: influence at a finished cell of the grid, over the few parameters that its method trains.
+rule cell_influence:
+    input:
+        train=f"{SPLIT}/train.parquet",
+        validation=f"{SPLIT}/validation.parquet",
+        pool=f"{RESULTS}/data/pool.parquet",
+        encoder=lambda wildcards: folder(below_seed(wildcards, "mlm")),
+        checkpoint=f"{SEED}/selected/{{method}}/{{strategy}}/model.safetensors",
+        regressor=cell_regressor,
+    output:
+        scores=f"{SEED}/selected/{{method}}/{{strategy}}/influence.parquet",
+        diagnostics=f"{SEED}/selected/{{method}}/{{strategy}}/influence_diagnostics.parquet",
+    log:
+        f"{RESULTS}/logs/cell_influence/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        gpu=gpu,
+    params:
+        spec=cell_influence_spec,
+        code=lambda wildcards: code(
+            "cell_influence",
+            f"encoders.{FAMILY}",
+            cell_module(wildcards),
+            *(f"influence.{name}" for name in kernel_estimators()),
+        ),
+    script:
+        "../workflow_scripts/cell_influence.py"
+
+
 rule aggregate_influence:
     input:
         scores=expand(

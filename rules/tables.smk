@@ -11,6 +11,7 @@ TABLES = [
     "influence",
     "influence_diagnostics",
     "selections",
+    *(["retraining", "influence_validation"] if config["validation"]["run"] and VALIDATED_SCORES else []),
     *(["pool_control"] if CONTROL else []),
 ]
 

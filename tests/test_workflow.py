@@ -288,19 +288,19 @@ def test_aggregated_influence_is_the_mean_over_checkpoints(tables, given):
     scores = tables["influence"]
     assert set(scores["checkpoint"]) == {-1, *given["finetune"]["checkpoints"]}
     assert set(zip(scores["origin"], scores["estimator"], strict=True)) == {
-        (origin, estimator) for origin in ("baseline", "adapted") for estimator in ("lissa", "cg")
+        (origin, estimator) for origin in ("baseline", "adapted") for estimator in given["influence"]["run"]
     }
     model = ["splitter", "split_seed", "seed", "origin", "estimator", "molecule_id"]
     aggregate = scores[scores["checkpoint"] == -1].set_index(model)["influence"]
     means = scores[scores["checkpoint"] != -1].groupby(model)["influence"].mean()
     pool = tables["molecules"].query("source == 'pool'")
-    assert len(aggregate) == 4 * len(pool)
+    assert len(aggregate) == 2 * 4 * len(pool)
     assert len(scores) == 3 * len(aggregate)
     np.testing.assert_allclose(aggregate.sort_index(), means.sort_index(), rtol=1e-12)
     assert (scores["expected_gain"] == -scores["influence"]).all()
     diagnostics = tables["influence_diagnostics"]
     axes = ["origin", "checkpoint", "estimator"]
-    assert len(diagnostics) == len(diagnostics.drop_duplicates(axes)) == 2 * 2 * 2
+    assert len(diagnostics) == len(diagnostics.drop_duplicates(axes)) == 2 * 2 * 4
 
 
 def test_selections_rank_the_pool_and_cut_it_by_the_budget(tables, given):
@@ -317,14 +317,31 @@ def test_selections_rank_the_pool_and_cut_it_by_the_budget(tables, given):
 
 
 def test_influence_strategies_follow_the_configured_scores(tables, given):
-    gain = tables["influence"].query("checkpoint == -1 and origin == 'adapted' and estimator == 'cg'")
+    gain = tables["influence"].query("checkpoint == -1 and origin == 'adapted' and estimator == 'shapley'")
     gain = gain.set_index("molecule_id")["expected_gain"]
-    assert given["selection"]["estimator"] == "cg"
+    assert given["selection"]["estimator"] == "shapley"
     assert gain.is_unique
     order = list(gain.sort_values(ascending=False).index)
     by_rank = {s: list(r.sort_values("rank")["molecule_id"]) for s, r in tables["selections"].groupby("strategy")}
     assert by_rank["influence"] == order
     assert by_rank["influence_bottom"] == order[::-1]
+
+
+def test_scores_are_held_against_retraining(tables, finished):
+    found = pd.read_parquet(finished / RESULTS / "tables" / "influence_validation.parquet")
+    retraining = pd.read_parquet(finished / RESULTS / "tables" / "retraining.parquet")
+    assert len(retraining) == 3 * 2
+    assert (retraining["members"].map(len) == round(len(tables["molecules"].query("source == 'pool'")) / 2)).all()
+    models = tables["influence"].drop_duplicates(["origin", "checkpoint", "estimator"])
+    assert len(found) == len(models) == 2 * 3 * 4
+    # By hand for one model: the rank correlation over subsets of summed gains and the fall of the mean loss.
+    for _, row in found.query("origin == 'adapted' and checkpoint == -1").iterrows():
+        gain = tables["influence"].query("origin == 'adapted' and checkpoint == -1 and estimator == @row.estimator")
+        gain = gain.set_index("molecule_id")["expected_gain"]
+        groups = retraining.groupby("subset")
+        predicted = groups["members"].first().map(lambda names, g=gain: g.loc[list(names)].sum())
+        measured = -groups["validation_mse"].mean()
+        assert row["datamodelling_score"] == pytest.approx(stats.spearmanr(predicted, measured).statistic)
 
 
 # What reads what.
@@ -393,7 +410,7 @@ def test_budget_reruns_its_selection_and_what_trains_on_it(workspace):
     assert {j.wildcards["method"] for j in jobs if "method" in j.wildcards} == {"full", "bitfit", "lora", "ia3"}
 
 
-SCORED_AGAIN = {"influence": 4, "aggregate_influence": 2, "influence_tables": 1}
+SCORED_AGAIN = {"influence": 4, "aggregate_influence": 2, "influence_tables": 1, "validate_influence": 1}
 CHOSEN_AGAIN = {"selection": 2, "selections_table": 1, "finetune_on_selection": 5} | TABLES_OF_RUNS
 
 
@@ -401,7 +418,7 @@ CHOSEN_AGAIN = {"selection": 2, "selections_table": 1, "finetune_on_selection": 
     ("estimator", "options", "expected"),
     [
         ("lissa", {"depth": 7}, SCORED_AGAIN | {"report": 1, "all": 1}),
-        ("cg", {"iterations": 4}, SCORED_AGAIN | CHOSEN_AGAIN),  # selections read its scores
+        ("shapley", {"permutations": 22}, SCORED_AGAIN | CHOSEN_AGAIN),  # selections read its scores
     ],
 )
 def test_option_of_an_estimator_reruns_its_scores_and_who_reads_them(workspace, estimator, options, expected):
@@ -410,7 +427,7 @@ def test_option_of_an_estimator_reruns_its_scores_and_who_reads_them(workspace, 
     assert Counter(job.rule for job in jobs) == expected | {"effective_config": 1}
     assert {j.wildcards["estimator"] for j in jobs if "estimator" in j.wildcards} == {estimator}
     strategies = {j.wildcards["strategy"] for j in jobs if "strategy" in j.wildcards}
-    assert strategies == ({"influence", "influence_bottom"} if estimator == "cg" else set())
+    assert strategies == ({"influence", "influence_bottom"} if estimator == "shapley" else set())
 
 
 def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
@@ -422,7 +439,7 @@ def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
     ("module", "expected"),
     [
         ("influence/lissa", SCORED_AGAIN | {"report": 1, "all": 1}),
-        ("influence/cg", SCORED_AGAIN | CHOSEN_AGAIN),
+        ("influence/shapley", SCORED_AGAIN | CHOSEN_AGAIN),
         ("selection/diversity", {"selection": 1, "selections_table": 1, "finetune_on_selection": 4} | TABLES_OF_RUNS),
         ("methods/ia3", {"finetune_on_selection": 3} | TABLES_OF_RUNS),
         ("report/tradeoff", {"report": 1, "all": 1}),
@@ -440,8 +457,9 @@ def test_another_seed_keeps_every_finished_run(workspace):
     assert below_seed == {
         "mlm": 1,
         "finetune": 2,
-        "influence": 8,
-        "aggregate_influence": 4,
+        "gram": 4,
+        "influence": 16,
+        "aggregate_influence": 8,
         "selection": 7,
         "finetune_on_selection": 6 + 9,
         "baseline": 2,
@@ -629,7 +647,8 @@ def test_killed_study_resumes_to_the_same_results(fresh, tables):
     # A part of the study, so that its runs are among those of the undisturbed one.
     part = {
         "selection": {"run": ["none", "influence"]},
-        "influence": {"run": ["cg"], "origins": ["adapted"]},
+        "influence": {"run": ["shapley"], "origins": ["adapted"]},
+        "validation": {"run": False},
         "grid": {"run": ["lora"], "selections": ["influence"]},
         "baselines": {"run": ["svr"]},
     }
@@ -679,7 +698,7 @@ def test_killed_study_resumes_to_the_same_results(fresh, tables):
             assert set(found["run_id"]) == {f"scaffold/0/0/{run}" for run in runs}
             expected = expected[expected["run_id"].isin(found["run_id"])]
         if "estimator" in expected:
-            expected = expected.query("estimator == 'cg' and origin == 'adapted'")
+            expected = expected.query("estimator == 'shapley' and origin == 'adapted'")
         if "strategy" in expected:
             expected = expected.query("strategy in ['none', 'influence']")
         columns = [column for column in expected.columns if column not in MEASURED]

@@ -9,4 +9,5 @@ if __name__ == "__main__":
 
         seed = int(snakemake.wildcards.seed)
         problem, query, pool = load(snakemake.input, spec, seed, torch_device(spec))
-        _gramfile.make(problem, query, pool, spec["gram"], snakemake.output.matrix, snakemake.output.facts)
+        kernel, labels, facts = _gramfile.compute(problem, query, pool, spec["gram"])
+        _gramfile.write(kernel, labels, facts, snakemake.output.matrix, snakemake.output.facts)

@@ -6,6 +6,7 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         import pandas as pd
 
+        from chemsieve.influence._gramfile import read
         from chemsieve.influence._score import from_kernel, from_model
         from chemsieve.tables import read_table, write_table
 
@@ -17,15 +18,9 @@ if __name__ == "__main__":
             return load(snakemake.input, spec, int(w.seed), torch_device(spec), most)
 
         if matrix := optional_path(snakemake.input.get("gram")):
-            scores, diagnostics = from_kernel(
-                matrix,
-                optional_path(snakemake.input.gram_facts),
-                problem,
-                w.estimator,
-                spec["options"],
-                spec["tolerance"],
-                int(w.seed),
-            )
+            kernel = read(matrix, optional_path(snakemake.input.gram_facts))
+            options = (w.estimator, spec["options"], spec["tolerance"], int(w.seed))
+            scores, diagnostics = from_kernel(*kernel, problem, *options)
         else:
             scores, diagnostics = from_model(*problem(), w.estimator, spec["options"], spec["tolerance"])
         axes = {

@@ -161,6 +161,15 @@ def schema() -> Json:
                     "estimators": entries,
                 }
             ),
+            "validation": _object(
+                {
+                    "run": {"type": "boolean"},
+                    "replicates": _COUNT,
+                    "subsets": {"type": "integer", "minimum": 3},
+                    "fraction": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                    "seeds": _SEEDS,
+                }
+            ),
             "selection": _object(
                 {
                     "run": _names(),

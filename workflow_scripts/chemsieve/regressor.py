@@ -64,9 +64,21 @@ def build(encoder_folder: str | Path, family: str, dropout: dict) -> Regressor:
     return model
 
 
-def restore(encoder_folder: str | Path, family: str, method: str, options: dict, checkpoint: str | Path) -> Regressor:
-    """A trained regressor: the encoder folder with a run's checkpoint on top, loaded strictly, evaluation mode."""
+def restore(
+    encoder_folder: str | Path,
+    family: str,
+    method: str,
+    options: dict,
+    checkpoint: str | Path,
+    base: str | Path | None = None,
+) -> Regressor:
+    """A trained regressor: the encoder folder with a run's checkpoint on top, loaded strictly, evaluation mode.
+
+    ``base`` is the fully fine-tuned regressor that an adapter was trained on, where it was not the encoder.
+    """
     model = build(encoder_folder, family, {})
+    if base is not None:
+        load_strictly(model, read_tensors(base), source=str(base))
     registry.load("methods", method).apply(model, **options)
     load_strictly(model, read_tensors(checkpoint), trained_names(model), source=str(checkpoint))
     return model.eval()

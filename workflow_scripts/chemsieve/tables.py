@@ -138,6 +138,40 @@ TABLES: dict[str, dict[str, Column]] = {
         "seconds": Column(REAL, "wall time, that of the Gram matrix included", "s"),
         "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB"),
     },
+    "influence_per_query": {
+        "molecule_id": Column(TEXT, "pool molecule"),
+        "query_id": Column(TEXT, "validation molecule whose loss is asked about"),
+        "influence": Column(REAL, "I(z) on this molecule's own loss (standardised labels); positive raises it"),
+        "residual": Column(
+            REAL, "prediction minus label of the pool molecule after the linearised refit, standardised"
+        ),
+        "leverage": Column(REAL, "its leverage if it joined the training set, 0 to 1"),
+        "self_influence": Column(REAL, "its influence on its own loss: large where its label fits nothing else"),
+        "damping": Column(REAL, "damping used"),
+    },
+    "retraining": {
+        **_SPLIT,
+        "seed": _SEED,
+        "subset": Column(INTEGER, "number of the random subset of the pool"),
+        "retrain_seed": Column(INTEGER, "training seed of this retraining"),
+        "validation_mse": Column(REAL, "mean squared error on validation after it", f"squared {_LABEL_UNIT}"),
+        "members": Column(pa.list_(TEXT), "pool molecules that were added"),
+    },
+    "influence_validation": {
+        **_SPLIT,
+        "seed": _SEED,
+        "origin": Column(TEXT, "baseline or adapted"),
+        "checkpoint": Column(INTEGER, "epoch of the checkpoint; -1 is the aggregate over checkpoints"),
+        "estimator": Column(TEXT, "whose scores are held against retraining"),
+        "datamodelling_score": Column(
+            REAL, "Spearman correlation of predicted and measured gains over the subsets", nullable=True
+        ),
+        "low": Column(REAL, "lower end of its 95 % bootstrap interval", nullable=True),
+        "high": Column(REAL, "upper end of its 95 % bootstrap interval", nullable=True),
+        "ceiling": Column(REAL, "what a perfect score would reach, given the noise of the seeds", nullable=True),
+        "subsets": Column(INTEGER, "random subsets of the pool"),
+        "retrain_seeds": Column(INTEGER, "trainings of each"),
+    },
     "selections": {
         "strategy": Column(TEXT, "selection strategy"),
         **_SPLIT,

@@ -1,9 +1,12 @@
-"""A Gram matrix on disk: made once per checkpoint, read by every estimator that works on it."""
+"""A checkpoint's Gram matrix on disk: made once, read by every estimator that works on it."""
+
+from __future__ import annotations
 
 import json
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,18 +14,19 @@ from chemsieve.files import write_atomically, write_json
 from chemsieve.influence._kernel import Kernel
 from chemsieve.processes import peak_memory_mb
 
+if TYPE_CHECKING:
+    from chemsieve.influence._problem import Molecules, Problem
+
 log = logging.getLogger(__name__)
 
 
-def make(problem, query, pool, options: dict, matrix_path: str | Path, facts_path: str | Path) -> None:
-    """Compute the Gram matrix of ``problem`` and write it with the facts that its readers repeat.
+def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) -> tuple[Kernel, np.ndarray, dict]:
+    """The kernel of training, query and pool molecules, the training labels, and facts that readers repeat.
 
     Args:
-        options: of the configuration's ``influence.gram``. Beyond ``largest`` molecules the pool stays out (it is then
+        options: the configuration's ``influence.gram``. Beyond ``largest`` molecules the pool stays out (it is then
             scored by directional derivatives), and beyond it again a sample of the training set defines the curvature.
     """
-    from safetensors.numpy import save_file
-
     from chemsieve.influence._gram import gram
     from chemsieve.influence._problem import Molecules
 
@@ -39,37 +43,44 @@ def make(problem, query, pool, options: dict, matrix_path: str | Path, facts_pat
         log.info("the pool of %d is scored by directional derivatives, not in the Gram matrix", len(pool))
     molecules = Molecules([row for part in parts for row in part.ids], np.concatenate([part.labels for part in parts]))
     result = gram(problem, molecules, **options)
-    tensors = {
-        "matrix": result.matrix.cpu().numpy(),
-        "residuals": result.outputs.cpu().numpy() - molecules.labels,
-        "labels": problem.train.labels,
-    }
+    kernel = Kernel(
+        result.matrix.cpu().numpy(), result.outputs.cpu().numpy() - molecules.labels, len(problem.train), len(query)
+    )
     facts = {
-        "train": len(problem.train),
-        "query": len(query),
+        "train": kernel.train,
+        "query": kernel.query,
         "error": result.error,
         "columns": result.columns,
         "parameters": problem.size,
-        "largest_eigenvalue": 2 / len(problem.train) * largest_eigenvalue(tensors["matrix"], len(problem.train)),
+        "largest_eigenvalue": _largest_eigenvalue(kernel),
         "seconds": time.perf_counter() - began,
         "peak_memory_mb": peak_memory_mb(),
     }
     log.info(
-        "%d molecules, %d of %d columns, relative error %.1e",
+        "%d molecules, %d columns for %d parameters, relative error %.1e",
         len(molecules),
         result.columns,
         problem.size,
         result.error,
     )
+    return kernel, problem.train.labels, facts
+
+
+def write(kernel: Kernel, labels: np.ndarray, facts: dict, matrix_path: str | Path, facts_path: str | Path) -> None:
+    """Write what :func:`read` reads."""
+    from safetensors.numpy import save_file
+
+    tensors = {"matrix": kernel.matrix, "residuals": kernel.residuals, "labels": labels}
     write_atomically(matrix_path, lambda temporary: save_file(tensors, temporary))
     write_json(facts_path, facts)
 
 
-def largest_eigenvalue(matrix: np.ndarray, train: int) -> float:
-    """Largest eigenvalue of the training molecules' part."""
+def _largest_eigenvalue(kernel: Kernel) -> float:
+    """Largest eigenvalue of the Gauss-Newton matrix (2 / N) J^T J, which is that of (2 / N) K."""
     from scipy.linalg import eigh
 
-    return float(eigh(matrix[:train, :train], eigvals_only=True, subset_by_index=[train - 1, train - 1])[0])
+    n = kernel.train
+    return float(2 / n * eigh(kernel.matrix[:n, :n], eigvals_only=True, subset_by_index=[n - 1, n - 1])[0])
 
 
 def read(matrix_path: str | Path, facts_path: str | Path) -> tuple[Kernel, np.ndarray, dict]:

@@ -16,6 +16,8 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from chemsieve.errors import ChemsieveError, InfluenceDivergence
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from chemsieve.influence import Task
 
 
@@ -262,3 +264,27 @@ def choose_damping(
 def damping_or_choice(task: "Task", damping: float | None) -> float:
     """The configured damping, or the chosen one where none is configured."""
     return choose_damping(task.kernel, task.labels, seed=task.seed)[0] if damping is None else damping
+
+
+def per_query_table(
+    kernel: Kernel, labels: np.ndarray, pool: Sequence[str], query: Sequence[str], damping: float | None, seed: int
+) -> "pd.DataFrame":
+    """The table ``influence_per_query``: one row per pool molecule and query molecule.
+
+    It also holds the leverage and the self-influence of each pool molecule, which do not depend on the query.
+    """
+    import pandas as pd
+
+    kernel.needs_pool("exact")
+    damping = choose_damping(kernel, labels, seed=seed)[0] if damping is None else damping
+    index = pd.MultiIndex.from_product([pool, query], names=["molecule_id", "query_id"])
+    frame = pd.DataFrame({"influence": per_query(kernel, damping).ravel()}, index=index).reset_index()
+    own = pd.DataFrame(
+        {
+            "residual": refit(kernel, damping).pool_residuals,
+            "leverage": leverage(kernel, damping),
+            "self_influence": self_influence(kernel, damping),
+        },
+        index=list(pool),
+    )
+    return frame.join(own, on="molecule_id").assign(damping=damping)

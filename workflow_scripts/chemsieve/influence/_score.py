@@ -13,21 +13,31 @@ from chemsieve.errors import InfluenceDivergence
 from chemsieve.processes import peak_memory_mb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chemsieve.influence._kernel import Kernel
     from chemsieve.influence._problem import Molecules, Problem
 
 
 def from_kernel(
-    matrix_path, facts_path, load_problem, estimator: str, options: dict, tolerance: float, seed: int
+    kernel: Kernel,
+    labels: np.ndarray,
+    facts: dict,
+    load_problem: Callable[[int], tuple[Problem, Molecules, Molecules]],
+    estimator: str,
+    options: dict,
+    tolerance: float,
+    seed: int,
 ) -> tuple[np.ndarray, dict]:
     """Scores by an estimator that works on the Gram matrix, and its diagnostics, as :func:`from_model`.
 
     Args:
+        labels, facts: of the training molecules and of the kernel, as ``_gramfile`` gives them.
         load_problem: gives problem, query and pool for a number of training molecules, where an estimator asks.
     """
-    from chemsieve.influence import Task, _gramfile
+    from chemsieve.influence import Task
 
     began = time.perf_counter()
-    kernel, labels, facts = _gramfile.read(matrix_path, facts_path)
     task = Task(kernel, labels, seed, lambda: load_problem(facts["train"]))
     scores = registry.load("influence", estimator).score(task, **options)
     if not np.isfinite(scores.influence).all():

@@ -26,7 +26,7 @@ def section(study: Study) -> Section:
         blocks.append(paragraph("No influence was computed in this study."))
     else:
         blocks += [*_distributions(study), *_agreement(study)]
-    return Section("influence", "Influence", [*blocks, *_diagnostics(study)])
+    return Section("influence", "Influence", [*blocks, *_validation(study), *_diagnostics(study)])
 
 
 def agreement(influence: pd.DataFrame, key: str) -> pd.DataFrame:
@@ -113,6 +113,37 @@ def _agreement(study: Study) -> list[str]:
             )
         )
     return blocks
+
+
+def _validation(study: Study) -> list[str]:
+    validation = study.influence_validation
+    if validation is None or validation.empty:
+        return []
+    shown = validation[validation["checkpoint"] == AGGREGATE].sort_values(
+        ["origin", "datamodelling_score"], ascending=[True, False]
+    )
+    subsets, seeds = int(shown["subsets"].iloc[0]), int(shown["retrain_seeds"].iloc[0])
+    top = shown["ceiling"].mean()
+    reached = "unknown with one seed" if np.isnan(top) else f"{top:.2f}"
+    block = table(
+        "Rank correlation between the gain that a score predicts for a random subset of the pool and the fall of the "
+        "validation loss that retraining with it gave",
+        ["encoder", "estimator", "datamodelling score", "95 % interval"],
+        [
+            (row.origin, row.estimator, f"{row.datamodelling_score:.2f}", f"{row.low:.2f} to {row.high:.2f}")
+            for row in shown.itertuples()
+        ],
+        sortable=True,
+    )
+    return [
+        heading("Does the score predict retraining?"),
+        paragraph(
+            f"The adapted model was retrained with {count(subsets, 'random subset')} of the pool, "
+            f"{count(seeds, 'seed')} each. The seeds alone limit any score to {reached}. An interval that holds zero "
+            "says nothing about the score."
+        ),
+        block,
+    ]
 
 
 def _heatmap(identifier: str, matrix: pd.DataFrame, reading: str) -> str:

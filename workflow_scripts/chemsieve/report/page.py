@@ -32,7 +32,7 @@ def render(tables: Path, config: dict[str, Any], output: Path) -> None:
     """Write the report of a study.
 
     Args:
-        tables: folder with the Parquet tables; ``pool_control.parquet`` may be absent.
+        tables: folder with the Parquet tables; ``pool_control`` and ``influence_validation`` may be absent.
         config: effective configuration of the study.
         output: path of the page. The same tables and configuration give the same bytes.
     """

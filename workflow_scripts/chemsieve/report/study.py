@@ -13,6 +13,7 @@ REPLICATE = ["splitter", "split_seed", "seed"]
 RUN_PARTS = [*REPLICATE, "origin", "method", "selection"]
 DESCRIPTORS = "descriptors"
 CONTROLS = ("none", "random")
+OPTIONAL = ("pool_control", "influence_validation")
 AGGREGATE = -1  # the checkpoint that stands for all checkpoints of a model
 
 
@@ -31,6 +32,7 @@ class Study:
     influence_diagnostics: pd.DataFrame
     selections: pd.DataFrame
     pool_control: pd.DataFrame | None = None
+    influence_validation: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:
@@ -99,14 +101,16 @@ class Study:
 
 
 def load(tables: Path, config: dict[str, Any]) -> Study:
-    """Read the tables of a study; ``pool_control`` may be absent."""
-    names = [name for name in Study.__annotations__ if name not in ("config", "pool_control")]
+    """Read the tables of a study; those of ``OPTIONAL`` may be absent."""
+    names = [name for name in Study.__annotations__ if name not in ("config", *OPTIONAL)]
     frames = {name: read_table(tables / f"{name}.parquet") for name in names}
     for frame in frames.values():
         if "seed" in frame:
             frame["seed"] = frame["seed"].astype("Int64")  # a missing seed must not turn the others into floats
-    control = tables / "pool_control.parquet"
-    return Study(config=config, pool_control=read_table(control) if control.exists() else None, **frames)
+    for name in OPTIONAL:
+        path = tables / f"{name}.parquet"
+        frames[name] = read_table(path) if path.exists() else None
+    return Study(config=config, **frames)
 
 
 def ordered(names: Iterable[str], first: Iterable[str]) -> list[str]:

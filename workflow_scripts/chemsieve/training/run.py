@@ -84,3 +84,23 @@ def train_and_write(
         peak_memory_mb=peak_memory_mb(),
         device=device_name(device),
     )
+
+
+def validation_loss(
+    encoder_folder: str | Path, train: pd.DataFrame, validation: pd.DataFrame, spec: dict, seed: int, device
+) -> float:
+    """Mean squared error on ``validation`` (squared label units) of the best epoch of full fine-tuning on ``train``."""
+    torch.manual_seed(seed)
+    model = regressor.build(encoder_folder, spec["family"], spec["dropout"])
+    outcome = fine_tune(
+        model,
+        backbone.load_tokenizer(encoder_folder),
+        list(train["encoder_smiles"]),
+        train["label"].to_numpy(),
+        list(validation["encoder_smiles"]),
+        validation["label"].to_numpy(),
+        Settings(**spec["training"]),
+        seed,
+        device,
+    )
+    return outcome.best_loss * float(model.label_scale) ** 2

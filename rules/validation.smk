@@ -1,0 +1,48 @@
+# Needs: the folds, the pool, the adapted encoders, the influence scores.
+# Makes: validation losses after retraining on random subsets of the pool; how well each estimator predicts them.
+
+
+rule retrain:
+    input:
+        train=f"{SPLIT}/train.parquet",
+        validation=f"{SPLIT}/validation.parquet",
+        pool=f"{RESULTS}/data/pool.parquet",
+        encoder=lambda wildcards: folder(below_seed(wildcards, "mlm")),
+    output:
+        loss=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.parquet",
+    log:
+        f"{RESULTS}/logs/retrain/{{splitter}}/{{split_seed}}/{{seed}}/{{subset}}/{{retrain_seed}}.log",
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        gpu=gpu,
+    params:
+        spec=spec(
+            fraction=config["validation"]["fraction"],
+            finetune={key: value for key, value in config["finetune"].items() if key != "checkpoints"},
+            family=FAMILY,
+            compute=COMPUTE,
+        ),
+        code=code("retrain", f"encoders.{FAMILY}", "methods.full"),
+    script:
+        "../workflow_scripts/retrain.py"
+
+
+rule validate_influence:
+    input:
+        losses=VALIDATION_LOSSES,
+        pool=f"{RESULTS}/data/pool.parquet",
+        scores=VALIDATED_SCORES,
+    output:
+        table=f"{RESULTS}/tables/influence_validation.parquet",
+        retraining=f"{RESULTS}/tables/retraining.parquet",
+    log:
+        f"{RESULTS}/logs/validate_influence.log",
+    conda:
+        ENVIRONMENT
+    params:
+        spec=spec(),
+        code=code("validate_influence"),
+    script:
+        "../workflow_scripts/validate_influence.py"

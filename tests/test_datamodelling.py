@@ -1,0 +1,80 @@
+"""The datamodelling score against scipy, a planted answer and simulated noise."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from chemsieve import datamodelling
+from chemsieve.errors import ChemsieveError
+
+
+def planted(noise, seeds=2, subsets=60, pool=40):
+    """Additive effects of pool molecules, subsets, and losses after retraining with noise."""
+    generator = np.random.default_rng(0)
+    effects = generator.normal(size=pool)
+    membership = np.zeros((subsets, pool))
+    for index in range(subsets):
+        membership[index, datamodelling.subset(pool, 0.5, index, 7)] = 1
+    losses = -(membership @ effects)[:, None] + noise * generator.normal(size=(subsets, seeds))
+    return effects, membership, losses
+
+
+def test_subsets_are_random_of_the_right_size_and_reproducible():
+    first, second = datamodelling.subset(41, 0.5, 0, 3), datamodelling.subset(41, 0.5, 1, 3)
+    assert len(first) == len(set(first)) == 20
+    assert set(first) != set(second)
+    np.testing.assert_array_equal(first, datamodelling.subset(41, 0.5, 0, 3))
+    shares = np.mean([np.isin(np.arange(41), datamodelling.subset(41, 0.5, i, 3)) for i in range(2000)], axis=0)
+    assert np.abs(shares - 20 / 41).max() < 0.05
+    with pytest.raises(ChemsieveError, match="no proper subset"):
+        datamodelling.subset(3, 0.1, 0, 0)
+
+
+def test_a_true_score_reaches_one_and_its_opposite_minus_one():
+    effects, membership, losses = planted(noise=0.0)
+    value, low, high = datamodelling.score(effects, membership, losses)
+    assert value == pytest.approx(1)
+    assert low == pytest.approx(1)
+    assert high == pytest.approx(1)
+    assert datamodelling.score(-effects, membership, losses)[0] == pytest.approx(-1)
+    assert datamodelling.ceiling(losses) == pytest.approx(1)
+
+
+def test_it_is_the_spearman_correlation_and_the_interval_holds_it():
+    effects, membership, losses = planted(noise=4.0)
+    guess = effects + np.random.default_rng(1).normal(size=len(effects))
+    value, low, high = datamodelling.score(guess, membership, losses)
+    assert value == pytest.approx(spearmanr(membership @ guess, -losses.mean(axis=1)).statistic)
+    assert low < value < high
+    unrelated = datamodelling.score(np.random.default_rng(2).normal(size=len(effects)), membership, losses)
+    assert unrelated[1] < 0 < unrelated[2]
+
+
+def test_ceiling_is_what_the_truth_reaches_under_noise():
+    reached, said = [], []
+    generator = np.random.default_rng(3)
+    for _ in range(60):
+        truth = generator.normal(size=300)
+        losses = -truth[:, None] + 1.5 * generator.normal(size=(300, 3))
+        reached.append(spearmanr(truth, -losses.mean(axis=1)).statistic)
+        said.append(datamodelling.ceiling(losses))
+    assert np.mean(said) == pytest.approx(np.mean(reached), abs=0.02)
+    assert np.isnan(datamodelling.ceiling(losses[:, :1]))
+
+
+def test_table_joins_subsets_by_molecule():
+    effects, membership, losses = planted(noise=0.0, subsets=10)
+    pool = [f"pool-{i}" for i in range(len(effects))]
+    retraining = pd.DataFrame(
+        [
+            {"subset": s, "retrain_seed": k, "validation_mse": losses[s, k],
+             "members": [pool[i] for i in np.flatnonzero(membership[s])]}
+            for s in range(10) for k in range(2)
+        ]
+    )  # fmt: skip
+    influence = pd.DataFrame({"molecule_id": pool, "expected_gain": effects}).sample(frac=1, random_state=0)
+    influence = influence.assign(origin="adapted", checkpoint=-1, estimator="exact")
+    table = datamodelling.table(influence, retraining, pool)
+    assert list(table["datamodelling_score"]) == [pytest.approx(1)]
+    assert list(table["subsets"]) == [10]

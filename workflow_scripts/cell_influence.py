@@ -1,0 +1,28 @@
+"""Influence at a finished cell of the grid, over the parameters that its method trains."""
+
+from chemsieve.job import job, torch_device
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        import pandas as pd
+
+        from chemsieve.influence import _gramfile
+        from chemsieve.influence._loading import load
+        from chemsieve.influence._score import from_kernel
+        from chemsieve.tables import read_table, write_table
+
+        w = snakemake.wildcards
+        seed = int(w.seed)
+        problem = load(snakemake.input, spec, seed, torch_device(spec))
+        kernel = _gramfile.compute(*problem, spec["gram"])
+        axes = {"splitter": w.splitter, "split_seed": int(w.split_seed), "seed": seed}
+        axes |= {"origin": "adapted", "checkpoint": -1}
+        molecules = read_table(snakemake.input.pool, columns=["molecule_id"])
+        tables, rows = [], []
+        for estimator, options in spec["estimators"].items():
+            scores, facts = from_kernel(*kernel, lambda most: problem, estimator, options, spec["tolerance"], seed)
+            of_this = axes | {"estimator": estimator}
+            tables.append(molecules.assign(**of_this, influence=scores, expected_gain=-scores))
+            rows.append(of_this | facts)
+        write_table(pd.concat(tables), snakemake.output.scores, "influence")
+        write_table(pd.DataFrame(rows), snakemake.output.diagnostics, "influence_diagnostics")

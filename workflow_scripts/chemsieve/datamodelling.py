@@ -1,0 +1,103 @@
+"""Does a score predict retraining? The linear datamodelling score (Park et al. 2023, 2303.14186, section 3).
+
+The model is retrained on the training set with random subsets of the pool. A score that is additive over molecules
+predicts each subset's gain as the sum over its members; the datamodelling score is the Spearman correlation of the
+predicted with the measured gains over the subsets. Training seeds move the measurement, so that no score can reach 1:
+the ceiling says how far a perfect one would come.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from chemsieve.errors import ChemsieveError
+
+
+def subset(pool_size: int, fraction: float, index: int, seed: int) -> np.ndarray:
+    """Positions (rounded ``fraction`` of the pool,) of random subset number ``index``, ascending.
+
+    Raises:
+        ChemsieveError: the fraction leaves no molecule in or none out.
+    """
+    count = round(fraction * pool_size)
+    if not 0 < count < pool_size:
+        raise ChemsieveError(f"validation.fraction: {fraction:g} of {pool_size} molecules is no proper subset")
+    generator = np.random.default_rng([seed, index])
+    return np.sort(generator.choice(pool_size, count, replace=False))
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman correlation; NaN where a side is constant."""
+    x, y = rankdata(a) - (len(a) + 1) / 2, rankdata(b) - (len(b) + 1) / 2
+    size = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / size) if size > 0 else float("nan")
+
+
+def score(
+    gains: np.ndarray, membership: np.ndarray, losses: np.ndarray, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Datamodelling score with a 95 % percentile interval over resampled subsets.
+
+    Args:
+        gains: (pool,) expected gain of each molecule.
+        membership: (subsets, pool) flags.
+        losses: (subsets, seeds) validation losses after retraining.
+    """
+    predicted, measured = membership @ gains, -losses.mean(axis=1)
+    generator = np.random.default_rng(seed)
+    draws = generator.integers(len(measured), size=(resamples, len(measured)))
+    values = [spearman(predicted[draw], measured[draw]) for draw in draws]
+    low, high = np.nanpercentile(values, [2.5, 97.5]) if not np.isnan(values).all() else (np.nan, np.nan)
+    return spearman(predicted, measured), float(low), float(high)
+
+
+def ceiling(losses: np.ndarray) -> float:
+    """Correlation that a perfect score would have with the mean over seeds of ``losses`` (subsets, seeds).
+
+    The square root of the reliability of that mean, from the mean correlation r between seeds (Spearman 1910, Brown
+    1910): s r / (1 + (s - 1) r) for s seeds. NaN with one seed; 0 where the seeds do not agree at all.
+    """
+    seeds = losses.shape[1]
+    if seeds < 2:
+        return float("nan")
+    pairs = [spearman(losses[:, i], losses[:, j]) for i in range(seeds) for j in range(i)]
+    agreement = float(np.mean(pairs))
+    if np.isnan(agreement):
+        return float("nan")
+    return float(np.sqrt(max(seeds * agreement / (1 + (seeds - 1) * agreement), 0.0))) if agreement > 0 else 0.0
+
+
+def table(influence: pd.DataFrame, retraining: pd.DataFrame, pool: Sequence[str]) -> pd.DataFrame:
+    """The table ``influence_validation`` of one replicate.
+
+    Args:
+        influence: rows of the table ``influence`` of this replicate.
+        retraining: rows of the table ``retraining`` of this replicate.
+        pool: molecule ids.
+    """
+    losses = retraining.pivot(index="subset", columns="retrain_seed", values="validation_mse")
+    members = retraining.drop_duplicates("subset").set_index("subset")["members"].loc[losses.index]
+    place = {molecule: i for i, molecule in enumerate(pool)}
+    membership = np.zeros((len(losses), len(pool)))
+    for row, names in enumerate(members):
+        membership[row, [place[name] for name in names]] = 1
+    rows = []
+    for (origin, checkpoint, estimator), scores in influence.groupby(["origin", "checkpoint", "estimator"], sort=True):
+        gains = scores.set_index("molecule_id")["expected_gain"].loc[list(pool)].to_numpy()
+        value, low, high = score(gains, membership, losses.to_numpy())
+        rows.append(
+            {
+                "origin": origin,
+                "checkpoint": checkpoint,
+                "estimator": estimator,
+                "datamodelling_score": value,
+                "low": low,
+                "high": high,
+                "ceiling": ceiling(losses.to_numpy()),
+                "subsets": len(losses),
+                "retrain_seeds": losses.shape[1],
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,21 @@
+"""Compare what each estimator's scores predict with what retraining on random subsets of the pool did."""
+
+from chemsieve.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        import pandas as pd
+
+        from chemsieve.datamodelling import table
+        from chemsieve.tables import collect, read_table, write_table
+
+        collect(snakemake.input.losses, snakemake.output.retraining, "retraining")
+        axes = ["splitter", "split_seed", "seed"]
+        retraining = read_table(snakemake.output.retraining)
+        influence = pd.concat(map(read_table, snakemake.input.scores), ignore_index=True)
+        pool = list(read_table(snakemake.input.pool, columns=["molecule_id"])["molecule_id"])
+        rows = []
+        for replicate, losses in retraining.groupby(axes, sort=False):
+            of_this = (influence[axes] == list(replicate)).all(axis=1)
+            rows.append(table(influence[of_this], losses, pool).assign(**dict(zip(axes, replicate, strict=True))))
+        write_table(pd.concat(rows), snakemake.output.table, "influence_validation")
