@@ -20,7 +20,7 @@ from chemsieve.processes import progress
 from chemsieve.training.batches import by_length
 
 BLOCK = 256  # rows of K per product: about half of K is computed, and one product is still large
-PILOT = 256  # molecules that principal directions are taken from
+PILOT = 128  # molecules that principal directions are taken from
 CHECKED = 48  # molecules on which an approximate K is compared with the exact one
 
 Sides = tuple[Tensor | None, Tensor | None]
