@@ -40,7 +40,8 @@ def errors(tables: Path) -> pd.DataFrame:
 def diagnostics(tables: Path) -> pd.DataFrame:
     """Influence diagnostics, averaged over replicates."""
     frame = pd.read_parquet(tables / "influence_diagnostics.parquet")
-    keep = ["relative_residual", "effective_damping", "scale", "largest_eigenvalue", "spearman_vs_half", "seconds"]
+    keep = ["relative_residual", "gram_error", "effective_damping", "scale", "largest_eigenvalue", "spearman_vs_half"]
+    keep = [name for name in [*keep, "seconds"] if name in frame]
     means = frame.groupby(["origin", "checkpoint", "estimator"])[keep].mean().map("{:.3g}".format)
     share = frame.groupby(["origin", "checkpoint", "estimator"])["converged"].agg(lambda c: f"{c.sum()} of {len(c)}")
     return means.assign(converged=share).replace("nan", "").reset_index()
@@ -55,6 +56,16 @@ def agreement(tables: Path) -> pd.DataFrame:
     names = sorted(wide.columns)
     rows = pairs[pairs["estimator"] == names[0]].drop(columns=["estimator", names[0]])
     return rows.rename(columns={name: f"{names[0]} ~ {name}" for name in names[1:]}).round(2)
+
+
+def validation(tables: Path) -> pd.DataFrame:
+    """How well each estimator's aggregated scores foresaw retraining, where that was tried."""
+    path = tables / "influence_validation.parquet"
+    if not path.exists():
+        return pd.DataFrame({"": ["not tried in this study"]})
+    frame = pd.read_parquet(path).query("checkpoint == -1")
+    columns = ["origin", "estimator", "datamodelling_score", "low", "high", "ceiling", "subsets", "retrain_seeds"]
+    return frame.sort_values(["origin", "datamodelling_score"], ascending=[True, False])[columns].round(2)
 
 
 def times(logs: Path) -> pd.DataFrame:
@@ -82,6 +93,7 @@ def main() -> None:
     for title, frame in {
         "Test error": errors(tables),
         "Influence diagnostics, means over replicates": diagnostics(tables),
+        "Scores against retraining": validation(tables),
         "Agreement of the estimators (checkpoint -1: aggregate)": agreement(tables),
         "Seconds of the jobs (sum over jobs, which run side by side)": times(study / "logs"),
     }.items():

@@ -47,6 +47,7 @@ _TRAINING = {
     "minimum_delta": {"type": "number", "minimum": 0},
     "gradient_clip": _POSITIVE,
     "group_by_length": {"type": "boolean"},
+    "precision": {"enum": ["float32", "bfloat16", "auto"]},
 }
 _BUDGET = {
     "type": "object",

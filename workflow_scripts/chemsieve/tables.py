@@ -124,7 +124,10 @@ TABLES: dict[str, dict[str, Column]] = {
             nullable=True,
         ),
         "iterations": Column(INTEGER, "iterations used (depth times repeats for LiSSA)"),
-        "converged": Column(FLAG, "relative residual below the configured tolerance"),
+        "converged": Column(
+            FLAG,
+            "relative residual, or the Gram matrix's error where none was measured, below the configured tolerance",
+        ),
         "damping": Column(REAL, "damping as configured"),
         "effective_damping": Column(REAL, "damping of the system solved (LiSSA: damping times scale)"),
         "scale": Column(REAL, "LiSSA scale; missing for other estimators", nullable=True),

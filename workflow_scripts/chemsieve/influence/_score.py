@@ -45,7 +45,8 @@ def from_kernel(
     diagnostics = {
         "relative_residual": scores.relative_residual,
         "iterations": scores.iterations,
-        "converged": scores.converged and (scores.relative_residual or 0.0) <= tolerance,
+        "converged": scores.converged
+        and (facts["error"] if scores.relative_residual is None else scores.relative_residual) <= tolerance,
         "damping": scores.damping,
         "effective_damping": scores.damping,
         "scale": None,

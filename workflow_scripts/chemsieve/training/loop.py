@@ -29,6 +29,7 @@ class Settings:
 
     ``patience`` is the number of epochs without a fall of the validation loss by more than ``minimum_delta`` after
     which training stops; ``None`` never stops early. Training never stops before the last of ``checkpoints``.
+    ``precision`` is that of the matrix products in training: see :func:`low_precision`.
     """
 
     epochs: int
@@ -69,17 +70,31 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def low_precision(name: str, device: torch.device) -> bool:
+    """Whether matrix products run in bfloat16; ``auto`` is where the device multiplies it natively.
+
+    Weights, sums over the sequence, normalisations and losses stay in float32, and so does all evaluation.
+    """
+    if name != "auto":
+        return name == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 class _Trainer(Trainer):
     """Trainer with a loss of ours, and the means over an epoch of loss and gradient norm."""
 
-    def __init__(self, loss: Callable[[nn.Module, dict], Tensor], **kwargs):
+    def __init__(self, loss: Callable[[nn.Module, dict], Tensor], bfloat16: bool, **kwargs):
         super().__init__(**kwargs)
         self.loss = loss
+        self.bfloat16 = bfloat16
         self.losses: list[Tensor] = []
         self.norms: list[Tensor] = []
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        value = self.loss(model, inputs)
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.bfloat16):
+            value = self.loss(model, inputs)
         self.losses.append(value.detach())
         return value
 
@@ -196,7 +211,11 @@ def fit(
             dataloader_pin_memory=device.type == "cuda",
         )
         arguments._n_gpu = min(arguments.n_gpu, 1)  # one job has one GPU; several would average over wrapped copies
-        trainer = _Trainer(loss=loss, model=model, args=arguments, train_dataset=examples, data_collator=collate)
+        bfloat16 = low_precision(settings.precision, device)
+        log.info("matrix products of training in %s", "bfloat16" if bfloat16 else "float32")
+        trainer = _Trainer(
+            loss=loss, bfloat16=bfloat16, model=model, args=arguments, train_dataset=examples, data_collator=collate
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_EachEpoch(trainer, settings, validate, outcome))
         began = time.perf_counter()
