@@ -42,6 +42,7 @@ class Settings:
     minimum_delta: float = 0.0
     gradient_clip: float = 1.0
     group_by_length: bool = True
+    precision: str = "float32"
     checkpoints: tuple[int, ...] = ()
 
 
