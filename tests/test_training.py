@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from chemsieve.checkpoints import trained_state
 from chemsieve.errors import ChemsieveError
 from chemsieve.training import dropout, mlm
 from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_length, pad
-from chemsieve.training.loop import Settings, choose_device, fit
+from chemsieve.training.loop import Settings, choose_device, fit, low_precision
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune, predict
 from conftest import SMILES
@@ -344,6 +345,18 @@ def predicted(model, tokenizer, smiles=SMILES):
 
 def rmse(found, labels):
     return math.sqrt(np.mean((found - labels) ** 2))
+
+
+def test_low_precision_is_of_training_products_alone(encoder_folder):
+    fine = replace(FIT, precision="float32")
+    exact, model, tokenizer = tuned(encoder_folder, fine)
+    rough, low, _ = tuned(encoder_folder, replace(fine, precision="bfloat16"))
+    assert {p.dtype for p in low.parameters()} == {torch.float32}
+    difference = np.abs(predicted(low, tokenizer) - predicted(model, tokenizer))
+    assert 0 < difference.max() < 0.1 * LABELS.std()  # bfloat16 has 8 bits: it shows, and changes little
+    assert rough.best_loss == pytest.approx(exact.best_loss, rel=0.05)
+    chosen = tuned(encoder_folder, replace(fine, precision="auto"))[0].best_loss
+    assert chosen == (rough if low_precision("auto", CPU) else exact).best_loss
 
 
 def test_fine_tuning_leaves_the_best_epoch(encoder_folder):
