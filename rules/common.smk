@@ -200,6 +200,13 @@ def gram_inputs(wildcards, suffix):
 
 # rules/validation.smk
 
+
+def retrained_regressor(wildcards):
+    """The fine-tuned regressor that retraining starts from, where the configuration says so."""
+    started = config["validation"]["start"] == "regressor"
+    return [below_seed(wildcards, "finetune/adapted/model.safetensors")] if started else []
+
+
 VALIDATED = [
     f"{RESULTS}/runs/{splitter}/{split_seed}/{seed}"
     for splitter in config["split"]["splitters"]

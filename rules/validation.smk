@@ -8,6 +8,7 @@ rule retrain:
         validation=f"{SPLIT}/validation.parquet",
         pool=f"{RESULTS}/data/pool.parquet",
         encoder=lambda wildcards: folder(below_seed(wildcards, "mlm")),
+        regressor=retrained_regressor,
     output:
         loss=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.parquet",
     log:
@@ -20,7 +21,9 @@ rule retrain:
     params:
         spec=spec(
             fraction=config["validation"]["fraction"],
-            finetune={key: value for key, value in config["finetune"].items() if key != "checkpoints"},
+            training={key: value for key, value in config["finetune"].items() if key not in ("checkpoints", "dropout")}
+            | config["validation"]["training"],
+            dropout=config["finetune"]["dropout"],
             family=FAMILY,
             compute=COMPUTE,
         ),

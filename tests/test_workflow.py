@@ -430,6 +430,13 @@ def test_option_of_an_estimator_reruns_its_scores_and_who_reads_them(workspace, 
     assert strategies == ({"influence", "influence_bottom"} if estimator == "shapley" else set())
 
 
+def test_the_gram_matrix_reruns_who_works_on_it(workspace):
+    jobs = plan(workspace, "all", *overlay(workspace, {"influence": {"gram": {"tolerance": 0.01}}}))
+    scored = {"gram": 4, "influence": 8, "aggregate_influence": 4, "influence_tables": 1, "validate_influence": 1}
+    assert Counter(job.rule for job in jobs) == scored | CHOSEN_AGAIN | {"effective_config": 1}
+    assert {j.wildcards["estimator"] for j in jobs if "estimator" in j.wildcards} == {"exact", "shapley"}
+
+
 def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
     change = {"selection": {"estimator": "lissa"}}
     assert planned(workspace, "all", *overlay(workspace, change)) == CHOSEN_AGAIN | {"effective_config": 1}

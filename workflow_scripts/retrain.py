@@ -1,6 +1,6 @@
 """Retrain on the training molecules and a random subset of the pool, to see whether scores predict the outcome."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.job import job, optional_path, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -15,15 +15,14 @@ if __name__ == "__main__":
         w = snakemake.wildcards
         pool = read_table(snakemake.input.pool)
         added = pool.iloc[subset(len(pool), spec["fraction"], int(w.subset), int(w.seed))]
-        training = dict(spec["finetune"])
-        dropout = training.pop("dropout")
         loss = validation_loss(
             Path(snakemake.input.encoder[0]).parent,
             pd.concat([read_table(snakemake.input.train), added], ignore_index=True),
             read_table(snakemake.input.validation),
-            {**spec, "training": training, "dropout": dropout},
+            spec,
             int(w.retrain_seed),
             torch_device(spec),
+            optional_path(snakemake.input.get("regressor")),
         )
         row = {
             "splitter": w.splitter,

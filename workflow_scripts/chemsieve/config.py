@@ -169,6 +169,8 @@ def schema() -> Json:
                     "subsets": {"type": "integer", "minimum": 3},
                     "fraction": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
                     "seeds": _SEEDS,
+                    "start": {"enum": ["encoder", "regressor"]},
+                    "training": _object(_TRAINING, required=False),
                 }
             ),
             "selection": _object(

@@ -87,11 +87,22 @@ def train_and_write(
 
 
 def validation_loss(
-    encoder_folder: str | Path, train: pd.DataFrame, validation: pd.DataFrame, spec: dict, seed: int, device
+    encoder_folder: str | Path,
+    train: pd.DataFrame,
+    validation: pd.DataFrame,
+    spec: dict,
+    seed: int,
+    device,
+    regressor_checkpoint: str | Path | None = None,
 ) -> float:
-    """Mean squared error on ``validation`` (squared label units) of the best epoch of full fine-tuning on ``train``."""
+    """Mean squared error on ``validation`` (squared label units) of the best epoch of full fine-tuning on ``train``.
+
+    ``regressor_checkpoint`` is a fine-tuned regressor to start from, in place of the encoder and a fresh head.
+    """
     torch.manual_seed(seed)
     model = regressor.build(encoder_folder, spec["family"], spec["dropout"])
+    if regressor_checkpoint is not None:
+        load_strictly(model, read_tensors(regressor_checkpoint), source=str(regressor_checkpoint))
     outcome = fine_tune(
         model,
         backbone.load_tokenizer(encoder_folder),
@@ -102,5 +113,6 @@ def validation_loss(
         Settings(**spec["training"]),
         seed,
         device,
+        trained_head=regressor_checkpoint is not None,
     )
     return outcome.best_loss * float(model.label_scale) ** 2
