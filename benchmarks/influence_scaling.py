@@ -71,7 +71,7 @@ def measure(kind: str, molecules: int, shape: str, threads: int, tolerance: floa
     if kind == "gram":
         facts["error"] = gram(problem, chosen, tolerance=tolerance).error
     elif kind == "scores":
-        problem.loss_change(torch.randn(problem.size), chosen)
+        problem.loss_change_by_differences(torch.randn(problem.size), chosen)
     else:
         predict(problem.model, chosen.ids, problem.pad_id, problem.device, batch_size=32)
     facts["seconds"] = time.perf_counter() - began

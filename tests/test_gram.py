@@ -138,3 +138,37 @@ def test_refinement_with_true_products_mends_a_compressed_matrix():
     assert errors[3] < errors[0] / 20
     # What it says of its own error is of the size of the error.
     assert found[3].relative_residual < found[0].relative_residual / 20
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 0.02), (torch.float32, 0.02)])
+def test_a_pool_that_is_not_in_the_matrix_is_scored_alike(dtype, bound):
+    train, query, pool = (MOLECULES.take(range(*r)) for r in ((0, 14), (14, 18), (18, 24)))
+    problem = Problem(molformer().to(dtype), train, PAD, seed=0, batch_size=5)
+    result = gram(problem, MOLECULES)
+    residuals = result.outputs.numpy() - MOLECULES.labels
+    scores = []
+    for n in (24, 18):
+        kernel = _kernel.Kernel(result.matrix.numpy()[:n, :n], residuals[:n], 14, 4)
+        task = Task(kernel, train.labels, 0, lambda: (problem, query, pool))
+        scores.append(exact.score(task, damping=1.0, check=False).influence)
+    # Random features have kinks (relu), which a difference may straddle: not equal to the last digit even in float64.
+    np.testing.assert_allclose(scores[1], scores[0], atol=bound * np.linalg.norm(scores[0]))
+
+
+def test_derivatives_at_padding_reach_no_score():
+    """In float32, derivatives at padded positions overflow here: they must not turn into scores that are no numbers."""
+    vector = torch.randn(Problem(molformer(), MOLECULES, PAD, 0).size, generator=torch.Generator().manual_seed(0))
+    problem = Problem(molformer().float(), MOLECULES, PAD, seed=0, batch_size=24)
+    exact_problem = Problem(molformer(), MOLECULES, PAD, seed=0, batch_size=1)  # no padding
+    scores = problem.loss_change(vector, MOLECULES)
+    expected = exact_problem.loss_change(vector.double(), MOLECULES)
+    np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_differences_that_do_not_agree_give_way_to_forward_mode(monkeypatch):
+    problem = Problem(molformer(), MOLECULES, PAD, seed=0, batch_size=5)
+    vector = torch.randn(problem.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr("chemsieve.influence._problem.DIFFERENCE_ERROR", 0.0)
+    np.testing.assert_array_equal(
+        problem.loss_change_by_differences(vector, MOLECULES), problem.loss_change(vector, MOLECULES)
+    )

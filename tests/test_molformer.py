@@ -143,8 +143,8 @@ def test_linear_attention_equals_a_quadratic_sum_over_pairs():
     layer = SelfAttention(config).double()
     layer.feature_map.weight = torch.randn(size, 6, dtype=torch.float64)
     hidden = torch.randn(1, length, heads * size, dtype=torch.float64)
-    mask = torch.ones(1, 1, length, 1, dtype=torch.float64)
-    mask[:, :, real:] = 0
+    mask = torch.ones(1, 1, length, 1, dtype=torch.bool)
+    mask[:, :, real:] = False
     with torch.no_grad():
         found = layer(hidden, mask, *rotary_tables(length, size, like=hidden))[0]
 
@@ -186,7 +186,7 @@ def test_attention_sums_do_not_overflow_half_precision():
     layer = SelfAttention(config)
     layer.feature_map.weight = torch.rand(8, 8)
     hidden = 40 * torch.randn(1, 200, 16)
-    mask = torch.ones(1, 1, 200, 1)
+    mask = torch.ones(1, 1, 200, 1, dtype=torch.bool)
     tables = rotary_tables(200, 8, like=hidden)
     with torch.no_grad():
         exact = layer(hidden, mask, *tables)

@@ -74,8 +74,9 @@ class SelfAttention(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):
             exact = cos.dtype
             query = self.feature_map(rotate(query.to(exact), cos, sin))
-            key = self.feature_map(rotate(key.to(exact), cos, sin)) * mask
-            summary = key.transpose(-1, -2) @ value.to(exact)
+            # Selected, not multiplied: derivatives at padding may overflow, and zero times infinity is not zero.
+            key = torch.where(mask, self.feature_map(rotate(key.to(exact), cos, sin)), 0.0)
+            summary = key.transpose(-1, -2) @ torch.where(mask, value.to(exact), 0.0)
             norm = (query @ key.sum(dim=-2).unsqueeze(-1)).clamp(min=self.eps)
             context = (query @ summary) / norm
         return context.transpose(1, 2).reshape(batch, length, width).to(hidden.dtype)
@@ -201,7 +202,7 @@ class MolformerModel(MolformerPreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         hidden = self.embeddings(input_ids)
-        mask = attention_mask[:, None, :, None].to(self.LayerNorm.weight.dtype)
+        mask = attention_mask[:, None, :, None].bool()
         head_size = self.config.hidden_size // self.config.num_attention_heads
         cos, sin = rotary_tables(input_ids.shape[1], head_size, like=self.LayerNorm.weight)
         for layer in self.encoder.layer:
@@ -212,8 +213,9 @@ class MolformerModel(MolformerPreTrainedModel):
 
 def masked_mean(hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Mean of ``hidden`` (batch, length, width) over the unpadded tokens: (batch, width)."""
-    weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
+    mask = attention_mask.unsqueeze(-1).bool()
+    count = mask.sum(dim=1).to(hidden.dtype)
+    return torch.where(mask, hidden, 0.0).sum(dim=1) / count.clamp(min=1e-9)
 
 
 class PredictionTransform(nn.Module):
