@@ -90,7 +90,18 @@ def test_it_is_that_of_explicit_gradients(make, memory_mb):
     assert all(p.requires_grad == (n in problem.parameters) for n, p in problem.model.named_parameters())
 
 
-def test_compression_leaves_out_what_it_says():
+@pytest.fixture
+def small_pilot(monkeypatch):
+    """Compression for as few molecules as there are here."""
+    monkeypatch.setattr("chemsieve.influence._gram.PILOT", 12)
+
+
+def test_few_molecules_are_not_compressed():
+    problem = Problem(molformer(width=16), MOLECULES, PAD, seed=0, batch_size=5)
+    torch.testing.assert_close(gram(problem, MOLECULES, tolerance=0.1).matrix, gram(problem, MOLECULES).matrix)
+
+
+def test_compression_leaves_out_what_it_says(small_pilot):
     problem = Problem(molformer(width=16), MOLECULES, PAD, seed=0, batch_size=5)
     rows = jacobian(problem)
     full = rows @ rows.T
@@ -114,7 +125,7 @@ def test_random_projection_is_right_on_average():
     assert averaged < single / 3
 
 
-def test_refinement_with_true_products_mends_a_compressed_matrix():
+def test_refinement_with_true_products_mends_a_compressed_matrix(small_pilot):
     train, query, pool = (MOLECULES.take(range(*r)) for r in ((0, 14), (14, 18), (18, 24)))
     model = molformer(width=12)
     model.encoder.embeddings.word_embeddings.weight.requires_grad_(False)  # few enough for an explicit matrix

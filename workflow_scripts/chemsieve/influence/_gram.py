@@ -85,7 +85,7 @@ def gram(
     error = 0.0
     if basis == "random" and rank is not None:
         sides = {layer.name: _random_sides(problem, layer, rank) for layer in layers if layer.dense}
-    elif rank is not None or tolerance > 0:
+    elif (rank is not None or tolerance > 0) and n >= 2 * PILOT:  # below, the directions cost more than they save
         sides = _principal_sides(problem, molecules, tolerance, rank)
     matrix, outputs = _sum_products(problem, molecules, layers, rest, sides, memory_mb)
     if sides:
