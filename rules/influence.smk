@@ -1,5 +1,6 @@
 # Needs: the folds, the pool, the checkpoints of the baseline and the adapted regressor.
-# Makes: the Gram matrix of the gradients at each checkpoint, where an estimator works on it; influence of every pool molecule at each checkpoint by each estimator, its diagnostics, and the aggregate.
+# Makes: the Gram matrix of the gradients at each checkpoint, where an estimator works on it; influence of every pool
+# molecule at each checkpoint by each estimator, its diagnostics, and the aggregate.
 
 
 rule gram:

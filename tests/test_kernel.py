@@ -96,7 +96,8 @@ def test_greedy_takes_the_best_next_molecule_each_time(problem):
 
 def test_leverage_and_self_influence_are_those_of_joining(problem):
     rows, kernel = problem
-    leverage, own = _kernel.leverage(kernel, 0.5), _kernel.self_influence(kernel, 0.5)
+    model = _kernel.refit(kernel, 0.5)
+    leverage, own = _kernel.leverage(model), _kernel.self_influence(model)
     inverse = np.linalg.inv(2 / TRAIN * rows[T].T @ rows[T] + 0.5 * np.eye(WIDTH))
     step = -inverse @ (2 / TRAIN * rows[T].T @ kernel.residuals[T])
     for z in range(POOL):

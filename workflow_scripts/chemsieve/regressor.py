@@ -55,12 +55,17 @@ def set_dropout(model: Regressor, hidden: float | None, embedding: float | None)
             module.p = value
 
 
-def build(encoder_folder: str | Path, family: str, dropout: dict) -> Regressor:
-    """A regressor on an encoder folder, with a fresh head (seed torch beforehand) and all parameters trainable."""
+def build(encoder_folder: str | Path, family: str, dropout: dict, base: str | Path | None = None) -> Regressor:
+    """A regressor on an encoder folder, with a fresh head (seed torch beforehand) and all parameters trainable.
+
+    ``base`` is a checkpoint of a fully fine-tuned regressor whose weights it takes instead, loaded strictly.
+    """
     masked_lm = backbone.load_masked_lm(encoder_folder, family)
     encoder = registry.load("encoders", family).backbone(masked_lm)
     model = Regressor(encoder, masked_lm.config.hidden_size, dropout.get("head") or 0.0)
     set_dropout(model, dropout.get("hidden"), dropout.get("embedding"))
+    if base is not None:
+        load_strictly(model, read_tensors(base), source=str(base))
     return model
 
 
@@ -76,9 +81,7 @@ def restore(
 
     ``base`` is the fully fine-tuned regressor that an adapter was trained on, where it was not the encoder.
     """
-    model = build(encoder_folder, family, {})
-    if base is not None:
-        load_strictly(model, read_tensors(base), source=str(base))
+    model = build(encoder_folder, family, {}, base)
     registry.load("methods", method).apply(model, **options)
     load_strictly(model, read_tensors(checkpoint), trained_names(model), source=str(checkpoint))
     return model.eval()

@@ -9,7 +9,7 @@ checkpoint for all such estimators. Both declare ``OPTIONS``, the JSON Schema of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Task:
 class Scores:
     """Scores of the pool (n,), positive raises the query loss, and what is known of their error.
 
-    ``half`` are scores from about half the work. ``facts`` override the diagnostics of the same names.
+    ``half`` are scores from about half the work.
     """
 
     influence: np.ndarray
@@ -60,4 +60,3 @@ class Scores:
     converged: bool
     half: np.ndarray | None = None
     relative_residual: float | None = None
-    facts: dict = field(default_factory=dict)

@@ -86,11 +86,11 @@ def gram(
     if basis == "random" and rank is not None:
         sides = {layer.name: _random_sides(problem, layer, rank) for layer in layers if layer.dense}
     elif (rank is not None or tolerance > 0) and n >= 2 * PILOT:  # below, the directions cost more than they save
-        sides = _principal_sides(problem, molecules, tolerance, rank)
+        sides = _principal_sides(problem, molecules, layers, tolerance, rank)
     matrix, outputs = _sum_products(problem, molecules, layers, rest, sides, memory_mb)
     if sides:
         subset = np.random.default_rng(problem.seed + 1).choice(n, min(CHECKED, n), replace=False)
-        exact, _ = _sum_products(problem, molecules.take(subset), _layers(problem)[0], rest, {}, memory_mb)
+        exact, _ = _sum_products(problem, molecules.take(subset), layers, rest, {}, memory_mb)
         at = torch.as_tensor(subset, device=matrix.device)
         error = float((matrix[at][:, at] - exact).norm() / exact.norm())
     return Gram(matrix, outputs, error, sum(_columns(layer, sides) for layer in layers))
@@ -236,14 +236,16 @@ def _random_sides(problem: Problem, layer: _Layer, rank: int) -> Sides:
     return left, right
 
 
-def _principal_sides(problem: Problem, molecules: Molecules, tolerance: float, rank: int | None) -> dict[str, Sides]:
+def _principal_sides(
+    problem: Problem, molecules: Molecules, layers: list[_Layer], tolerance: float, rank: int | None
+) -> dict[str, Sides]:
     """Principal directions of each dense layer's inputs and derivatives, from a sample that holds every token."""
     sample = molecules.take(_covering_sample(molecules, PILOT, problem.seed))
-    layers = [layer for layer in _layers(problem)[0] if layer.dense]
+    dense = [layer for layer in layers if layer.dense]
     outputs = torch.empty(len(sample), dtype=torch.float64, device=problem.device)
     sides = {}
-    for low in range(0, len(layers), 8):  # a few layers at a time bound memory
-        group = layers[low : low + 8]
+    for low in range(0, len(dense), 8):  # a few layers at a time bound memory
+        group = dense[low : low + 8]
         _capture(problem, sample, group, outputs, {}, "principal directions")
         for layer in group:
             sides[layer.name] = tuple(
@@ -296,9 +298,8 @@ def _keep(layer: _Layer, entered: Tensor, derivative: Tensor, sides: Sides) -> N
     if "bias" in layer.parameters:
         small["bias"] = derivative.sum(1)
     if isinstance(module, nn.LayerNorm) and "weight" in layer.parameters:
-        small["weight"] = (derivative * nn.functional.layer_norm(entered, module.normalized_shape, eps=module.eps)).sum(
-            1
-        )
+        normalised = nn.functional.layer_norm(entered, module.normalized_shape, eps=module.eps)
+        small["weight"] = (derivative * normalised).sum(1)
     if small:
         layer.rows.append(torch.cat(list(small.values()), dim=1))
     if layer.dense:

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from chemsieve.errors import ChemsieveError, InfluenceDivergence
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from chemsieve.influence import Task
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,10 @@ def factor(matrix: np.ndarray, constant: float):
     Raises:
         InfluenceDivergence: rounding makes it indefinite, so that the damping is too small for these numbers.
     """
+    damped = matrix.copy()
+    damped[np.diag_indices_from(damped)] += constant
     try:
-        return cho_factor(matrix + constant * np.eye(len(matrix)), lower=True)
+        return cho_factor(damped, lower=True, overwrite_a=True)
     except np.linalg.LinAlgError:
         raise InfluenceDivergence(
             "influence: the damped Gram matrix is not positive definite in the precision at hand; raise the damping"
@@ -174,14 +174,7 @@ def shapley(model: Refit, permutations: int, seed: int) -> tuple[np.ndarray, np.
 
 def marginal_gains(model: Refit, order: np.ndarray) -> np.ndarray:
     """Fall of the mean query loss as each pool molecule joins, in the given order: (pool,)."""
-    matrix = model.pool[np.ix_(order, order)].copy()
-    matrix[np.diag_indices_from(matrix)] += model.constant
-    try:
-        lower = cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
-    except np.linalg.LinAlgError:
-        raise InfluenceDivergence(
-            "influence: the kernel of the pool is not positive definite in the precision at hand; raise the damping"
-        ) from None
+    lower, _ = factor(model.pool[np.ix_(order, order)], model.constant)  # its upper half is not looked at
     both = np.column_stack([model.cross[order], model.pool_residuals[order]])
     whitened = solve_triangular(lower, both, lower=True, check_finite=False, overwrite_b=True)
     # Each new molecule moves the query residuals by its own whitened row times its own whitened residual.
@@ -220,15 +213,14 @@ def greedy(model: Refit, count: int | None = None) -> tuple[np.ndarray, np.ndarr
     return np.array(order), np.array(falls)
 
 
-def leverage(kernel: Kernel, damping: float) -> np.ndarray:
+def leverage(model: Refit) -> np.ndarray:
     """Leverage of each pool molecule if it joined: k / (k + c) with k its kernel given the training set, in 0 to 1."""
-    own = np.diag(refit(kernel, damping).pool)
-    return own / (own + kernel.constant(damping))
+    own = np.diag(model.pool)
+    return own / (own + model.constant)
 
 
-def self_influence(kernel: Kernel, damping: float) -> np.ndarray:
+def self_influence(model: Refit) -> np.ndarray:
     """Influence of each pool molecule on its own loss after the refit: large where its label fits nothing else."""
-    model = refit(kernel, damping)
     return model.pool_residuals**2 * np.diag(model.pool) / model.constant
 
 
@@ -261,9 +253,9 @@ def choose_damping(
     return dampings[int(np.argmin(errors))], errors
 
 
-def damping_or_choice(task: "Task", damping: float | None) -> float:
+def damping_or_choice(kernel: Kernel, labels: np.ndarray, seed: int, damping: float | None) -> float:
     """The configured damping, or the chosen one where none is configured."""
-    return choose_damping(task.kernel, task.labels, seed=task.seed)[0] if damping is None else damping
+    return choose_damping(kernel, labels, seed=seed)[0] if damping is None else damping
 
 
 def per_query_table(
@@ -276,15 +268,12 @@ def per_query_table(
     import pandas as pd
 
     kernel.needs_pool("exact")
-    damping = choose_damping(kernel, labels, seed=seed)[0] if damping is None else damping
+    damping = damping_or_choice(kernel, labels, seed, damping)
     index = pd.MultiIndex.from_product([pool, query], names=["molecule_id", "query_id"])
     frame = pd.DataFrame({"influence": per_query(kernel, damping).ravel()}, index=index).reset_index()
+    model = refit(kernel, damping)
     own = pd.DataFrame(
-        {
-            "residual": refit(kernel, damping).pool_residuals,
-            "leverage": leverage(kernel, damping),
-            "self_influence": self_influence(kernel, damping),
-        },
+        {"residual": model.pool_residuals, "leverage": leverage(model), "self_influence": self_influence(model)},
         index=list(pool),
     )
     return frame.join(own, on="molecule_id").assign(damping=damping)

@@ -37,7 +37,7 @@ def score(task: Task, damping: float | None = None, refinements: int = 0, check:
     from chemsieve.influence import _kernel
 
     kernel = task.kernel
-    damping = _kernel.damping_or_choice(task, damping)
+    damping = _kernel.damping_or_choice(task.kernel, task.labels, task.seed, damping)
     has_pool = kernel.pool > 0
     scores = _kernel.first_order(kernel, damping) if has_pool else None
     residual, refined = None, None

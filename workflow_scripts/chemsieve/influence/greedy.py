@@ -23,7 +23,7 @@ def score(task: Task, damping: float | None = 1.0) -> Scores:
     """Minus the place in the greedy order (n,)."""
     from chemsieve.influence import _kernel
 
-    damping = _kernel.damping_or_choice(task, damping)
+    damping = _kernel.damping_or_choice(task.kernel, task.labels, task.seed, damping)
     model = _kernel.refit(task.kernel.needs_pool("greedy"), damping)
     order, falls = _kernel.greedy(model)
     n = len(order)

@@ -27,7 +27,7 @@ def score(task: Task, damping: float | None = 1.0, permutations: int = 400) -> S
     """Minus the Shapley value of every pool molecule (n,), so that positive raises the query loss."""
     from chemsieve.influence import _kernel
 
-    damping = _kernel.damping_or_choice(task, damping)
+    damping = _kernel.damping_or_choice(task.kernel, task.labels, task.seed, damping)
     model = _kernel.refit(task.kernel.needs_pool("shapley"), damping)
     values, half = _kernel.shapley(model, permutations, task.seed)
     # The values of any number of permutations sum to the worth of the whole pool.

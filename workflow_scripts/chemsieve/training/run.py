@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from tokenizers import Tokenizer
 
 from chemsieve import backbone, registry, regressor, tokenization
-from chemsieve.checkpoints import load_strictly, read_tensors, trained_state, write_tensors
+from chemsieve.checkpoints import trained_state, write_tensors
 from chemsieve.processes import device_name, peak_memory_mb
 from chemsieve.runs import Identity, curve_table, predictions_table, write_facts
 from chemsieve.tables import write_table
-from chemsieve.training.loop import Settings
+from chemsieve.training.loop import Outcome, Settings
 from chemsieve.training.regression import fine_tune, predict
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,7 @@ def train_and_write(
         regressor_checkpoint: a fully fine-tuned regressor to start from, in place of the encoder and a fresh head.
     """
     torch.manual_seed(identity.seed)
-    model = regressor.build(encoder_folder, spec["family"], spec["dropout"])
-    if regressor_checkpoint is not None:
-        load_strictly(model, read_tensors(regressor_checkpoint), source=str(regressor_checkpoint))
+    model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint)
     registry.load("methods", spec["method"]).apply(model, **spec["options"])
     settings = dict(spec["training"])
     settings["checkpoints"] = tuple(settings.get("checkpoints", ()))
@@ -49,18 +48,8 @@ def train_and_write(
     total = sum(p.numel() for p in model.parameters())
     log.info("%s: %d molecules, %d of %d parameters trained", identity.run_id, len(data), trainable, total)
     tokenizer = backbone.load_tokenizer(encoder_folder)
-    outcome = fine_tune(
-        model,
-        tokenizer,
-        list(data["encoder_smiles"]),
-        data["label"].to_numpy(),
-        list(validation["encoder_smiles"]),
-        validation["label"].to_numpy(),
-        Settings(**settings),
-        identity.seed,
-        device,
-        trained_head=regressor_checkpoint is not None,
-    )
+    trained_head = regressor_checkpoint is not None
+    outcome = _tune(model, tokenizer, data, validation, Settings(**settings), identity.seed, device, trained_head)
     for epoch, path in zip(sorted(outcome.kept), getattr(output, "checkpoints", []), strict=True):
         write_tensors(outcome.kept[epoch], path)
     pad_id = tokenization.special_id(tokenizer, "pad")
@@ -86,6 +75,31 @@ def train_and_write(
     )
 
 
+def _tune(
+    model: regressor.Regressor,
+    tokenizer: Tokenizer,
+    train: pd.DataFrame,
+    validation: pd.DataFrame,
+    settings: Settings,
+    seed: int,
+    device,
+    trained_head: bool,
+) -> Outcome:
+    """:func:`fine_tune` on tables ``labelled``."""
+    return fine_tune(
+        model,
+        tokenizer,
+        list(train["encoder_smiles"]),
+        train["label"].to_numpy(),
+        list(validation["encoder_smiles"]),
+        validation["label"].to_numpy(),
+        settings,
+        seed,
+        device,
+        trained_head,
+    )
+
+
 def validation_loss(
     encoder_folder: str | Path,
     train: pd.DataFrame,
@@ -100,19 +114,8 @@ def validation_loss(
     ``regressor_checkpoint`` is a fine-tuned regressor to start from, in place of the encoder and a fresh head.
     """
     torch.manual_seed(seed)
-    model = regressor.build(encoder_folder, spec["family"], spec["dropout"])
-    if regressor_checkpoint is not None:
-        load_strictly(model, read_tensors(regressor_checkpoint), source=str(regressor_checkpoint))
-    outcome = fine_tune(
-        model,
-        backbone.load_tokenizer(encoder_folder),
-        list(train["encoder_smiles"]),
-        train["label"].to_numpy(),
-        list(validation["encoder_smiles"]),
-        validation["label"].to_numpy(),
-        Settings(**spec["training"]),
-        seed,
-        device,
-        trained_head=regressor_checkpoint is not None,
-    )
+    model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint)
+    tokenizer, settings = backbone.load_tokenizer(encoder_folder), Settings(**spec["training"])
+    trained_head = regressor_checkpoint is not None
+    outcome = _tune(model, tokenizer, train, validation, settings, seed, device, trained_head)
     return outcome.best_loss * float(model.label_scale) ** 2
