@@ -23,7 +23,20 @@ BLOCK = 256  # rows of K per product: about half of K is computed, and one produ
 PILOT = 128  # molecules that principal directions are taken from
 CHECKED = 48  # molecules on which an approximate K is compared with the exact one
 
-Sides = tuple[Tensor | None, Tensor | None]
+
+@dataclass(frozen=True)
+class _Basis:
+    """Coordinates for a dense layer's gradients: directions of its inputs (in, r) and of its derivatives (out, s).
+
+    None stands for all of a side. ``kept``: which of the s r products are kept, all where None.
+    """
+
+    left: Tensor | None = None
+    right: Tensor | None = None
+    kept: Tensor | None = None
+
+
+_ALL = _Basis()
 
 
 @dataclass
@@ -34,6 +47,7 @@ class _Layer:
     module: nn.Module
     parameters: list[str]  # own names: weight, bias
     number: int
+    tokenwise: bool = True  # runs on every token, not on one vector per molecule
     rows: list[Tensor] = field(default_factory=list)  # gradients of small parameters (molecules, size)
     pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # inputs and derivatives of a large one
 
@@ -69,9 +83,10 @@ def gram(
     Args:
         memory_mb: about what captured activations and slices of J may take together; K (16 n^2 bytes while it is put
             in order) comes on top. The activations of one layer are the least that it can do with.
-        tolerance: leave out, on either side of each dense layer, the principal directions that hold less than this
-            share of the energy (Choe et al. 2024, 2405.13954). Activations of a language model lie near a space of
-            few dimensions, so that 1e-6 halves the work and shows in the sixth digit. 0 leaves out nothing.
+        tolerance: leave out this share of the dense layers' squared gradients. Each layer's gradients are turned to
+            the principal directions of its inputs and of its derivatives (the eigenbasis of Kronecker-factored
+            curvature, George et al. 2018, 1806.03884; its use for influence: Choe et al. 2024, 2405.13954), where a
+            small part of the numbers holds nearly all of them. 0 leaves out nothing.
         rank: keep at most so many directions on each side.
         basis: ``principal``, or ``random``: seeded Gaussian directions (Park et al. 2023, 2303.14186), with which K is
             an unbiased estimate.
@@ -81,19 +96,20 @@ def gram(
     """
     n = len(molecules)
     layers, rest = _layers(problem)
-    sides: dict[str, Sides] = {}
+    _look_at_shapes(problem, molecules, layers)
+    bases: dict[str, _Basis] = {}
     error = 0.0
     if basis == "random" and rank is not None:
-        sides = {layer.name: _random_sides(problem, layer, rank) for layer in layers if layer.dense}
+        bases = {layer.name: _random_basis(problem, layer, rank) for layer in layers if layer.dense}
     elif (rank is not None or tolerance > 0) and n >= 2 * PILOT:  # below, the directions cost more than they save
-        sides = _principal_sides(problem, molecules, layers, tolerance, rank)
-    matrix, outputs = _sum_products(problem, molecules, layers, rest, sides, memory_mb)
-    if sides:
+        bases = _principal_bases(problem, molecules, layers, tolerance, rank)
+    matrix, outputs = _sum_products(problem, molecules, layers, rest, bases, memory_mb)
+    if bases:
         subset = np.random.default_rng(problem.seed + 1).choice(n, min(CHECKED, n), replace=False)
         exact, _ = _sum_products(problem, molecules.take(subset), layers, rest, {}, memory_mb)
         at = torch.as_tensor(subset, device=matrix.device)
         error = float((matrix[at][:, at] - exact).norm() / exact.norm())
-    return Gram(matrix, outputs, error, sum(_columns(layer, sides) for layer in layers))
+    return Gram(matrix, outputs, error, sum(_columns(layer, bases) for layer in layers))
 
 
 def _sum_products(
@@ -101,21 +117,25 @@ def _sum_products(
     molecules: Molecules,
     layers: list[_Layer],
     rest: list[str],
-    sides: dict[str, Sides],
+    bases: dict[str, _Basis],
     memory_mb: int,
 ) -> tuple[Tensor, Tensor]:
-    """K and the outputs, with each dense layer's gradients in the coordinates of its ``sides``."""
+    """K and the outputs, with each dense layer's gradients in the coordinates of its basis."""
     n = len(molecules)
     itemsize = problem.dtype.itemsize
     tokens = sum(len(row) for row in molecules.ids)
     budget = memory_mb * 2**20
     kernel = torch.zeros(n, n, dtype=torch.float64, device=problem.device)
     outputs = torch.empty(n, dtype=torch.float64, device=problem.device)
-    groups = _groups(layers, lambda layer: _width(layer, sides) * tokens * itemsize, budget * 3 // 4)
+    groups = _groups(
+        layers,
+        lambda layer: _width(layer, bases) * (tokens if layer.tokenwise else n) * itemsize,
+        budget * 3 // 4,
+    )
     for number, group in enumerate(groups, start=1):
-        _capture(problem, molecules, group, outputs, sides, f"gradients {number}/{len(groups)}")
+        _capture(problem, molecules, group, outputs, bases, f"gradients {number}/{len(groups)}")
         for layer in progress(group, f"products {number}/{len(groups)}"):
-            for part in _parts(layer, n, max(budget // 4 // (n * itemsize), 1)):
+            for part in _parts(layer, bases.get(layer.name, _ALL), n, max(budget // 4 // (n * itemsize), 1)):
                 _accumulate(kernel, part)
             layer.rows.clear()
             layer.pairs.clear()
@@ -141,6 +161,15 @@ def _layers(problem: Problem) -> tuple[list[_Layer], list[str]]:
     return layers, rest
 
 
+def _look_at_shapes(problem: Problem, molecules: Molecules, layers: list[_Layer]) -> None:
+    """Find which dense layers run on molecules instead of tokens; one molecule is enough to see it."""
+    _capture(problem, molecules.take([0]), layers, torch.empty(1, dtype=torch.float64, device=problem.device), {}, "")
+    for layer in layers:
+        layer.tokenwise = not layer.dense or layer.pairs[0][0].shape[1] > 1
+        layer.rows.clear()
+        layer.pairs.clear()
+
+
 def _groups(layers: list[_Layer], cost: Callable[[_Layer], int], budget: int) -> list[list[_Layer]]:
     """Runs of layers whose captured numbers fit the budget; the last layers first, whose backward pass is short."""
     groups: list[list[_Layer]] = []
@@ -155,7 +184,7 @@ def _groups(layers: list[_Layer], cost: Callable[[_Layer], int], budget: int) ->
 
 
 def _capture(
-    problem: Problem, molecules: Molecules, layers: list[_Layer], outputs: Tensor, sides: dict[str, Sides], label: str
+    problem: Problem, molecules: Molecules, layers: list[_Layer], outputs: Tensor, bases: dict[str, _Basis], label: str
 ) -> None:
     """One pass over the molecules, shortest first: outputs, and what the layers keep.
 
@@ -190,9 +219,9 @@ def _capture(
                 result = problem.model(tokens, mask)
                 derivatives = torch.autograd.grad(result.sum(), [seen[layer.name][1] for layer in layers])
             outputs[start : start + len(tokens)] = result.detach().double()
-            start += len(tokens)
             for layer, derivative in zip(layers, derivatives, strict=True):
-                _keep(layer, seen[layer.name][0], derivative, sides.get(layer.name, (None, None)))
+                _keep(layer, start, seen[layer.name][0], derivative, bases.get(layer.name, _ALL))
+            start += len(tokens)
     finally:
         for handle in handles:
             handle.remove()
@@ -200,75 +229,93 @@ def _capture(
             parameter.requires_grad_(True)
 
 
-def _width(layer: _Layer, sides: dict[str, Sides]) -> int:
+def _width(layer: _Layer, bases: dict[str, _Basis]) -> int:
     """Numbers kept per token."""
     if isinstance(layer.module, nn.Embedding):
         return layer.module.embedding_dim
-    return sum(_shape(layer, sides)) if layer.dense else 0
+    return sum(_shape(layer, bases.get(layer.name, _ALL))) if layer.dense else 0
 
 
-def _shape(layer: _Layer, sides: dict[str, Sides]) -> tuple[int, int]:
+def _shape(layer: _Layer, basis: _Basis) -> tuple[int, int]:
     """Columns that the inputs and the derivatives of a dense layer are kept in."""
-    left, right = sides.get(layer.name, (None, None))
     module = layer.module
     return (
-        module.in_features if left is None else left.shape[1],
-        module.out_features if right is None else right.shape[1],
+        module.in_features if basis.left is None else basis.left.shape[1],
+        module.out_features if basis.right is None else basis.right.shape[1],
     )
 
 
-def _columns(layer: _Layer, sides: dict[str, Sides]) -> int:
+def _products(layer: _Layer, basis: _Basis) -> int:
+    """Numbers that stand for one molecule's gradient of a dense layer's weight."""
+    ins, outs = _shape(layer, basis)
+    return ins * outs if basis.kept is None else len(basis.kept)
+
+
+def _columns(layer: _Layer, bases: dict[str, _Basis]) -> int:
     """Numbers that stand for one molecule's gradient of the layer."""
     if not layer.dense:
         return sum(p.numel() for name, p in layer.module.named_parameters(recurse=False) if name in layer.parameters)
-    ins, outs = _shape(layer, sides)
-    return ins * outs + ("bias" in layer.parameters) * layer.module.out_features
+    basis = bases.get(layer.name, _ALL)
+    return _products(layer, basis) + ("bias" in layer.parameters) * layer.module.out_features
 
 
-def _random_sides(problem: Problem, layer: _Layer, rank: int) -> Sides:
+def _random_basis(problem: Problem, layer: _Layer, rank: int) -> _Basis:
     """Gaussian matrices (in, rank) and (out, rank) that keep inner products in expectation; None for small sides."""
     generator = torch.Generator().manual_seed(problem.seed * 100_003 + layer.number)
     drawn = (
         torch.randn(side, rank, generator=generator) / rank**0.5 if side > rank else None
         for side in (layer.module.in_features, layer.module.out_features)
     )
-    left, right = (m if m is None else m.to(problem.device, problem.dtype) for m in drawn)
-    return left, right
+    return _Basis(*(m if m is None else m.to(problem.device, problem.dtype) for m in drawn))
 
 
-def _principal_sides(
+def _principal_bases(
     problem: Problem, molecules: Molecules, layers: list[_Layer], tolerance: float, rank: int | None
-) -> dict[str, Sides]:
-    """Principal directions of each dense layer's inputs and derivatives, from a sample that holds every token."""
+) -> dict[str, _Basis]:
+    """Principal directions of each dense layer, from a sample that holds every token; None where nothing is saved."""
     sample = molecules.take(_covering_sample(molecules, PILOT, problem.seed))
     dense = [layer for layer in layers if layer.dense]
     outputs = torch.empty(len(sample), dtype=torch.float64, device=problem.device)
-    sides = {}
+    bases, energies = {}, {}
     for low in range(0, len(dense), 8):  # a few layers at a time bound memory
         group = dense[low : low + 8]
         _capture(problem, sample, group, outputs, {}, "principal directions")
         for layer in group:
-            sides[layer.name] = tuple(
-                _principal(torch.cat([p[side].reshape(-1, p[side].shape[-1]) for p in layer.pairs]), tolerance, rank)
+            left, right = (
+                _principal(torch.cat([p[side].reshape(-1, p[side].shape[-1]) for p in layer.pairs]), rank)
                 for side in (0, 1)
             )
+            turned = ((d @ right).transpose(1, 2) @ (x @ left) for x, d in layer.pairs)
+            energies[layer.name] = sum(rows.double().square().sum(0) for rows in turned)
+            bases[layer.name] = _Basis(left, right)
             layer.rows.clear()
             layer.pairs.clear()
-    return sides
+    if tolerance > 0:
+        together = torch.cat([energy.reshape(-1) for energy in energies.values()]).sort().values
+        left_out = torch.cumsum(together, 0) <= tolerance * together.sum()
+        threshold = together[left_out][-1] if left_out.any() else together.new_tensor(-1.0)
+        bases = {name: _trimmed(basis, energies[name] > threshold) for name, basis in bases.items()}
+    return {layer.name: basis for layer in dense if _saves(layer, basis := bases[layer.name])}
 
 
-def _principal(values: Tensor, tolerance: float, rank: int | None) -> Tensor | None:
-    """Orthonormal directions (width, kept) that hold all but ``tolerance`` of the energy; None where all are kept."""
-    width = values.shape[1]
-    energies, directions = torch.linalg.eigh((values.T @ values).double())
-    energies, directions = energies.flip(0).clamp(min=0), directions.flip(1)
-    total = float(energies.sum())
-    if not total > 0:
-        return None
-    left_out = 1 - torch.cumsum(energies, 0) / total
-    kept = int((left_out > tolerance).sum()) + 1
-    kept = min(kept, width if rank is None else rank)
-    return directions[:, :kept].to(values.dtype).contiguous() if kept < 0.9 * width else None
+def _principal(values: Tensor, rank: int | None) -> Tensor:
+    """Orthonormal directions (width, kept), those of the most energy first."""
+    _, directions = torch.linalg.eigh((values.T @ values).double())
+    return directions.flip(1)[:, :rank].to(values.dtype).contiguous()
+
+
+def _trimmed(basis: _Basis, kept: Tensor) -> _Basis:
+    """The basis without directions of which no product is ``kept`` (s, r)."""
+    rows, columns = kept.any(1), kept.any(0)
+    rows[0] = columns[0] = True  # never an empty matrix
+    kept = kept[rows][:, columns]
+    flat = None if kept.all() else kept.reshape(-1).nonzero()[:, 0]
+    return _Basis(basis.left[:, columns].contiguous(), basis.right[:, rows].contiguous(), flat)
+
+
+def _saves(layer: _Layer, basis: _Basis) -> bool:
+    """Whether turning to the basis is worth its products."""
+    return _products(layer, basis) < 0.8 * layer.module.in_features * layer.module.out_features
 
 
 def _covering_sample(molecules: Molecules, count: int, seed: int) -> np.ndarray:
@@ -284,13 +331,16 @@ def _covering_sample(molecules: Molecules, count: int, seed: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def _keep(layer: _Layer, entered: Tensor, derivative: Tensor, sides: Sides) -> None:
-    """Store what one batch contributes to a layer's gradients: ``entered`` its inputs, ``derivative`` as it leaves."""
+def _keep(layer: _Layer, start: int, entered: Tensor, derivative: Tensor, basis: _Basis) -> None:
+    """Store what a batch, whose first molecule is number ``start``, contributes to a layer's gradients.
+
+    ``entered`` are its inputs, ``derivative`` is with respect to its outputs.
+    """
     module, batch = layer.module, len(derivative)
     if isinstance(module, nn.Embedding):
         if module.padding_idx is not None:
             derivative = derivative * (entered != module.padding_idx).unsqueeze(-1)
-        layer.pairs.append((entered, derivative))
+        layer.pairs.append(_token_sums(start, entered, derivative))
         return
     derivative = derivative.reshape(batch, -1, derivative.shape[-1])
     entered = entered.reshape(batch, -1, entered.shape[-1])
@@ -303,13 +353,13 @@ def _keep(layer: _Layer, entered: Tensor, derivative: Tensor, sides: Sides) -> N
     if small:
         layer.rows.append(torch.cat(list(small.values()), dim=1))
     if layer.dense:
-        left, right = sides
+        left, right = basis.left, basis.right
         layer.pairs.append(
             (entered if left is None else entered @ left, derivative if right is None else derivative @ right)
         )
 
 
-def _parts(layer: _Layer, n: int, columns: int) -> Iterator[Tensor]:
+def _parts(layer: _Layer, basis: _Basis, n: int, columns: int) -> Iterator[Tensor]:
     """Gradients of a layer's parameters in parts (n, at most about ``columns``), molecules shortest first."""
     if layer.rows:
         yield torch.cat(layer.rows)
@@ -330,26 +380,31 @@ def _parts(layer: _Layer, n: int, columns: int) -> Iterator[Tensor]:
                 else:
                     part[start:stop] = torch.bmm(left, entered)
                 start = stop
-            yield part.reshape(n, -1)
+            part = part.reshape(n, -1)
+            if basis.kept is None:
+                yield part
+            else:
+                first = low * ins
+                here = basis.kept[(basis.kept >= first) & (basis.kept < first + part.shape[1])] - first
+                yield part.index_select(1, here)
+
+
+def _token_sums(start: int, ids: Tensor, derivative: Tensor) -> tuple[Tensor, Tensor]:
+    """A batch's gradients of an embedding: keys token 2^32 + molecule (k,) and sums (k, width) over like tokens."""
+    molecule = torch.arange(start, start + len(ids), device=ids.device)[:, None].expand_as(ids)
+    keys, place = torch.unique(ids * (1 << 32) + molecule, return_inverse=True)
+    width = derivative.shape[-1]
+    sums = derivative.new_zeros(len(keys), width)
+    return keys, sums.index_add_(0, place.reshape(-1), derivative.reshape(-1, width))
 
 
 def _token_parts(layer: _Layer) -> Iterator[tuple[Tensor, Tensor]]:
     """Gradients of an embedding, as (molecules, rows) per token: a molecule has few of them."""
-    width, count = layer.module.embedding_dim, layer.module.num_embeddings
-    keys, sums, start = [], [], 0
-    for ids, derivative in layer.pairs:
-        molecule = torch.arange(start, start + len(ids), device=ids.device)[:, None].expand_as(ids)
-        unique, place = torch.unique(ids * (1 << 32) + molecule, return_inverse=True)
-        keys.append(unique)
-        sums.append(
-            derivative.new_zeros(len(unique), width).index_add_(0, place.reshape(-1), derivative.reshape(-1, width))
-        )
-        start += len(ids)
-    key, total = torch.cat(keys), torch.cat(sums)
+    key, total = (torch.cat(parts) for parts in zip(*layer.pairs, strict=True))
     order = torch.argsort(key)
     key, total = key[order], total[order]
-    sizes = torch.bincount(key >> 32, minlength=count)
-    for molecules, rows in zip((key & 0xFFFFFFFF).split(sizes.tolist()), total.split(sizes.tolist()), strict=True):
+    sizes = torch.bincount(key >> 32, minlength=layer.module.num_embeddings).tolist()
+    for molecules, rows in zip((key & 0xFFFFFFFF).split(sizes), total.split(sizes), strict=True):
         if len(molecules):
             yield molecules, rows
 
