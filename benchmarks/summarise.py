@@ -41,6 +41,7 @@ def diagnostics(tables: Path) -> pd.DataFrame:
     """Influence diagnostics, averaged over replicates."""
     frame = pd.read_parquet(tables / "influence_diagnostics.parquet")
     keep = ["relative_residual", "gram_error", "effective_damping", "scale", "largest_eigenvalue", "spearman_vs_half"]
+    keep += ["spearman_vs_last"]
     keep = [name for name in [*keep, "seconds"] if name in frame]
     means = frame.groupby(["origin", "checkpoint", "estimator"])[keep].mean().map("{:.3g}".format)
     share = frame.groupby(["origin", "checkpoint", "estimator"])["converged"].agg(lambda c: f"{c.sum()} of {len(c)}")

@@ -23,6 +23,7 @@ rule gram:
     params:
         spec=spec(
             gram=config["influence"]["gram"],
+            parameters=config["influence"]["parameters"],
             batch_size=config["influence"]["batch_size"],
             family=FAMILY,
             compute=COMPUTE,
@@ -55,6 +56,7 @@ rule influence:
         spec=lambda wildcards: spec(
             options=config["influence"]["estimators"][wildcards.estimator],
             hessian_molecules=config["influence"]["hessian_molecules"],
+            parameters=config["influence"]["parameters"],
             batch_size=config["influence"]["batch_size"],
             tolerance=config["influence"]["tolerance"],
             family=FAMILY,
@@ -125,6 +127,7 @@ rule aggregate_influence:
             checkpoint=CHECKPOINTS,
             allow_missing=True,
         ),
+        curve=f"{SEED}/finetune/{{origin}}/curve.parquet",
     output:
         scores=f"{SEED}/influence/{{origin}}/aggregate/{{estimator}}.parquet",
     log:

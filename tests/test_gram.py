@@ -8,6 +8,7 @@ from chemsieve import registry, tokenization
 from chemsieve.influence import Task, _kernel, exact
 from chemsieve.influence._gram import gram
 from chemsieve.influence._problem import Molecules, Problem
+from chemsieve.influence._subsets import restrict
 from chemsieve.molformer.configuration import MolformerConfig
 from chemsieve.molformer.modeling import MolformerModel
 from chemsieve.regressor import Regressor
@@ -88,6 +89,48 @@ def test_it_is_that_of_explicit_gradients(make, memory_mb):
     np.testing.assert_allclose(result.outputs.numpy(), outputs, rtol=1e-10)
     assert result.error == 0
     assert all(p.requires_grad == (n in problem.parameters) for n, p in problem.model.named_parameters())
+
+
+@pytest.mark.parametrize("subset", ["attention", "head"])
+def test_parts_of_the_model_have_matrices_of_their_own(subset):
+    model = molformer()
+    everything = Problem(model, MOLECULES, PAD, seed=0, batch_size=5)
+    chosen = torch.cat([torch.full((p.numel(),), subset in name) for name, p in everything.parameters.items()])
+    rows = jacobian(everything)[:, chosen]
+    restrict(model, subset)
+    problem = Problem(model, MOLECULES, PAD, seed=0, batch_size=5)
+    assert 0 < problem.size == chosen.sum() < everything.size
+    torch.testing.assert_close(gram(problem, MOLECULES).matrix, rows @ rows.T, rtol=1e-10, atol=1e-10)
+
+
+def test_float32_at_a_real_size_agrees_with_a_float64_solve():
+    """2.7 M parameters; the float64 side has explicit gradients, one molecule at a time, and solves for x itself."""
+    train = MOLECULES.take(range(14))
+    torch.manual_seed(0)
+    config = MolformerConfig(vocab_size=TOKENIZER.get_vocab_size(), hidden_size=384, num_hidden_layers=2,
+                             num_attention_heads=6, intermediate_size=384)  # fmt: skip
+    model = Regressor(MolformerModel(config), 384, 0.0).eval()
+    single = gram(Problem(model, train, PAD, seed=0), MOLECULES)
+    kernel = _kernel.Kernel(single.matrix.numpy(), single.outputs.numpy() - MOLECULES.labels, 14, 4)
+    rows = jacobian(Problem(model.double(), train, PAD, seed=0))
+    residuals = torch.tensor([float(model(torch.tensor([i]), torch.ones(1, len(i))).detach()) for i in IDS])
+    residuals = residuals.double() - torch.as_tensor(MOLECULES.labels)
+    v = 2 / 4 * rows[14:18].T @ residuals[14:18]
+    damping = 1.0  # c = 7, which 1,400 molecules have at 0.01
+    # Conjugate gradients end in as many steps as there are distinct eigenvalues; a few more mend rounding.
+    x, r = torch.zeros_like(v), v.clone()
+    p = r.clone()
+    for _ in range(40):
+        product = 2 / 14 * rows[:14].T @ (rows[:14] @ p) + damping * p
+        step = (r @ r) / (p @ product)
+        x, before = x + step * p, r @ r
+        r = r - step * product
+        p = r + (r @ r) / before * p
+        if r.norm() < 1e-13 * v.norm():
+            break
+    expected = (-2 * residuals[18:] * (rows[18:] @ x)).numpy()
+    scores = _kernel.first_order(kernel, damping)
+    assert np.linalg.norm(scores - expected) < 1e-4 * np.linalg.norm(expected)
 
 
 @pytest.fixture

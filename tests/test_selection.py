@@ -8,9 +8,10 @@ import pytest
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 from rdkit.SimDivFilters.rdSimDivPickers import MaxMinPicker
+from scipy.stats import spearmanr
 
 from chemsieve import budgets, registry
-from chemsieve.aggregation import over_checkpoints
+from chemsieve.aggregation import agreement_with_last, over_checkpoints
 from chemsieve.errors import ChemsieveError
 from chemsieve.selection import Context, select
 from conftest import SMILES
@@ -237,6 +238,28 @@ def test_last_checkpoint(scores):
     }  # fmt: skip
     np.testing.assert_array_equal(result["expected_gain"], -result["influence"])
     assert set(result["checkpoint"]) == {-1}
+
+
+def test_mean_weighted_by_the_learning_rates_of_the_epochs(scores):
+    # Rates at the ends of epochs 1 to 4; means over the epochs 1, 2 and 4: 4, 3.5, 0.5.
+    curve = pd.DataFrame({"epoch": [0, 1, 2, 3, 4], "learning_rate": [None, 4.0, 3.0, 1.0, 0.0]})
+    result = over_checkpoints(scores, "learning_rate", curve)
+    expected = [(4 * 1 + 3.5 * 4 + 0.5 * 4) / 8, (4 * -2 + 3.5 * 0 + 0.5 * -1) / 8, (4 * 0.5 - 3.5 * 0.5 + 0.5 * 3) / 8]
+    assert list(result["molecule_id"]) == ["pool-3", "pool-1", "pool-2"]
+    np.testing.assert_allclose(result["influence"], expected)
+
+
+def test_agreement_with_the_last_checkpoint(scores):
+    axes = {"splitter": "random", "split_seed": 0, "origin": "adapted"}
+    constant = scores.assign(influence=1.0, estimator="lissa")
+    table = agreement_with_last(pd.concat([scores, constant]).assign(**axes)).set_index(["estimator", "checkpoint"])
+    expected = [
+        spearmanr(scores["influence"][scores["checkpoint"] == c], scores["influence"][scores["checkpoint"] == 4])[0]
+        for c in (1, 2, 4)
+    ]
+    np.testing.assert_allclose(table.loc["cg", "spearman_vs_last"], expected)
+    assert expected[-1] == pytest.approx(1)
+    assert table.loc["lissa", "spearman_vs_last"].isna().all()
 
 
 @pytest.mark.parametrize("how", ["mean", "last"])

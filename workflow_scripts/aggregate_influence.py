@@ -10,4 +10,5 @@ if __name__ == "__main__":
         from chemsieve.tables import read_table, write_table
 
         scores = pd.concat([read_table(path) for path in snakemake.input.scores])
-        write_table(over_checkpoints(scores, spec["aggregate"]), snakemake.output.scores, "influence")
+        curve = read_table(snakemake.input.curve)
+        write_table(over_checkpoints(scores, spec["aggregate"], curve), snakemake.output.scores, "influence")

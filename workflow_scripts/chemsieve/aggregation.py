@@ -1,18 +1,55 @@
-"""One influence score per molecule from several checkpoints of the same model."""
+"""One influence score per molecule from several checkpoints of the same model, and how far the checkpoints agree."""
 
 import pandas as pd
 
 
-def over_checkpoints(scores: pd.DataFrame, how: str) -> pd.DataFrame:
-    """The table ``influence`` with ``checkpoint`` -1: the ``mean`` over checkpoints, or the ``last`` checkpoint's.
+def over_checkpoints(scores: pd.DataFrame, how: str, curve: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The table ``influence`` with ``checkpoint`` -1: one score per molecule of one model and one estimator.
 
-    Rows keep the order of the first checkpoint. All rows must belong to one model and one estimator.
+    Rows keep the order of the first checkpoint.
+
+    Args:
+        how: ``last``, ``mean``, or ``learning_rate``: the mean with each checkpoint weighted by the mean learning rate
+            of the epoch that ended in it, as TracIn weights them (Pruthi et al. 2020, 2002.08484, equation 1).
+        curve: the model's table ``learning_curves``, for ``learning_rate``.
     """
     if how == "last":
         result = scores[scores["checkpoint"] == scores["checkpoint"].max()].copy()
     else:
         order = scores.drop_duplicates("molecule_id").drop(columns=["influence", "expected_gain"])
-        means = scores.groupby("molecule_id", sort=False)["influence"].mean()
+        wide = scores.pivot(index="molecule_id", columns="checkpoint", values="influence")
+        weights = learning_rates(curve)[wide.columns] if how == "learning_rate" else pd.Series(1.0, wide.columns)
+        means = (wide * weights).sum(axis=1) / weights.sum()
         result = order.assign(influence=means.loc[order["molecule_id"]].to_numpy())
         result["expected_gain"] = -result["influence"]
     return result.assign(checkpoint=-1)
+
+
+def learning_rates(curve: pd.DataFrame) -> pd.Series:
+    """Mean learning rate of each epoch, by epoch.
+
+    The curve has the rate at each epoch's end, 0 at the end of a linear schedule; a schedule changes it evenly, so that
+    the mean of two ends is the epoch's. What came before the first epoch is not known, and its end stands for it.
+    """
+    ends = curve.set_index("epoch")["learning_rate"].dropna().sort_index()
+    return (ends + ends.shift(fill_value=ends.iloc[0])) / 2
+
+
+def agreement_with_last(scores: pd.DataFrame) -> pd.DataFrame:
+    """Spearman correlation of each checkpoint's scores with those of the last checkpoint of its model.
+
+    Args:
+        scores: rows of the table ``influence`` at checkpoints.
+
+    Returns:
+        The identifying columns, and ``spearman_vs_last``: 1 for the last itself, missing where a side is constant.
+    """
+    model = ["splitter", "split_seed", "seed", "origin", "estimator"]
+    rows = []
+    for key, part in scores.groupby(model, sort=False):
+        ranks = part.pivot(index="molecule_id", columns="checkpoint", values="influence").rank()
+        last = ranks[ranks.columns.max()]
+        for checkpoint in ranks.columns:
+            correlation = ranks[checkpoint].corr(last) if min(ranks[checkpoint].std(), last.std()) > 0 else None
+            rows.append((*key, checkpoint, correlation))
+    return pd.DataFrame(rows, columns=[*model, "checkpoint", "spearman_vs_last"])

@@ -13,6 +13,7 @@ from typing import Any
 
 from chemsieve import registry
 from chemsieve.errors import ChemsieveError
+from chemsieve.influence._subsets import SUBSETS
 
 Json = dict[str, Any]
 
@@ -146,7 +147,8 @@ def schema() -> Json:
                 {
                     "run": _names(registry.choices("influence")),
                     "origins": _names(["baseline", "adapted"]),
-                    "aggregate": {"enum": ["mean", "last"]},
+                    "aggregate": {"enum": ["mean", "last", "learning_rate"]},
+                    "parameters": {"enum": list(SUBSETS)},
                     "hessian_molecules": {"type": ["integer", "null"], "minimum": 1},
                     "batch_size": _COUNT,
                     "tolerance": _POSITIVE,

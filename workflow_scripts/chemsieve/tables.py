@@ -135,6 +135,9 @@ TABLES: dict[str, dict[str, Column]] = {
         "spearman_vs_half": Column(
             REAL, "Spearman correlation of the scores with those at half the iterations", nullable=True
         ),
+        "spearman_vs_last": Column(
+            REAL, "Spearman correlation of the scores with those at the model's last checkpoint", nullable=True
+        ),
         "gram_error": Column(
             REAL, "relative error of the Gram matrix on a subset; missing where none was used", nullable=True
         ),

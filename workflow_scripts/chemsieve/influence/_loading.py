@@ -8,6 +8,7 @@ from torch import device as Device
 
 from chemsieve import backbone, regressor, tokenization
 from chemsieve.influence._problem import Molecules, Problem
+from chemsieve.influence._subsets import restrict
 from chemsieve.job import optional_path
 from chemsieve.tables import read_table
 
@@ -18,14 +19,15 @@ def load(files, spec: dict, seed: int, device: Device, most: int | None = None) 
     Args:
         files: named paths ``encoder`` (its folder's files), ``checkpoint``, ``train``, ``validation``, ``pool``, and
             ``regressor`` where an adapter was trained on one.
-        spec: ``family``, ``batch_size``, and ``method`` with ``options`` where the checkpoint is not of full
-            fine-tuning.
+        spec: ``family``, ``batch_size``, optionally ``parameters`` (a subset of them), and ``method`` with ``options``
+            where the checkpoint is not of full fine-tuning.
         most: training molecules that define the curvature, a seeded sample of them; None: all.
     """
     encoder = Path(files.encoder[0]).parent
     method, options = spec.get("method", "full"), spec.get("method_options", {})
     base = optional_path(files.get("regressor"))
     model = regressor.restore(encoder, spec["family"], method, options, files.checkpoint, base).to(device)
+    restrict(model, spec.get("parameters", "all"))
     tokenizer = backbone.load_tokenizer(encoder)
 
     def molecules(path: str) -> Molecules:

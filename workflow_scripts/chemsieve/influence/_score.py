@@ -52,6 +52,7 @@ def from_kernel(
         "scale": None,
         "largest_eigenvalue": facts["largest_eigenvalue"],
         "spearman_vs_half": None if scores.half is None else _spearman(scores.influence, scores.half),
+        "spearman_vs_last": None,  # known when all checkpoints are: the table has it
         "gram_error": facts["error"],
         "seconds": facts["seconds"] + time.perf_counter() - began,
         "peak_memory_mb": max(facts["peak_memory_mb"], peak_memory_mb()),
@@ -104,6 +105,7 @@ def from_model(
         "scale": solution.scale,
         "largest_eigenvalue": eigenvalue,
         "spearman_vs_half": agreement,
+        "spearman_vs_last": None,  # known when all checkpoints are: the table has it
         "gram_error": None,
         "seconds": time.perf_counter() - began,
         "peak_memory_mb": peak_memory_mb(),
