@@ -181,6 +181,21 @@ def encoder_spec():
     return spec(encoder=encoder)
 
 
+# rules/pretrain.smk
+
+
+def pretrain_corpus_file(wildcards):
+    """The corpus, which the configuration must name."""
+    if not config["pretrain"]["corpus"]:
+        raise WorkflowError("configuration: pretrain.corpus: name a file of SMILES to pretrain on")
+    return config["pretrain"]["corpus"]
+
+
+def pretrain_tokenizer(wildcards):
+    """A given tokenizer; none for the project's own."""
+    return [config["encoder"]["tokenizer"]] if config["encoder"]["tokenizer"] else []
+
+
 # rules/influence.smk
 
 

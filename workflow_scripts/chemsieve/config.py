@@ -123,6 +123,30 @@ def schema() -> Json:
                     "architecture": {"type": "object"},
                 }
             ),
+            "pretrain": _object(
+                {
+                    "corpus": _OPTIONAL_TEXT,
+                    "limit": {"type": ["integer", "null"], "minimum": 2},
+                    "held_out": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                    "properties": {"type": "array", "items": _TEXT, "uniqueItems": True},
+                    "properties_weight": {"type": "number", "minimum": 0},
+                    "masking": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                    "steps": _COUNT,
+                    "batch_size": _COUNT,
+                    "learning_rate": _POSITIVE,
+                    "weight_decay": {"type": "number", "minimum": 0},
+                    "warmup": {"type": "number", "minimum": 0, "maximum": 1},
+                    "gradient_clip": _POSITIVE,
+                    "precision": _TRAINING["precision"],
+                    "evaluate_every": _COUNT,
+                    "evaluated": _COUNT,
+                    "save_every": _COUNT,
+                    "seed": _SEED,
+                    "half": {"type": "boolean"},
+                    "data": _TEXT,
+                    "licence": _TEXT,
+                }
+            ),
             "mlm": _object(
                 {
                     "masking": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},

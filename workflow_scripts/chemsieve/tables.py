@@ -193,6 +193,24 @@ TABLES: dict[str, dict[str, Column]] = {
         "group": Column(TEXT, "like_target, other_chemistry or corrupted_label"),
         "true_label": Column(REAL, "label before noise and corruption", _LABEL_UNIT),
     },
+    "corpus": {
+        "tokens": Column(pa.list_(pa.int32()), "token ids, special tokens included"),
+        "held_out": Column(FLAG, "whether pretraining leaves it out, to be measured on it"),
+        "properties": Column(pa.list_(pa.float32()), "computed properties; NaN where RDKit gives none"),
+    },
+    "corpus_refused": {
+        "line": Column(INTEGER, "1-based line of the file"),
+        "smiles": Column(TEXT, "as given"),
+        "reason": Column(TEXT, "why it is not used"),
+    },
+    "pretraining_curve": {
+        "step": Column(INTEGER, "optimiser steps done"),
+        "train_loss": Column(REAL, "masked-token cross-entropy since the row before", "nats", nullable=True),
+        "learning_rate": Column(REAL, "learning rate of the next step"),
+        "validation_loss": Column(REAL, "masked-token cross-entropy on held-out molecules", "nats"),
+        "masked_accuracy": Column(REAL, "share of held-out masked tokens guessed right"),
+        "properties_r2": Column(REAL, "mean R2 of the computed properties, held out", nullable=True),
+    },
     # Between steps.
     "labelled": {
         "molecule_id": _MOLECULE,

@@ -1,0 +1,54 @@
+# Needs: a corpus of SMILES. On demand: the study itself starts from encoder.path, encoder.repository or random weights.
+# Makes: an encoder folder pretrained by masked-language modelling, with its curve and model card.
+
+
+rule pretrain_corpus:
+    input:
+        corpus=pretrain_corpus_file,
+        tokenizer=pretrain_tokenizer,
+    output:
+        corpus=f"{RESULTS}/pretrain/corpus.parquet",
+        refused=f"{RESULTS}/pretrain/refused.parquet",
+    log:
+        f"{RESULTS}/logs/pretrain_corpus.log",
+    conda:
+        ENVIRONMENT
+    threads: workflow.cores
+    params:
+        spec=spec(
+            **{key: config["pretrain"][key] for key in ("limit", "held_out", "properties", "seed")},
+            max_tokens=config["encoder"]["architecture"].get("max_position_embeddings", 202),
+        ),
+        code=code("pretrain_corpus"),
+    script:
+        "../workflow_scripts/pretrain_corpus.py"
+
+
+rule pretrain:
+    input:
+        corpus=f"{RESULTS}/pretrain/corpus.parquet",
+        refused=f"{RESULTS}/pretrain/refused.parquet",
+        tokenizer=pretrain_tokenizer,
+    output:
+        encoder=folder(f"{RESULTS}/pretrain/encoder"),
+        card=f"{RESULTS}/pretrain/encoder/README.md",
+        curve=f"{RESULTS}/pretrain/curve.parquet",
+    log:
+        f"{RESULTS}/logs/pretrain.log",
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        gpu=gpu,
+    params:
+        # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.
+        state=f"{RESULTS}/pretrain/state.safetensors",
+        spec=spec(
+            pretrain={k: v for k, v in config["pretrain"].items() if k not in ("corpus", "limit", "held_out")},
+            architecture=config["encoder"]["architecture"],
+            family=FAMILY,
+            compute=COMPUTE,
+        ),
+        code=code("pretrain", f"encoders.{FAMILY}"),
+    script:
+        "../workflow_scripts/pretrain.py"

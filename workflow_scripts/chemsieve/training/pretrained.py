@@ -1,0 +1,125 @@
+"""An encoder folder from a prepared corpus: the model, its training, and its card."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from chemsieve import backbone, registry, tokenization
+from chemsieve.processes import device_name
+from chemsieve.training import pretraining
+
+
+def pretrain(
+    table: pd.DataFrame, refused: pd.Series, tokenizer_path: str | None, spec: dict, device, state: str, folder: Path
+) -> tuple[list[dict], str]:
+    """Train on the table ``corpus`` and write the encoder folder.
+
+    Args:
+        refused: reasons of the lines left out.
+        spec: ``pretrain`` (without what concerns the corpus's preparation), ``architecture``, ``family``.
+        state: file of the resumable state.
+
+    Returns:
+        The curve, and the model card.
+    """
+    settings = dict(spec["pretrain"])
+    seed, half, data, licence = (settings.pop(key) for key in ("seed", "half", "data", "licence"))
+    names = settings.pop("properties")
+    settings = pretraining.Settings(**settings)
+    tokenizer = tokenization.load(tokenizer_path) if tokenizer_path else tokenization.build()
+    architecture = dict(spec["architecture"])
+    architecture.setdefault("vocab_size", tokenizer.get_vocab_size())
+    architecture.setdefault("pad_token_id", tokenization.special_id(tokenizer, "pad"))
+    special = {
+        "pad_id": tokenization.special_id(tokenizer, "pad"),
+        "mask_id": tokenization.special_id(tokenizer, "mask"),
+        "special": tokenization.special_ids(tokenizer),
+        "vocabulary": tokenizer.get_vocab_size(),
+    }
+    held_out = table["held_out"].to_numpy()
+    train, held = (_corpus(table[side], len(names)) for side in (~held_out, held_out))
+    torch.manual_seed(seed)
+    family = registry.load("encoders", spec["family"])
+    model = family.initialise(architecture)
+    encoder = family.backbone(model)
+    width = architecture.get("hidden_size") or model.config.hidden_size
+    curve, seconds = pretraining.run(model, encoder, width, train, held, special, settings, seed, device, state)
+    bigram = pretraining.bigram_baseline(train, held, special, settings.masking, settings.evaluated, seed)
+    model.cpu()
+    if half:
+        model.half()  # rounding of weights that training left; they load as float32
+    backbone.save_masked_lm(model, tokenizer, folder)
+    card = _card(model, train, held, refused, names, settings, curve, bigram, seconds, device, half, data, licence)
+    return curve, card
+
+
+def _corpus(table: pd.DataFrame, properties: int) -> pretraining.Corpus:
+    values = np.stack(list(table["properties"])) if properties else np.zeros((len(table), 0), np.float32)
+    return pretraining.Corpus(list(table["tokens"]), values)
+
+
+def _card(model, train, held, refused, names, settings, curve, bigram, seconds, device, half, data, licence) -> str:
+    """The model card, with figures of this run alone."""
+    last, first = curve[-1], curve[0]
+    size = sum(p.numel() for p in model.parameters())
+    reasons = refused.map(lambda reason: re.sub(r"\d+ tokens", "more tokens", reason)).value_counts()
+    left_out = "; ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "none"
+    seen = settings.steps * min(settings.batch_size, len(train))
+    tokens = np.mean([len(row) for row in train.ids[:10_000]])
+    shape = model.config
+    lines = [
+        "# A MoLFormer-shaped encoder, pretrained on SMILES",
+        "",
+        f"{shape.num_hidden_layers} layers, {shape.hidden_size} wide, {size:,} parameters with the language-model head; "
+        f"stored in {'half' if half else 'single'} precision. Files: `config.json`, `tokenizer.json`, "
+        "`model.safetensors`.",
+        "",
+        "## Data",
+        "",
+        f"{data}. Canonical SMILES without stereo and isotopes, each once: {len(train):,} molecules trained on, "
+        f"{len(held):,} held out by InChIKey first block. Lines left out: {left_out}.",
+        "",
+        "## Training",
+        "",
+        f"Masked-language modelling, {settings.masking:.0%} of the tokens, fresh random features at each step"
+        + (
+            f"; beside it the regression of {len(names)} computed properties on the mean of the last layer, weight "
+            f"{settings.properties_weight:g} ({', '.join(names)})"
+            if names
+            else ""
+        )
+        + f". {settings.steps:,} steps of {settings.batch_size} molecules ({seen:,} molecules seen, "
+        f"{seen / len(train):.2f} epochs, about {seen * tokens / 1e6:,.3g} M tokens), AdamW, learning rate "
+        f"{settings.learning_rate:g}. {seconds / 60:,.0f} minutes on {device_name(device)} with "
+        f"{torch.get_num_threads()} threads.",
+        "",
+        "## Measured on held-out molecules",
+        "",
+        f"{min(settings.evaluated, len(held)):,} molecules, the same masks for all.",
+        "",
+        "| | loss (nats) | accuracy |",
+        "|---|---|---|",
+        f"| this encoder | {last['validation_loss']:.4f} | {last['masked_accuracy']:.4f} |",
+        f"| bigram (the token before is known) | {bigram['loss']:.4f} | {bigram['accuracy']:.4f} |",
+        f"| before training | {first['validation_loss']:.4f} | {first['masked_accuracy']:.4f} |",
+        "",
+    ]
+    if last["properties_r2"] is not None:
+        lines += [f"Mean R2 of the computed properties: {last['properties_r2']:.3f}.", ""]
+    lines += [
+        "## Licence",
+        "",
+        f"{licence}.",
+        "",
+        "## What it must not be used for",
+        "",
+        "* As a predictor of anything by itself: it has seen structures and what follows from them, no measurement.",
+        "* To claim that a molecule is new or unseen: most public molecules of drug-like sets may be in its corpus.",
+        "* For decisions on safety, toxicity or dose. For stereochemistry: it reads none.",
+        "* For metals, polymers, peptides and mixtures, of which its corpus has few.",
+        "",
+    ]
+    return "\n".join(lines)

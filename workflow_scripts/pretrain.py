@@ -1,0 +1,27 @@
+"""Pretrain an encoder on a corpus, from random weights or from where a killed run stood."""
+
+from chemsieve.job import job, optional_path, torch_device
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from pathlib import Path
+
+        import pandas as pd
+
+        from chemsieve.files import write_text
+        from chemsieve.tables import read_table, write_table
+        from chemsieve.training.pretrained import pretrain
+
+        folder = Path(snakemake.output.encoder[0]).parent
+        curve, card = pretrain(
+            read_table(snakemake.input.corpus),
+            read_table(snakemake.input.refused, columns=["reason"])["reason"],
+            optional_path(snakemake.input.get("tokenizer")),
+            spec,
+            torch_device(spec),
+            snakemake.params.state,
+            folder,
+        )
+        write_table(pd.DataFrame(curve), snakemake.output.curve, "pretraining_curve")
+        write_text(snakemake.output.card, card)
+        Path(snakemake.params.state).unlink(missing_ok=True)  # last: until here a kill loses nothing

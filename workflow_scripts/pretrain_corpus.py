@@ -1,0 +1,15 @@
+"""Read, canonicalise, tokenise and divide a corpus for pretraining."""
+
+from chemsieve.job import job, optional_path
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from chemsieve import tokenization
+        from chemsieve.data.corpus import prepare
+        from chemsieve.tables import write_table
+
+        given = optional_path(snakemake.input.get("tokenizer"))
+        tokenizer = tokenization.load(given) if given else tokenization.build()
+        corpus, refused = prepare(snakemake.input.corpus, tokenizer, processes=snakemake.threads, **spec)
+        write_table(corpus, snakemake.output.corpus, "corpus")
+        write_table(refused, snakemake.output.refused, "corpus_refused")
