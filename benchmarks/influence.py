@@ -1011,7 +1011,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--damping", default=0.01, type=float)
     parser.add_argument("--rank", default=64, type=int, help="of the projected settings, per side of a dense layer")
     parser.add_argument("--seed", default=0, type=int)
-    parser.add_argument("--exact", default="exact_3e-5", choices=[name for name in OURS if name.startswith("exact")])
+    parser.add_argument("--exact", default="exact_1e-5", choices=[name for name in OURS if name.startswith("exact")])
     parser.add_argument("--smiles", metavar="FILE", help="a CSV file to sample, instead of the embedded molecules")
     parser.add_argument("--column", default="smiles", help="its column of SMILES")
     parser.add_argument("--label", default="exp", help="its column of labels")

@@ -21,6 +21,7 @@ rule retrain:
     params:
         spec=spec(
             fraction=config["validation"]["fraction"],
+            noise=config["validation"]["noise"],
             training={key: value for key, value in config["finetune"].items() if key not in ("checkpoints", "dropout")}
             | config["validation"]["training"],
             dropout=config["finetune"]["dropout"],

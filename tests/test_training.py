@@ -490,3 +490,14 @@ def test_a_model_without_dropout_has_no_spread_to_give(encoder_folder):
     model = regressor.build(encoder_folder, "molformer", {"hidden": 0.0, "embedding": 0.0, "head": 0.0})
     with pytest.raises(ChemsieveError, match="no dropout"):
         dropout.passes(model, [[0, 5, 1]], PAD, 5, 0, CPU)
+
+
+def test_a_quiet_regressor_trains_with_what_it_is_evaluated_with(encoder_folder):
+    torch.manual_seed(0)
+    model = regressor.build(encoder_folder, "molformer", {"hidden": 0.5, "embedding": 0.5, "head": 0.5})
+    tokens, mask = pad([[0, 5, 6, 7, 1], [0, 8, 1]], 2)
+    model.train()
+    assert not torch.equal(model(tokens, mask), model(tokens, mask))
+    regressor.quieten(model)
+    expected = model.eval()(tokens, mask)
+    torch.testing.assert_close(model.train()(tokens, mask), expected)

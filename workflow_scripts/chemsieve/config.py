@@ -196,6 +196,7 @@ def schema() -> Json:
                     "fraction": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
                     "seeds": _SEEDS,
                     "start": {"enum": ["encoder", "regressor"]},
+                    "noise": {"type": "boolean"},
                     "training": _object(_TRAINING, required=False),
                 }
             ),

@@ -55,6 +55,15 @@ def set_dropout(model: Regressor, hidden: float | None, embedding: float | None)
             module.p = value
 
 
+def quieten(model: Regressor) -> None:
+    """Take out of training what is random but the order of the molecules: dropout, and fresh random features."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "fixed_features"):
+            module.fixed_features = True
+
+
 def build(encoder_folder: str | Path, family: str, dropout: dict, base: str | Path | None = None) -> Regressor:
     """A regressor on an encoder folder, with a fresh head (seed torch beforehand) and all parameters trainable.
 

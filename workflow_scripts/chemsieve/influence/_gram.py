@@ -73,7 +73,7 @@ class Gram:
 def gram(
     problem: Problem,
     molecules: Molecules,
-    memory_mb: int = 600,
+    memory_mb: int = 700,
     tolerance: float = 0.0,
     rank: int | None = None,
     basis: str = "principal",
@@ -130,12 +130,12 @@ def _sum_products(
     groups = _groups(
         layers,
         lambda layer: _width(layer, bases) * (tokens if layer.tokenwise else n) * itemsize,
-        budget * 3 // 4,
+        budget * 7 // 8,
     )
     for number, group in enumerate(groups, start=1):
         _capture(problem, molecules, group, outputs, bases, f"gradients {number}/{len(groups)}")
         for layer in progress(group, f"products {number}/{len(groups)}"):
-            for part in _parts(layer, bases.get(layer.name, _ALL), n, max(budget // 4 // (n * itemsize), 1)):
+            for part in _parts(layer, bases.get(layer.name, _ALL), n, max(budget // 8 // (n * itemsize), 1)):
                 _accumulate(kernel, part)
             layer.rows.clear()
             layer.pairs.clear()

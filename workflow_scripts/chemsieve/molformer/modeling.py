@@ -163,7 +163,12 @@ class MolformerPreTrainedModel(PreTrainedModel):
 
 
 class MolformerModel(MolformerPreTrainedModel):
-    """The encoder. In training mode the random features are redrawn at each forward pass, and stay as drawn last."""
+    """The encoder. In training mode the random features are redrawn at each forward pass, and stay as drawn last.
+
+    With ``fixed_features`` they stay as they are in training too.
+    """
+
+    fixed_features = False
 
     def __init__(self, config: MolformerConfig):
         super().__init__(config)
@@ -197,7 +202,7 @@ class MolformerModel(MolformerPreTrainedModel):
         """
         if input_ids.shape[1] > self.config.max_position_embeddings:
             raise ValueError(f"{input_ids.shape[1]} tokens; the encoder takes {self.config.max_position_embeddings}")
-        if self.training:
+        if self.training and not self.fixed_features:
             self.redraw_features()
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)

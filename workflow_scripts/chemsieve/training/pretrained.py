@@ -73,7 +73,7 @@ def _card(model, train, held, refused, names, settings, curve, bigram, seconds, 
     lines = [
         "# A MoLFormer-shaped encoder, pretrained on SMILES",
         "",
-        f"{shape.num_hidden_layers} layers, {shape.hidden_size} wide, {size:,} parameters with the language-model head; "
+        f"{shape.num_hidden_layers} layers, {shape.hidden_size} wide, {size:,} parameters with the head; "
         f"stored in {'half' if half else 'single'} precision. Files: `config.json`, `tokenizer.json`, "
         "`model.safetensors`.",
         "",

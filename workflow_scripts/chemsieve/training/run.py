@@ -109,13 +109,16 @@ def validation_loss(
     device,
     regressor_checkpoint: str | Path | None = None,
 ) -> float:
-    """Mean squared error on ``validation`` (squared label units) of the best epoch of full fine-tuning on ``train``.
+    """Mean squared error on ``validation`` (squared label units) at the end of full fine-tuning on ``train``.
 
+    At the end, not at the best epoch: the best is chosen by this loss, and would hide what the training set does to it.
     ``regressor_checkpoint`` is a fine-tuned regressor to start from, in place of the encoder and a fresh head.
     """
     torch.manual_seed(seed)
     model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint)
+    if not spec["noise"]:
+        regressor.quieten(model)
     tokenizer, settings = backbone.load_tokenizer(encoder_folder), Settings(**spec["training"])
     trained_head = regressor_checkpoint is not None
     outcome = _tune(model, tokenizer, train, validation, settings, seed, device, trained_head)
-    return outcome.best_loss * float(model.label_scale) ** 2
+    return outcome.curve[-1]["validation_loss"] * float(model.label_scale) ** 2

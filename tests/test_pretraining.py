@@ -1,0 +1,175 @@
+"""Pretraining: who is held out, what is learned, what a kill costs, and what the shipped folder holds."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rdkit import Chem
+from rdkit.Chem import Descriptors
+
+from chemsieve import backbone, tokenization
+from chemsieve.data.corpus import prepare
+from chemsieve.encoders import molformer
+from chemsieve.errors import ChemsieveError
+from chemsieve.training import pretraining
+from chemsieve.training.pretrained import pretrain
+from conftest import SMILES, TINY
+
+TOKENIZER = tokenization.build()
+CPU = torch.device("cpu")
+SPECIAL = {
+    "pad_id": tokenization.special_id(TOKENIZER, "pad"),
+    "mask_id": tokenization.special_id(TOKENIZER, "mask"),
+    "special": tokenization.special_ids(TOKENIZER),
+    "vocabulary": TOKENIZER.get_vocab_size(),
+}
+
+
+def written(tmp_path, lines, name="corpus.txt.gz"):
+    path = tmp_path / name
+    with (gzip.open if name.endswith("gz") else open)(path, "wt") as file:
+        file.write("\n".join(lines) + "\n")
+    return path
+
+
+def test_each_line_is_used_or_refused_with_a_reason(tmp_path):
+    lines = ["CCO", "OCC name", "", "no_molecule", "C[C@H](N)O", "C[C@@H](N)O", "C" * 60, "[Og]C", "c1ccccc1", "CCN"]
+    table, refused = prepare(written(tmp_path, lines), TOKENIZER, 50, 0.3, 1, ["MolWt"])
+    assert len(table) + len(refused) == len(lines)
+    reasons = refused.set_index("line")["reason"]
+    assert reasons[2].startswith("the same") and reasons[6].startswith("the same")
+    assert reasons[3] == "an empty line" and reasons[4] == "not a readable SMILES"
+    assert "62 tokens" in reasons[7] and "vocabulary" in reasons[8]
+    assert TOKENIZER.decode(list(table["tokens"][1])).replace(" ", "") == "CC(N)O"
+    assert table["properties"][0][0] == pytest.approx(Descriptors.MolWt(Chem.MolFromSmiles("CCO")))
+
+
+def test_no_held_out_skeleton_is_trained_on(tmp_path):
+    tautomers = ["Oc1ccccn1", "O=c1cccc[nH]1"]  # one InChIKey first block, two canonical SMILES
+    chains = ["C" * i + "O" for i in range(1, 60)]
+    for seed in range(12):
+        table, _ = prepare(written(tmp_path, [*tautomers, *chains]), TOKENIZER, 202, 0.3, seed)
+        assert table["held_out"][0] == table["held_out"][1]
+        assert 5 < table["held_out"].sum() < 35
+    again, _ = prepare(written(tmp_path, [*tautomers, *chains], "plain.smi"), TOKENIZER, 202, 0.3, 11, processes=2)
+    pd.testing.assert_frame_equal(table, again)
+
+
+def test_a_bad_corpus_is_one_sentence(tmp_path):
+    with pytest.raises(ChemsieveError, match="NoSuchThing"):
+        prepare(written(tmp_path, SMILES), TOKENIZER, 202, 0.3, 0, ["NoSuchThing"])
+    with pytest.raises(ChemsieveError, match="held out"):
+        prepare(written(tmp_path, ["CCO"]), TOKENIZER, 202, 0.3, 0)
+    broken = tmp_path / "broken.gz"
+    broken.write_bytes(b"CCO")
+    with pytest.raises(ChemsieveError, match=r"broken\.gz"):
+        prepare(broken, TOKENIZER, 202, 0.3, 0)
+
+
+@pytest.fixture
+def corpora():
+    ids = tokenization.encode(TOKENIZER, SMILES)
+    values = np.array([[Descriptors.TPSA(Chem.MolFromSmiles(s)), len(s)] for s in SMILES], dtype=np.float32)
+    values[0, 0] = np.nan
+    return pretraining.Corpus(ids[:18], values[:18]), pretraining.Corpus(ids[18:], values[18:])
+
+
+def trained(corpora, state, steps=12, stop=None, **settings):
+    torch.manual_seed(3)
+    model = molformer.initialise(
+        {**TINY, "vocab_size": SPECIAL["vocabulary"], "pad_token_id": SPECIAL["pad_id"], "hidden_dropout_prob": 0.1}
+    )
+    chosen = pretraining.Settings(
+        **{"steps": steps, "batch_size": 4, "learning_rate": 5e-3, "evaluate_every": 5, "save_every": 3} | settings
+    )
+    arguments = (model, model.molformer, model.config.hidden_size, *corpora, SPECIAL, chosen, 7, CPU, state)
+    if stop is None:
+        return model, pretraining.run(*arguments)[0]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        real, calls = pretraining._losses, iter(range(stop))
+
+        def killed(*given):
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+            return real(*given)
+
+        patch.setattr(pretraining, "_losses", killed)
+        pretraining.run(*arguments)
+    return None
+
+
+@pytest.mark.parametrize("stop", [1, 3, 7, 11])
+def test_a_killed_run_resumes_to_the_same_weights_and_curve(corpora, tmp_path, stop):
+    whole, curve = trained(corpora, tmp_path / "whole")
+    trained(corpora, tmp_path / "state", stop=stop)
+    assert (tmp_path / "state").exists() == (stop >= 3)
+    resumed, again = trained(corpora, tmp_path / "state")
+    assert curve == again
+    assert [row["step"] for row in curve] == [0, 5, 10, 12]
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_the_state_of_another_run_is_not_resumed(corpora, tmp_path):
+    trained(corpora, tmp_path / "state", stop=7)
+    other, curve = trained(corpora, tmp_path / "state", learning_rate=1e-3)
+    fresh, expected = trained(corpora, tmp_path / "fresh", learning_rate=1e-3)
+    assert curve == expected
+    torch.testing.assert_close(other.state_dict(), fresh.state_dict(), rtol=0, atol=0)
+
+
+def test_it_learns_tokens_and_properties(corpora, tmp_path):
+    same = (corpora[0], corpora[0])  # on what it trains on: that it can fit is the question here
+    _, curve = trained(same, tmp_path / "state", steps=150, precision="float32", evaluate_every=150)
+    assert curve[-1]["validation_loss"] < 0.6 * curve[0]["validation_loss"]
+    assert curve[-1]["properties_r2"] > 0.3 > curve[0]["properties_r2"]
+
+
+def test_every_molecule_is_seen_about_once_an_epoch(corpora):
+    ids = [[0] * (3 + i % 40) for i in range(1003)]
+    batches = pretraining._Batches(ids, 10, seed=0)
+    for epoch in (0, 1):
+        rows = [batches.at(epoch * 100 + step) for step in range(100)]
+        seen = np.concatenate(rows)
+        assert len(seen) == len(set(seen)) == 1000
+        padded = sum(max(len(ids[i]) for i in row) * 10 for row in rows)
+        assert padded < 1.2 * sum(len(ids[i]) for i in seen)
+
+
+def test_the_bigram_baseline_equals_counting_by_hand():
+    a, b, c = (TOKENIZER.token_to_id(t) for t in "CNO")
+    train = pretraining.Corpus([[a, b, a, b, a, c]], np.zeros((1, 0)))
+    held = pretraining.Corpus([[a, b]], np.zeros((1, 0)))
+    size = SPECIAL["vocabulary"]
+    for seed in range(40):
+        found = pretraining.bigram_baseline(train, held, SPECIAL, 0.5, 1, seed)
+        if found["loss"] == pytest.approx(-np.log(3 / (3 + size))):  # b after a: 2 of 3, and one added to each
+            assert found["accuracy"] == 1
+            return
+    raise AssertionError("the second token was never masked alone")
+
+
+def test_the_folder_loads_strictly_and_half_precision_agrees(tmp_path):
+    table, refused = prepare(written(tmp_path, SMILES), TOKENIZER, 202, 0.2, 1)
+    training = {
+        "seed": 0, "half": True, "data": "two dozen molecules", "licence": "MIT", "properties": [], "steps": 3,
+        "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 3, "save_every": 3,
+    }  # fmt: skip
+    spec = {"pretrain": training, "architecture": dict(TINY), "family": "molformer"}
+    spec["architecture"].pop("vocab_size", None)
+    spec["architecture"].pop("pad_token_id", None)
+    folders = {}
+    for half in (True, False):
+        folders[half] = tmp_path / f"encoder-{half}"
+        training["half"] = half
+        curve, card = pretrain(table, refused["reason"], None, spec, CPU, tmp_path / f"state-{half}", folders[half])
+    assert f"{curve[-1]['validation_loss']:.4f}" in card and "two dozen molecules" in card
+    tokens = torch.tensor([tokenization.encode(TOKENIZER, ["CCOC(=O)c1ccccc1"])[0]])
+    loaded = {half: backbone.load_masked_lm(folder, "molformer") for half, folder in folders.items()}
+    assert {p.dtype for p in loaded[True].parameters()} == {torch.float32}
+    a, b = (model(tokens).logits for model in loaded.values())
+    assert float((a - b).norm() / b.norm()) < 2e-3
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in folders.values()]
+    assert sizes[0] < 0.55 * sizes[1]
