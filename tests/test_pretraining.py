@@ -39,9 +39,12 @@ def test_each_line_is_used_or_refused_with_a_reason(tmp_path):
     table, refused = prepare(written(tmp_path, lines), TOKENIZER, 50, 0.3, 1, ["MolWt"])
     assert len(table) + len(refused) == len(lines)
     reasons = refused.set_index("line")["reason"]
-    assert reasons[2].startswith("the same") and reasons[6].startswith("the same")
-    assert reasons[3] == "an empty line" and reasons[4] == "not a readable SMILES"
-    assert "62 tokens" in reasons[7] and "vocabulary" in reasons[8]
+    assert reasons[2].startswith("the same")
+    assert reasons[6].startswith("the same")
+    assert reasons[3] == "an empty line"
+    assert reasons[4] == "not a readable SMILES"
+    assert "62 tokens" in reasons[7]
+    assert "vocabulary" in reasons[8]
     assert TOKENIZER.decode(list(table["tokens"][1])).replace(" ", "") == "CC(N)O"
     assert table["properties"][0][0] == pytest.approx(Descriptors.MolWt(Chem.MolFromSmiles("CCO")))
 
@@ -87,16 +90,17 @@ def trained(corpora, state, steps=12, stop=None, **settings):
     arguments = (model, model.molformer, model.config.hidden_size, *corpora, SPECIAL, chosen, 7, CPU, state)
     if stop is None:
         return model, pretraining.run(*arguments)[0]
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        real, calls = pretraining._losses, iter(range(stop))
+    real, calls = pretraining._losses, iter(range(stop))
 
-        def killed(*given):
-            if next(calls, None) is None:
-                raise KeyboardInterrupt
-            return real(*given)
+    def killed(*given):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return real(*given)
 
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretraining, "_losses", killed)
-        pretraining.run(*arguments)
+        with pytest.raises(KeyboardInterrupt):
+            pretraining.run(*arguments)
     return None
 
 
@@ -165,11 +169,12 @@ def test_the_folder_loads_strictly_and_half_precision_agrees(tmp_path):
         folders[half] = tmp_path / f"encoder-{half}"
         training["half"] = half
         curve, card = pretrain(table, refused["reason"], None, spec, CPU, tmp_path / f"state-{half}", folders[half])
-    assert f"{curve[-1]['validation_loss']:.4f}" in card and "two dozen molecules" in card
+    assert f"{curve[-1]['validation_loss']:.4f}" in card
+    assert "two dozen molecules" in card
     tokens = torch.tensor([tokenization.encode(TOKENIZER, ["CCOC(=O)c1ccccc1"])[0]])
     loaded = {half: backbone.load_masked_lm(folder, "molformer") for half, folder in folders.items()}
     assert {p.dtype for p in loaded[True].parameters()} == {torch.float32}
-    a, b = (model(tokens).logits for model in loaded.values())
+    a, b = (model(tokens).logits.detach() for model in loaded.values())
     assert float((a - b).norm() / b.norm()) < 2e-3
     sizes = [(folder / "model.safetensors").stat().st_size for folder in folders.values()]
     assert sizes[0] < 0.55 * sizes[1]

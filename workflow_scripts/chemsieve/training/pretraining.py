@@ -90,7 +90,7 @@ def run(
     collate = MaskingCollator(**special, probability=settings.masking)
     mean, scale = _moments(train.properties)
     torch.manual_seed(seed)
-    head = nn.Linear(width, train.properties.shape[1])
+    head = nn.Linear(width, train.properties.shape[1]) if train.properties.shape[1] else nn.Identity()
     both = nn.ModuleDict({"model": model, "properties": head}).to(device)
     optimizer = torch.optim.AdamW(_groups(both, settings.weight_decay), lr=settings.learning_rate, fused=True)
     step, curve, spent, losses = _restore(state, both, optimizer, settings, seed, len(train))
