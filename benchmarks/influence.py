@@ -362,16 +362,20 @@ def check(folder: Path) -> dict:
 
 
 def pool_scoring(folder: Path) -> dict:
-    """Seconds of scoring the pool along one vector, and of plain inference over it: best of three each."""
+    """Seconds of scoring a large pool along one vector, and of plain inference over it: best of three each.
+
+    The pool is all molecules of the run, twice: from ``LARGE_POOL`` molecules on central differences score.
+    """
     import torch
 
     bench = load(folder)
     warm_up(bench)
     vector = bench.problem.gradient(bench.query)
+    pool = _joined([bench.everything] * 2)
 
     def inference() -> None:
         with torch.no_grad():
-            for _, tokens, mask, _ in bench.problem._batches(bench.pool):
+            for _, tokens, mask, _ in bench.problem._batches(pool):
                 bench.model(tokens, mask)
 
     def best(call: Callable[[], object]) -> float:
@@ -383,7 +387,9 @@ def pool_scoring(folder: Path) -> dict:
         return min(times)
 
     return {
-        "pool_scoring_seconds": best(lambda: bench.problem.loss_change(vector, bench.pool)),
+        "molecules": len(pool),
+        "pool_scoring_seconds": best(lambda: bench.problem.pool_loss_change(vector, pool)),
+        "forward_mode_seconds": best(lambda: bench.problem.loss_change(vector, pool)),
         "inference_seconds": best(inference),
     }
 
@@ -939,7 +945,11 @@ def compare(arguments: argparse.Namespace, folder: Path) -> dict:
         steps[name] = here(name)
         if "error" in steps[name]:
             raise SystemExit(f"{name} failed:\n{(folder / f'{name}.log').read_text()[-4000:]}")
-    ours = {name: here(name) for name in OURS}
+    ours = {
+        name: here(name)
+        for name in OURS
+        if arguments.ours is None or name in {*arguments.ours, arguments.exact, "projected", "tracin"}
+    }
     peers = {name: there(name, limit=arguments.peer_limit) for name in names}
     ours = {name: judge(result, name, folder) for name, result in ours.items()}
     peers = {name: judge(result, name, folder) for name, result in peers.items()}
@@ -966,6 +976,8 @@ def compare(arguments: argparse.Namespace, folder: Path) -> dict:
         "fastest_peer_at_fidelity": best and best[0],
         "extrapolated": best and best[2],
         "pool_scoring_over_inference": _ratio(scoring["pool_scoring_seconds"], scoring["inference_seconds"]),
+        "forward_mode_over_inference": _ratio(scoring["forward_mode_seconds"], scoring["inference_seconds"]),
+        "pool_scoring_molecules": scoring["molecules"],
         "parameters": steps["prepare"]["parameters"],
         "n": {part: spec[part] for part in PARTS},
         "threads": arguments.threads,
@@ -1016,6 +1028,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--column", default="smiles", help="its column of SMILES")
     parser.add_argument("--label", default="exp", help="its column of labels")
     parser.add_argument("--only", choices=["ours"], help="skip the peers")
+    parser.add_argument("--ours", type=lambda text: text.split(","), metavar="LIST", help=f"of {','.join(OURS)}")
     parser.add_argument("--peers", type=lambda text: text.split(","), metavar="LIST", help=f"of {','.join(PEERS)}")
     parser.add_argument("--peers-python", metavar="PATH", help="interpreter with benchmarks/requirements-peers.txt")
     parser.add_argument("--peer-limit", default=600.0, type=float, help="seconds for each peer, start included")
@@ -1023,6 +1036,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if unknown := set(arguments.ours or ()) - set(OURS):
+        parser.error(f"unknown estimators of ours: {', '.join(sorted(unknown))}")
     if unknown := set(arguments.peers or ()) - set(PEERS):
         parser.error(f"unknown peers: {', '.join(sorted(unknown))}")
     return arguments

@@ -71,7 +71,7 @@ def measure(kind: str, molecules: int, shape: str, threads: int, tolerance: floa
     if kind == "gram":
         facts["error"] = gram(problem, chosen, tolerance=tolerance).error
     elif kind == "scores":
-        problem.loss_change_by_differences(torch.randn(problem.size), chosen)
+        problem.pool_loss_change(torch.randn(problem.size), chosen)
     else:
         predict(problem.model, chosen.ids, problem.pad_id, problem.device, batch_size=32)
     facts["seconds"] = time.perf_counter() - began
@@ -92,7 +92,8 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
     parser.add_argument("--shape-molecules", type=int, default=250, help="molecules of the points over parameters")
     parser.add_argument("--pools", type=int, nargs="+", default=[300, 3000, 30000])
-    parser.add_argument("--tolerances", type=float, nargs="+", default=[0.0, 1e-4])
+    parser.add_argument("--pool-shape", default="embedded", choices=SHAPES)
+    parser.add_argument("--tolerances", type=float, nargs="+", default=[0.0, 1e-5])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--point", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -123,8 +124,8 @@ def main() -> None:
             "exponent_parameters": exponent(by_shape, "parameters"),
             "points": by_size + by_shape,
         }
-    scores = [run("scores", n, "embedded") for n in arguments.pools]
-    plain = [run("inference", n, "embedded") for n in arguments.pools]
+    scores = [run("scores", n, arguments.pool_shape) for n in arguments.pools]
+    plain = [run("inference", n, arguments.pool_shape) for n in arguments.pools]
     summary["pool"] = {
         "exponent": exponent(scores, "molecules"),
         "over_inference": [s["seconds"] / p["seconds"] for s, p in zip(scores, plain, strict=True)],

@@ -4,6 +4,7 @@ python benchmarks/summarise.py results/embedded
 """
 
 import argparse
+import itertools
 import re
 from pathlib import Path
 
@@ -59,6 +60,19 @@ def agreement(tables: Path) -> pd.DataFrame:
     return rows.rename(columns={name: f"{names[0]} ~ {name}" for name in names[1:]}).round(2)
 
 
+def overlap(tables: Path, top: int) -> pd.DataFrame:
+    """Share of the ``top`` most helpful molecules that two estimators have in common, by their aggregated scores."""
+    scores = pd.read_parquet(tables / "influence.parquet").query("checkpoint == -1")
+    axes = ["splitter", "split_seed", "seed", "origin"]
+    rows = []
+    for key, part in scores.groupby(axes):
+        best = {name: set(g.nlargest(top, "expected_gain")["molecule_id"]) for name, g in part.groupby("estimator")}
+        shares = {f"{a} ~ {b}": round(len(best[a] & best[b]) / top, 2) for a, b in itertools.combinations(best, 2)}
+        chance = round(top / part["molecule_id"].nunique(), 2)
+        rows.append(dict(zip(axes, key, strict=True)) | {"top": top, "by_chance": chance} | shares)
+    return pd.DataFrame(rows)
+
+
 def validation(tables: Path) -> pd.DataFrame:
     """How well each estimator's aggregated scores foresaw retraining, where that was tried."""
     path = tables / "influence_validation.parquet"
@@ -89,13 +103,16 @@ def times(logs: Path) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a folder below results/")
-    study = parser.parse_args().study
+    parser.add_argument("--top", type=int, default=100, help="molecules whose choice is compared between estimators")
+    arguments = parser.parse_args()
+    study = arguments.study
     tables = study / "tables"
     for title, frame in {
         "Test error": errors(tables),
         "Influence diagnostics, means over replicates": diagnostics(tables),
         "Scores against retraining": validation(tables),
         "Agreement of the estimators (checkpoint -1: aggregate)": agreement(tables),
+        "Share of the most helpful molecules that estimators have in common": overlap(tables, arguments.top),
         "Seconds of the jobs (sum over jobs, which run side by side)": times(study / "logs"),
     }.items():
         print(f"**{title}**\n\n{markdown(frame)}\n")

@@ -88,10 +88,10 @@ def from_model(
     check_finite(solution.x, f"the solution of {estimator}")
     residual = problem.gauss_newton_product(solution.x) + solution.effective_damping * solution.x - vector
     relative = float(residual.norm() / vector.norm())
-    scores = -problem.loss_change(solution.x, pool)
+    scores = -problem.pool_loss_change(solution.x, pool)
     agreement = None
     if solution.half is not None:
-        half = -problem.loss_change(solution.half, pool)
+        half = -problem.pool_loss_change(solution.half, pool)
         agreement = _spearman(scores, half)
     eigenvalue = problem.largest_eigenvalue(vector)
     if not np.isfinite(scores).all():

@@ -80,6 +80,4 @@ def _refine(task: Task, damping: float, refinements: int):
     # (G + damping) x - v = (2 / N) J^T left
     size = 2 / kernel.train * np.sqrt(max(left @ kernel.matrix[t, t] @ left, 0.0))
     residual = float(size / np.sqrt(weights @ kernel.matrix[q, q] @ weights))
-    # A pool that is too large for the matrix is also worth the cheaper way of scoring it.
-    scored = problem.loss_change if kernel.pool else problem.loss_change_by_differences
-    return residual, lambda: -scored(x, pool)
+    return residual, lambda: -problem.pool_loss_change(x, pool)
