@@ -14,17 +14,13 @@ from chemsieve.data.corpus import prepare
 from chemsieve.encoders import molformer
 from chemsieve.errors import ChemsieveError
 from chemsieve.training import pretraining
+from chemsieve.training.batches import MaskingCollator
 from chemsieve.training.pretrained import pretrain
 from conftest import SMILES, TINY
 
 TOKENIZER = tokenization.build()
 CPU = torch.device("cpu")
-SPECIAL = {
-    "pad_id": tokenization.special_id(TOKENIZER, "pad"),
-    "mask_id": tokenization.special_id(TOKENIZER, "mask"),
-    "special": tokenization.special_ids(TOKENIZER),
-    "vocabulary": TOKENIZER.get_vocab_size(),
-}
+COLLATE = MaskingCollator.of(TOKENIZER, 0.15)
 
 
 def written(tmp_path, lines, name="corpus.txt.gz"):
@@ -82,12 +78,12 @@ def corpora():
 def trained(corpora, state, steps=12, stop=None, **settings):
     torch.manual_seed(3)
     model = molformer.initialise(
-        {**TINY, "vocab_size": SPECIAL["vocabulary"], "pad_token_id": SPECIAL["pad_id"], "hidden_dropout_prob": 0.1}
+        {**TINY, "vocab_size": COLLATE.vocabulary, "pad_token_id": COLLATE.pad_id, "hidden_dropout_prob": 0.1}
     )
     chosen = pretraining.Settings(
         **{"steps": steps, "batch_size": 4, "learning_rate": 5e-3, "evaluate_every": 5, "save_every": 3} | settings
     )
-    arguments = (model, model.molformer, model.config.hidden_size, *corpora, SPECIAL, chosen, 7, CPU, state)
+    arguments = (model, model.molformer, model.config.hidden_size, *corpora, COLLATE, chosen, 7, CPU, state)
     if stop is None:
         return model, pretraining.run(*arguments)[0]
     real, calls = pretraining._losses, iter(range(stop))
@@ -146,10 +142,11 @@ def test_the_bigram_baseline_equals_counting_by_hand():
     a, b, c = (TOKENIZER.token_to_id(t) for t in "CNO")
     train = pretraining.Corpus([[a, b, a, b, a, c]], np.zeros((1, 0)))
     held = pretraining.Corpus([[a, b]], np.zeros((1, 0)))
-    size = SPECIAL["vocabulary"]
     for seed in range(40):
-        found = pretraining.bigram_baseline(train, held, SPECIAL, 0.5, 1, seed)
-        if found["loss"] == pytest.approx(-np.log(3 / (3 + size))):  # b after a: 2 of 3, and one added to each
+        found = pretraining.bigram_baseline(train, held, MaskingCollator.of(TOKENIZER, 0.5), 1, seed)
+        if found["loss"] == pytest.approx(
+            -np.log(3 / (3 + COLLATE.vocabulary))
+        ):  # b after a: 2 of 3, and one added to each
             assert found["accuracy"] == 1
             return
     raise AssertionError("the second token was never masked alone")
@@ -158,8 +155,8 @@ def test_the_bigram_baseline_equals_counting_by_hand():
 def test_the_folder_loads_strictly_and_half_precision_agrees(tmp_path):
     table, refused = prepare(written(tmp_path, SMILES), TOKENIZER, 202, 0.2, 1)
     training = {
-        "seed": 0, "half": True, "data": "two dozen molecules", "licence": "MIT", "properties": [], "steps": 3,
-        "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 3, "save_every": 3,
+        "seed": 0, "half": True, "data": "two dozen molecules", "licence": "MIT", "properties": [],
+        "masking": 0.15, "steps": 3, "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 3, "save_every": 3,
     }  # fmt: skip
     spec = {"pretrain": training, "architecture": dict(TINY), "family": "molformer"}
     spec["architecture"].pop("vocab_size", None)

@@ -48,6 +48,15 @@ def load_masked_lm(folder: str | Path, family: str):
     return registry.load("encoders", family).load(Path(folder), config).eval()
 
 
+def random_masked_lm(family: str, architecture: dict, tokenizer: Tokenizer, seed: int):
+    """A masked-language model of random weights; vocabulary and padding default to the tokenizer's."""
+    import torch
+
+    own = {"vocab_size": tokenizer.get_vocab_size(), "pad_token_id": tokenization.special_id(tokenizer, "pad")}
+    torch.manual_seed(seed)
+    return registry.load("encoders", family).initialise(own | architecture)
+
+
 def save_masked_lm(model, tokenizer: Tokenizer, folder: str | Path) -> None:
     """Write a masked-language model as an encoder folder."""
     from chemsieve.checkpoints import write_tensors
@@ -142,15 +151,9 @@ def prepare(folder: str | Path, encoder: dict) -> str:
 
 
 def _from_random_weights(folder: Path, encoder: dict) -> str:
-    import torch
-
-    architecture = dict(encoder["architecture"])
     own = encoder.get("tokenizer") is None
     tokenizer = tokenization.build() if own else tokenization.load(encoder["tokenizer"])
-    architecture.setdefault("vocab_size", tokenizer.get_vocab_size())
-    architecture.setdefault("pad_token_id", tokenization.special_id(tokenizer, "pad"))
-    torch.manual_seed(encoder["seed"])
-    model = registry.load("encoders", encoder["family"]).initialise(architecture)
+    model = random_masked_lm(encoder["family"], encoder["architecture"], tokenizer, encoder["seed"])
     save_masked_lm(model, tokenizer, folder)
     _check(folder, encoder["family"])
     return f"encoder from random weights, seed {encoder['seed']}, {'own' if own else 'given'} tokenizer"

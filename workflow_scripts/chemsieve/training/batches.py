@@ -4,7 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
+
+from chemsieve import tokenization
 
 
 def pad(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -47,10 +50,22 @@ class MaskingCollator:
 
     def __init__(self, pad_id: int, mask_id: int, special: Sequence[int], vocabulary: int, probability: float):
         self.pad_id = pad_id
+        self.vocabulary = vocabulary
         self.mask_id = mask_id
         self.special = torch.tensor(list(special))
         self.ordinary = torch.tensor([index for index in range(vocabulary) if index not in set(special)])
         self.probability = probability
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, probability: float) -> "MaskingCollator":
+        """With the special tokens and the vocabulary of a tokenizer."""
+        return cls(
+            pad_id=tokenization.special_id(tokenizer, "pad"),
+            mask_id=tokenization.special_id(tokenizer, "mask"),
+            special=tokenization.special_ids(tokenizer),
+            vocabulary=tokenizer.get_vocab_size(),
+            probability=probability,
+        )
 
     def __call__(self, examples: list[dict], generator: torch.Generator | None = None) -> dict[str, Tensor]:
         tokens, mask = pad([example["input_ids"] for example in examples], self.pad_id)

@@ -48,13 +48,7 @@ def adapt(
     ids = tokenization.encode(tokenizer, distinct)
     held = [{"input_ids": ids[i]} for i in sorted(order[:count])]
     train = [{"input_ids": ids[i]} for i in sorted(order[count:])]
-    collate = MaskingCollator(
-        pad_id=tokenization.special_id(tokenizer, "pad"),
-        mask_id=tokenization.special_id(tokenizer, "mask"),
-        special=tokenization.special_ids(tokenizer),
-        vocabulary=tokenizer.get_vocab_size(),
-        probability=masking,
-    )
+    collate = MaskingCollator.of(tokenizer, masking)
     generator = torch.Generator().manual_seed(seed)
     batches = [
         collate([held[i] for i in batch], generator)

@@ -10,6 +10,7 @@ import torch
 from chemsieve import backbone, registry, tokenization
 from chemsieve.processes import device_name
 from chemsieve.training import pretraining
+from chemsieve.training.batches import MaskingCollator
 
 
 def pretrain(
@@ -28,31 +29,23 @@ def pretrain(
     settings = dict(spec["pretrain"])
     seed, half, data, licence = (settings.pop(key) for key in ("seed", "half", "data", "licence"))
     names = settings.pop("properties")
-    settings = pretraining.Settings(**settings)
     tokenizer = tokenization.load(tokenizer_path) if tokenizer_path else tokenization.build()
-    architecture = dict(spec["architecture"])
-    architecture.setdefault("vocab_size", tokenizer.get_vocab_size())
-    architecture.setdefault("pad_token_id", tokenization.special_id(tokenizer, "pad"))
-    special = {
-        "pad_id": tokenization.special_id(tokenizer, "pad"),
-        "mask_id": tokenization.special_id(tokenizer, "mask"),
-        "special": tokenization.special_ids(tokenizer),
-        "vocabulary": tokenizer.get_vocab_size(),
-    }
+    collate = MaskingCollator.of(tokenizer, settings.pop("masking"))
+    settings = pretraining.Settings(**settings)
     held_out = table["held_out"].to_numpy()
     train, held = (_corpus(table[side], len(names)) for side in (~held_out, held_out))
-    torch.manual_seed(seed)
-    family = registry.load("encoders", spec["family"])
-    model = family.initialise(architecture)
-    encoder = family.backbone(model)
-    width = architecture.get("hidden_size") or model.config.hidden_size
-    curve, seconds = pretraining.run(model, encoder, width, train, held, special, settings, seed, device, state)
-    bigram = pretraining.bigram_baseline(train, held, special, settings.masking, settings.evaluated, seed)
+    model = backbone.random_masked_lm(spec["family"], spec["architecture"], tokenizer, seed)
+    encoder = registry.load("encoders", spec["family"]).backbone(model)
+    width = model.config.hidden_size
+    curve, seconds = pretraining.run(model, encoder, width, train, held, collate, settings, seed, device, state)
+    bigram = pretraining.bigram_baseline(train, held, collate, settings.evaluated, seed)
     model.cpu()
     if half:
         model.half()  # rounding of weights that training left; they load as float32
     backbone.save_masked_lm(model, tokenizer, folder)
-    card = _card(model, train, held, refused, names, settings, curve, bigram, seconds, device, half, data, licence)
+    card = _card(
+        model, train, held, refused, names, collate, settings, curve, bigram, seconds, device, half, data, licence
+    )
     return curve, card
 
 
@@ -61,7 +54,9 @@ def _corpus(table: pd.DataFrame, properties: int) -> pretraining.Corpus:
     return pretraining.Corpus(list(table["tokens"]), values)
 
 
-def _card(model, train, held, refused, names, settings, curve, bigram, seconds, device, half, data, licence) -> str:
+def _card(
+    model, train, held, refused, names, collate, settings, curve, bigram, seconds, device, half, data, licence
+) -> str:
     """The model card, with figures of this run alone."""
     last, first = curve[-1], curve[0]
     size = sum(p.numel() for p in model.parameters())
@@ -84,7 +79,7 @@ def _card(model, train, held, refused, names, settings, curve, bigram, seconds, 
         "",
         "## Training",
         "",
-        f"Masked-language modelling, {settings.masking:.0%} of the tokens, fresh random features at each step"
+        f"Masked-language modelling, {collate.probability:.0%} of the tokens, fresh random features at each step"
         + (
             f"; beside it the regression of {len(names)} computed properties on the mean of the last layer, weight "
             f"{settings.properties_weight:g} ({', '.join(names)})"

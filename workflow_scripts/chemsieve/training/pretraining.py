@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +44,6 @@ class Settings:
     weight_decay: float = 0.01
     warmup: float = 0.02
     gradient_clip: float = 1.0
-    masking: float = 0.15
     precision: str = "auto"
     properties_weight: float = 1.0
     evaluate_every: int = 500
@@ -68,7 +68,7 @@ def run(
     width: int,
     train: Corpus,
     held: Corpus,
-    special: dict,
+    collate: MaskingCollator,
     settings: Settings,
     seed: int,
     device: torch.device,
@@ -77,7 +77,7 @@ def run(
     """Train ``model`` (a masked-language model around ``encoder``, ``width`` wide) in place.
 
     Args:
-        special: ``pad_id``, ``mask_id``, ``special`` and ``vocabulary`` of :class:`MaskingCollator`.
+        collate: masks the molecules of a batch.
         state: file of the resumable state; one left by a run with other settings is ignored.
 
     Returns:
@@ -87,13 +87,13 @@ def run(
     Raises:
         ChemsieveError: the loss is not finite.
     """
-    collate = MaskingCollator(**special, probability=settings.masking)
     mean, scale = _moments(train.properties)
     torch.manual_seed(seed)
     head = nn.Linear(width, train.properties.shape[1]) if train.properties.shape[1] else nn.Identity()
     both = nn.ModuleDict({"model": model, "properties": head}).to(device)
     optimizer = torch.optim.AdamW(_groups(both, settings.weight_decay), lr=settings.learning_rate, fused=True)
-    step, curve, spent, losses = _restore(state, both, optimizer, settings, seed, len(train))
+    identity = _identity(both, settings, collate.probability, train, seed)
+    step, curve, spent, losses = _restore(state, both, optimizer, identity)
     batches = _Batches(train.ids, settings.batch_size, seed)
     held = _sample(held, settings.evaluated, seed)
     bfloat16 = low_precision(settings.precision, device)
@@ -137,7 +137,7 @@ def run(
             measured(done)
         if done % settings.save_every == 0 or done == settings.steps:
             elapsed = spent + time.perf_counter() - began
-            _save(state, both, optimizer, settings, seed, len(train), done, curve, elapsed, losses)
+            _save(state, both, optimizer, identity, done, curve, elapsed, losses)
     both.eval()
     return curve, spent + time.perf_counter() - began
 
@@ -259,13 +259,13 @@ def _evaluate(
     return result
 
 
-def bigram_baseline(train: Corpus, held: Corpus, special: dict, masking: float, evaluated: int, seed: int) -> dict:
+def bigram_baseline(train: Corpus, held: Corpus, collate: MaskingCollator, evaluated: int, seed: int) -> dict:
     """Loss and accuracy of guessing each masked held-out token from the token before it, as it really is.
 
     Counts of the training molecules, one added to each; the masks are those of the evaluation. A model that has learned
     no more than which token follows which does no better.
     """
-    size = special["vocabulary"]
+    size = collate.vocabulary
     counts = np.zeros(size * size)
     for low in range(0, len(train), 100_000):
         pairs = [np.asarray(row[:-1]) * size + np.asarray(row[1:]) for row in train.ids[low : low + 100_000]]
@@ -273,13 +273,12 @@ def bigram_baseline(train: Corpus, held: Corpus, special: dict, masking: float, 
     counts = counts.reshape(size, size) + 1
     logs = np.log(counts / counts.sum(axis=1, keepdims=True))
     held = _sample(held, evaluated, seed)
-    collate = MaskingCollator(**special, probability=masking)
     generator = torch.Generator().manual_seed(seed)
     losses, right = [], []
     for positions in by_length(held.ids, 256):
         rows = [held.ids[i] for i in positions]
         labels = collate([{"input_ids": row} for row in rows], generator)["labels"].numpy()
-        truth = pad(rows, special["pad_id"])[0].numpy()
+        truth = pad(rows, collate.pad_id)[0].numpy()
         row, column = np.nonzero(labels != -100)
         before, label = truth[row, column - 1], labels[row, column]
         losses.append(-logs[before, label])
@@ -290,17 +289,19 @@ def bigram_baseline(train: Corpus, held: Corpus, special: dict, masking: float, 
 # -- state -------------------------------------------------------------------------------------------------------------
 
 
-def _identity(settings: Settings, seed: int, molecules: int) -> str:
-    return json.dumps([asdict(settings), seed, molecules], sort_keys=True)
+def _identity(both: nn.Module, settings: Settings, masking: float, train: Corpus, seed: int) -> str:
+    """What a state must share with a run that resumes it: settings, seed, molecules, shapes."""
+    lengths = np.array([len(row) for row in train.ids], dtype=np.int64)
+    shapes = {name: list(tensor.shape) for name, tensor in both.state_dict().items()}
+    checksum = zlib.crc32(lengths.tobytes()) ^ zlib.crc32(np.ascontiguousarray(train.properties).tobytes())
+    return json.dumps([asdict(settings), masking, seed, len(train), checksum, shapes], sort_keys=True)
 
 
 def _save(
     path: str | Path,
     both: nn.Module,
     optimizer: torch.optim.Optimizer,
-    settings: Settings,
-    seed: int,
-    molecules: int,
+    identity: str,
     step: int,
     curve: list[dict],
     seconds: float,
@@ -312,20 +313,20 @@ def _save(
         for name, tensor in optimizer.state[parameter].items():
             tensors[f"moments.{number}.{name}"] = tensor
     tensors["losses"] = torch.stack(losses) if losses else torch.zeros(0)
-    facts = {"identity": _identity(settings, seed, molecules), "step": step, "curve": curve, "seconds": seconds}
+    facts = {"identity": identity, "step": step, "curve": curve, "seconds": seconds}
     content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_atomically(path, lambda temporary: save_file(content, temporary, {"state": json.dumps(facts)}))
 
 
 def _restore(
-    path: str | Path, both: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings, seed: int, molecules: int
+    path: str | Path, both: nn.Module, optimizer: torch.optim.Optimizer, identity: str
 ) -> tuple[int, list[dict], float, list[Tensor]]:
     """Step, curve, seconds and losses since the last evaluation, of the state that was left, if it is this run's."""
     if not Path(path).exists():
         return 0, [], 0.0, []
     with safe_open(path, "pt") as file:
         facts = json.loads(file.metadata()["state"])
-        if facts["identity"] != _identity(settings, seed, molecules):
+        if facts["identity"] != identity:
             log.warning("%s is of another run and is not resumed", path)
             return 0, [], 0.0, []
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -334,5 +335,5 @@ def _restore(
         prefix = f"moments.{number}."
         moments = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in moments.items()}
-    log.info("resuming at step %d of %d", facts["step"], settings.steps)
+    log.info("resuming at step %d", facts["step"])
     return facts["step"], facts["curve"], facts["seconds"], list(tensors["losses"])
