@@ -362,7 +362,7 @@ def check(folder: Path) -> dict:
 
 
 def pool_scoring(folder: Path) -> dict:
-    """Seconds of scoring a large pool along one vector, and of plain inference over it: best of three each.
+    """Seconds of scoring a large pool along one vector, and of plain inference over it: best of two each.
 
     The pool is all molecules of the run, twice: from ``LARGE_POOL`` molecules on central differences score.
     """
@@ -380,7 +380,7 @@ def pool_scoring(folder: Path) -> dict:
 
     def best(call: Callable[[], object]) -> float:
         times = []
-        for _ in range(3):
+        for _ in range(2):
             began = time.perf_counter()
             call()
             times.append(time.perf_counter() - began)

@@ -102,7 +102,7 @@ def gram(
     if basis == "random" and rank is not None:
         bases = {layer.name: _random_basis(problem, layer, rank) for layer in layers if layer.dense}
     elif (rank is not None or tolerance > 0) and n >= 2 * PILOT:  # below, the directions cost more than they save
-        bases = _principal_bases(problem, molecules, layers, tolerance, rank)
+        bases = _principal_bases(problem, molecules, layers, tolerance, rank, memory_mb * 2**20 // 2)
     matrix, outputs = _sum_products(problem, molecules, layers, rest, bases, memory_mb)
     if bases:
         subset = np.random.default_rng(problem.seed + 1).choice(n, min(CHECKED, n), replace=False)
@@ -270,15 +270,20 @@ def _random_basis(problem: Problem, layer: _Layer, rank: int) -> _Basis:
 
 
 def _principal_bases(
-    problem: Problem, molecules: Molecules, layers: list[_Layer], tolerance: float, rank: int | None
+    problem: Problem,
+    molecules: Molecules,
+    layers: list[_Layer],
+    tolerance: float,
+    rank: int | None,
+    budget: int,
 ) -> dict[str, _Basis]:
     """Principal directions of each dense layer, from a sample that holds every token; None where nothing is saved."""
     sample = molecules.take(_covering_sample(molecules, PILOT, problem.seed))
     dense = [layer for layer in layers if layer.dense]
     outputs = torch.empty(len(sample), dtype=torch.float64, device=problem.device)
     bases, energies = {}, {}
-    for low in range(0, len(dense), 8):  # a few layers at a time bound memory
-        group = dense[low : low + 8]
+    tokens = sum(len(row) for row in sample.ids)
+    for group in _groups(dense, lambda layer: _width(layer, {}) * tokens * problem.dtype.itemsize, budget):
         _capture(problem, sample, group, outputs, {}, "principal directions")
         for layer in group:
             left, right = (
@@ -286,7 +291,7 @@ def _principal_bases(
                 for side in (0, 1)
             )
             turned = ((d @ right).transpose(1, 2) @ (x @ left) for x, d in layer.pairs)
-            energies[layer.name] = sum(rows.double().square().sum(0) for rows in turned)
+            energies[layer.name] = sum(rows.square_().sum(0).double() for rows in turned)
             bases[layer.name] = _Basis(left, right)
             layer.rows.clear()
             layer.pairs.clear()
