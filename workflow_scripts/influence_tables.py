@@ -4,15 +4,10 @@ from chemsieve.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
-        import pandas as pd
-
-        from chemsieve.aggregation import agreement_with_last
-        from chemsieve.tables import collect, read_table, write_table
+        from chemsieve.aggregation import with_agreement
+        from chemsieve.tables import collect, gather, write_table
 
         collect([*snakemake.input.scores, *snakemake.input.aggregates], snakemake.output.scores, "influence")
-        scores, diagnostics = (
-            pd.concat([read_table(path) for path in paths], ignore_index=True)
-            for paths in (snakemake.input.scores, snakemake.input.diagnostics)
-        )
-        diagnostics = diagnostics.drop(columns="spearman_vs_last").merge(agreement_with_last(scores), validate="1:1")
+        diagnostics = gather(snakemake.input.diagnostics, "influence_diagnostics")
+        diagnostics = with_agreement(diagnostics, gather(snakemake.input.scores, "influence"))
         write_table(diagnostics, snakemake.output.diagnostics, "influence_diagnostics")

@@ -35,6 +35,13 @@ def learning_rates(curve: pd.DataFrame) -> pd.Series:
     return (ends + ends.shift(fill_value=ends.iloc[0])) / 2
 
 
+def with_agreement(diagnostics: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The table ``influence_diagnostics`` with :func:`agreement_with_last` of ``scores``; either may have no rows."""
+    if diagnostics.empty:
+        return diagnostics
+    return diagnostics.drop(columns="spearman_vs_last").merge(agreement_with_last(scores), how="left", validate="1:1")
+
+
 def agreement_with_last(scores: pd.DataFrame) -> pd.DataFrame:
     """Spearman correlation of each checkpoint's scores with those of the last checkpoint of its model.
 

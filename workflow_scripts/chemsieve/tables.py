@@ -271,8 +271,12 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
     return pq.read_table(path, columns=columns).to_pandas()
 
 
+def gather(paths: list[str], table: str) -> pd.DataFrame:
+    """The rows of several files of one table, in the order given; without files, its columns."""
+    frames = [read_table(path) for path in paths]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({name: [] for name in TABLES[table]})
+
+
 def collect(paths: list[str], output: str | Path, table: str) -> None:
     """Write the rows of several files of one table as one file, in the order given."""
-    frames = [read_table(path) for path in paths]
-    empty = pd.DataFrame({name: [] for name in TABLES[table]})
-    write_table(pd.concat(frames, ignore_index=True) if frames else empty, output, table)
+    write_table(gather(paths, table), output, table)
