@@ -8,8 +8,7 @@ if __name__ == "__main__":
         from chemsieve.data.corpus import prepare
         from chemsieve.tables import write_table
 
-        given = optional_path(snakemake.input.get("tokenizer"))
-        tokenizer = tokenization.load(given) if given else tokenization.build()
+        tokenizer = tokenization.load_or_build(optional_path(snakemake.input.get("tokenizer")))
         corpus, refused = prepare(snakemake.input.corpus, tokenizer, processes=snakemake.threads, **spec)
         write_table(corpus, snakemake.output.corpus, "corpus")
         write_table(refused, snakemake.output.refused, "corpus_refused")

@@ -152,7 +152,7 @@ def prepare(folder: str | Path, encoder: dict) -> str:
 
 def _from_random_weights(folder: Path, encoder: dict) -> str:
     own = encoder.get("tokenizer") is None
-    tokenizer = tokenization.build() if own else tokenization.load(encoder["tokenizer"])
+    tokenizer = tokenization.load_or_build(encoder.get("tokenizer"))
     model = random_masked_lm(encoder["family"], encoder["architecture"], tokenizer, encoder["seed"])
     save_masked_lm(model, tokenizer, folder)
     _check(folder, encoder["family"])

@@ -52,6 +52,11 @@ def load(path: str | Path) -> Tokenizer:
     return tokenizer
 
 
+def load_or_build(path: str | Path | None) -> Tokenizer:
+    """The tokenizer of a file, or the project's own where none is given."""
+    return build() if path is None else load(path)
+
+
 def special_id(tokenizer: Tokenizer, role: str) -> int:
     """Id of the token that plays ``role`` (pad, mask, unknown).
 

@@ -51,6 +51,11 @@ class _Layer:
     rows: list[Tensor] = field(default_factory=list)  # gradients of small parameters (molecules, size)
     pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # inputs and derivatives of a large one
 
+    def clear(self) -> None:
+        """Free what was captured."""
+        self.rows.clear()
+        self.pairs.clear()
+
     @property
     def dense(self) -> bool:
         return isinstance(self.module, nn.Linear) and "weight" in self.parameters
@@ -137,8 +142,7 @@ def _sum_products(
         for layer in progress(group, f"products {number}/{len(groups)}"):
             for part in _parts(layer, bases.get(layer.name, _ALL), n, max(budget // 8 // (n * itemsize), 1)):
                 _accumulate(kernel, part)
-            layer.rows.clear()
-            layer.pairs.clear()
+            layer.clear()
     if rest:
         _accumulate(kernel, _other_rows(problem, molecules, rest))
     kernel += kernel.tril(-1).T
@@ -166,8 +170,7 @@ def _look_at_shapes(problem: Problem, molecules: Molecules, layers: list[_Layer]
     _capture(problem, molecules.take([0]), layers, torch.empty(1, dtype=torch.float64, device=problem.device), {}, "")
     for layer in layers:
         layer.tokenwise = not layer.dense or layer.pairs[0][0].shape[1] > 1
-        layer.rows.clear()
-        layer.pairs.clear()
+        layer.clear()
 
 
 def _groups(layers: list[_Layer], cost: Callable[[_Layer], int], budget: int) -> list[list[_Layer]]:
@@ -293,8 +296,7 @@ def _principal_bases(
             turned = ((d @ right).transpose(1, 2) @ (x @ left) for x, d in layer.pairs)
             energies[layer.name] = sum(rows.square_().sum(0).double() for rows in turned)
             bases[layer.name] = _Basis(left, right)
-            layer.rows.clear()
-            layer.pairs.clear()
+            layer.clear()
     if tolerance > 0:
         together = torch.cat([energy.reshape(-1) for energy in energies.values()]).sort().values
         left_out = torch.cumsum(together, 0) <= tolerance * together.sum()

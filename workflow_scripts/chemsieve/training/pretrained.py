@@ -29,7 +29,7 @@ def pretrain(
     settings = dict(spec["pretrain"])
     seed, half, data, licence = (settings.pop(key) for key in ("seed", "half", "data", "licence"))
     names = settings.pop("properties")
-    tokenizer = tokenization.load(tokenizer_path) if tokenizer_path else tokenization.build()
+    tokenizer = tokenization.load_or_build(tokenizer_path)
     collate = MaskingCollator.of(tokenizer, settings.pop("masking"))
     settings = pretraining.Settings(**settings)
     held_out = table["held_out"].to_numpy()

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from chemsieve.checkpoints import load_strictly
 from chemsieve.errors import ChemsieveError
 from chemsieve.files import write_atomically
 from chemsieve.molformer.modeling import masked_mean
@@ -330,7 +331,8 @@ def _restore(
             log.warning("%s is of another run and is not resumed", path)
             return 0, [], 0.0, []
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    both.load_state_dict({k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")})
+    weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
+    load_strictly(both, weights, source=str(path))
     for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
         prefix = f"moments.{number}."
         moments = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
