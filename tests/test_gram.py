@@ -1,13 +1,17 @@
 """The Gram matrix against gradients by plain differentiation, molecule by molecule."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from chemsieve import registry, tokenization
-from chemsieve.influence import Task, _kernel, exact
+from chemsieve.errors import ChemsieveError
+from chemsieve.influence import Task, _gramfile, _kernel, _landmarks, cg, exact
 from chemsieve.influence._gram import gram
 from chemsieve.influence._problem import Molecules, Problem
+from chemsieve.influence._score import from_kernel
 from chemsieve.influence._subsets import restrict
 from chemsieve.molformer.configuration import MolformerConfig
 from chemsieve.molformer.modeling import MolformerModel
@@ -226,3 +230,73 @@ def test_differences_that_do_not_agree_give_way_to_forward_mode(monkeypatch):
     np.testing.assert_array_equal(
         problem.loss_change_by_differences(vector, MOLECULES), problem.loss_change(vector, MOLECULES)
     )
+
+
+LABELLED = Molecules(IDS, np.random.default_rng(1).normal(size=len(IDS)))
+PARTS = [LABELLED.take(range(*limits)) for limits in ((0, 15), (15, 19), (19, len(IDS)))]
+
+
+def dense_scores(problem, query, pool, damping):
+    """Scores with the gradients of all training molecules at hand."""
+    j = jacobian(problem, problem.train)
+    vector = problem.gradient(query)
+    values, vectors = torch.linalg.eigh(2 / len(problem.train) * j @ j.T)
+    basis = j.T @ vectors[:, values > 1e-12] / (len(problem.train) / 2 * values[values > 1e-12]).sqrt()
+    along = basis.T @ vector  # eigenvectors of the Gauss-Newton matrix; beside them there is damping alone
+    x = basis @ (along / (values[values > 1e-12] + damping)) + (vector - basis @ along) / damping
+    return -problem.loss_change(x, pool)
+
+
+@pytest.mark.parametrize("largest", [11, 17])  # without room for the pool, and with room for it
+def test_a_training_set_too_large_for_the_matrix_counts_in_full(largest):
+    train, query, pool = PARTS
+    pool = pool.take(range(4))
+    problem = Problem(molformer(), train, PAD, seed=0, batch_size=5)
+    options = {"largest": largest, "memory_mb": 50, "tolerance": 0.0, "rank": None, "basis": "principal"}
+    kernel, labels, facts = _gramfile.compute(problem, query, pool, options)
+    assert (kernel.train, kernel.pool) == {11: (7, 0), 17: (9, 4)}[largest]
+    assert len(labels) == kernel.train
+    expected = dense_scores(problem, query, pool, 0.1)
+    scores, diagnostics = from_kernel(
+        kernel, labels, facts, lambda: (problem, query, pool), "exact",
+        {"damping": 0.1, "iterations": 40, "tolerance": 1e-9}, 0.01, 0,
+    )  # fmt: skip
+    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-7 * np.abs(expected).max())
+    assert diagnostics["curvature_molecules"] == len(train)
+    assert diagnostics["solver"] == "preconditioned conjugate gradients"
+    assert diagnostics["relative_residual"] < 1e-8
+    # What the sample alone would have said is another answer: the test can tell them apart.
+    sample = Problem(molformer(), problem.sample(kernel.train), PAD, seed=0, batch_size=5)
+    alone = dense_scores(sample, query, pool, 0.1)
+    assert np.linalg.norm(alone - expected) > 1e-3 * np.linalg.norm(expected)
+
+
+def test_landmarks_save_iterations():
+    train, query, _ = PARTS
+    problem = Problem(molformer(), train, PAD, seed=0, batch_size=5)
+    vector = problem.gradient(query)
+    landmarks = problem.sample(13)
+    j = jacobian(problem, landmarks)
+    matrix = (j @ j.T).numpy()
+    solution, residual = _landmarks.solve(problem, landmarks, matrix, vector, 1e-3, 50, 1e-6)
+    plain = cg.solve(problem, vector, damping=1e-3, iterations=50, tolerance=1e-6)
+    assert residual < 2e-6
+    assert solution.iterations < plain.iterations
+    # With all molecules as landmarks the preconditioner is the inverse.
+    j = jacobian(problem, train)
+    _, residual = _landmarks.solve(problem, train, (j @ j.T).numpy(), vector, 1e-3, 1, 1e-12)
+    assert residual < 1e-9
+
+
+def test_a_pool_without_room_is_refused_before_training():
+    influence = {"run": ["exact", "lissa", "shapley"], "gram": {"largest": 600}}
+    _gramfile.check_pool(influence, (0.8, 0.1, 0.1), 800, 200)
+    with pytest.raises(ChemsieveError, match=r"shapley works on all 500 .* raise it to 1080"):
+        _gramfile.check_pool(influence, (0.8, 0.1, 0.1), 800, 500)
+    _gramfile.check_pool(influence | {"run": ["exact", "lissa"]}, (0.8, 0.1, 0.1), 800, 500)
+    for train, query, pool in itertools.product((10, 400, 5000), (5, 100), (1, 200, 300, 5000)):
+        count, inside = _gramfile.room(train, query, pool, 600)
+        assert 0 < count <= train
+        assert count + query + inside * pool <= 600
+    with pytest.raises(ChemsieveError, match="no room"):
+        _gramfile.room(10, 599, 10, 600)

@@ -104,7 +104,15 @@ def study_tables(seeds=(0, 1, 2)):
                     model = (*split.values(), seed, origin, checkpoint, estimator)
                     influence += [(m, *model, s, -s) for m, s in zip(pool, scores, strict=True)]
                     if checkpoint > 0:
-                        solve = (0.3 if estimator == "lissa" else 0.001, 200, estimator != "lissa", 0.01, 0.01)
+                        solve = (
+                            "closed form",
+                            80,
+                            0.3 if estimator == "lissa" else 0.001,
+                            200,
+                            estimator != "lissa",
+                            0.01,
+                            0.01,
+                        )
                         diagnostics.append((*model, *solve, None, 12.0, None, None, None, 3.0, 700.0))
         for strategy in STRATEGIES:
             # Two equal scores, so that ties count.

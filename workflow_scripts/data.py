@@ -12,6 +12,7 @@ if __name__ == "__main__":
         from chemsieve.data.molecules import EXTRA, prepare
         from chemsieve.data.reading import read_labelled
         from chemsieve.errors import ChemsieveError
+        from chemsieve.influence._gramfile import check_pool
         from chemsieve.tables import write_table
 
         tables = {}
@@ -36,6 +37,8 @@ if __name__ == "__main__":
             raise ChemsieveError(f"pool file {snakemake.input.pool}: no row is left (tables/rejected says why)")
         # From the configuration, not the tracked parameters: the molecules do not depend on it.
         budgets.check(budgets.of(snakemake.config), len(pool))
+        influence, split = snakemake.config["influence"], snakemake.config["split"]
+        check_pool(influence, split["fractions"], (molecules["source"] == "target").sum(), len(pool))
         log = logging.getLogger("chemsieve")
         for (source, reason), rows in rejected.groupby(["source", "reason"]):
             log.info("%s: %d rows refused: %s", source, len(rows), reason)

@@ -20,7 +20,7 @@ if __name__ == "__main__":
         if matrix := optional_path(snakemake.input.get("gram")):
             kernel = read(matrix, optional_path(snakemake.input.gram_facts))
             options = (w.estimator, spec["options"], spec["tolerance"], int(w.seed))
-            scores, diagnostics = from_kernel(*kernel, problem, *options)
+            scores, diagnostics = from_kernel(*kernel, lambda: problem(None), *options)
         else:
             scores, diagnostics = from_model(*problem(), w.estimator, spec["options"], spec["tolerance"])
         axes = {

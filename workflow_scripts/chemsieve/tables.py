@@ -117,6 +117,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "origin": Column(TEXT, "baseline or adapted"),
         "checkpoint": Column(INTEGER, "epoch of the checkpoint"),
         "estimator": Column(TEXT, "how the inverse Hessian was applied"),
+        "solver": Column(TEXT, "closed form, preconditioned conjugate gradients, or the estimator's own iteration"),
+        "curvature_molecules": Column(INTEGER, "training molecules that define the curvature"),
         "relative_residual": Column(
             REAL,
             "|(G + effective damping) x - v| / |v| on the Gauss-Newton matrix G; 0.01 is solved; missing where no "

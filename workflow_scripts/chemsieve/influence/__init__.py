@@ -36,22 +36,30 @@ class Solution:
 
 @dataclass
 class Task:
-    """What an estimator on the Gram matrix may use; ``labels`` are the training molecules', standardised.
+    """What an estimator on the Gram matrix may use; ``labels`` are the kernel's training molecules', standardised.
 
-    ``problem`` loads the model when called: most estimators never need it.
+    ``problem`` loads the model, with all training molecules, when called: most estimators never need it. ``train`` is
+    their number where the kernel covers only a sample of them, drawn as ``problem.sample`` draws it.
     """
 
     kernel: Kernel
     labels: np.ndarray
     seed: int
     problem: Callable[[], tuple[Problem, Molecules, Molecules]]  # with query and pool
+    train: int | None = None
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the kernel covers only a sample of the training molecules."""
+        return self.train is not None and self.train > self.kernel.train
 
 
 @dataclass
 class Scores:
     """Scores of the pool (n,), positive raises the query loss, and what is known of their error.
 
-    ``half`` are scores from about half the work.
+    ``half`` are scores from about half the work. ``curvature_molecules`` is how many training molecules define the
+    curvature, where that is not the kernel's.
     """
 
     influence: np.ndarray
@@ -60,3 +68,5 @@ class Scores:
     converged: bool
     half: np.ndarray | None = None
     relative_residual: float | None = None
+    solver: str = "closed form"
+    curvature_molecules: int | None = None

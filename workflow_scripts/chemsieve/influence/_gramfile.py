@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve import registry
+from chemsieve.errors import ChemsieveError
 from chemsieve.files import write_atomically, write_json
 from chemsieve.influence._kernel import Kernel
 from chemsieve.processes import peak_memory_mb
@@ -24,8 +27,7 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
     """The kernel of training, query and pool molecules, the training labels, and facts that readers repeat.
 
     Args:
-        options: the configuration's ``influence.gram``. Beyond ``largest`` molecules the pool stays out (it is then
-            scored by directional derivatives), and beyond it again a sample of the training set defines the curvature.
+        options: the configuration's ``influence.gram``; which molecules there is room for, :func:`room` says.
     """
     from chemsieve.influence._gram import gram
     from chemsieve.influence._problem import Molecules
@@ -33,21 +35,28 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
     began = time.perf_counter()
     options = dict(options)
     largest = options.pop("largest")
-    if len(problem.train) + len(query) > largest:
-        problem.train = problem.sample(largest - len(query))
-        log.info("%d training molecules, drawn at random, define the curvature", len(problem.train))
-    parts = [problem.train, query]
-    if sum(map(len, parts)) + len(pool) <= largest:
+    count, pool_inside = room(len(problem.train), len(query), len(pool), largest)
+    landmarks = problem.sample(count)
+    if count < len(problem.train):
+        log.info(
+            "the Gram matrix is of %d of the %d training molecules, drawn at random: exact scores by preconditioned "
+            "conjugate gradients over all, other estimators know the sample alone",
+            len(landmarks),
+            len(problem.train),
+        )
+    parts = [landmarks, query]
+    if pool_inside:
         parts.append(pool)
     else:
         log.info("the pool of %d is scored by directional derivatives, not in the Gram matrix", len(pool))
     molecules = Molecules([row for part in parts for row in part.ids], np.concatenate([part.labels for part in parts]))
     result = gram(problem, molecules, **options)
     kernel = Kernel(
-        result.matrix.cpu().numpy(), result.outputs.cpu().numpy() - molecules.labels, len(problem.train), len(query)
+        result.matrix.cpu().numpy(), result.outputs.cpu().numpy() - molecules.labels, len(landmarks), len(query)
     )
     facts = {
         "train": kernel.train,
+        "all_train": len(problem.train),
         "query": kernel.query,
         "error": result.error,
         "columns": result.columns,
@@ -63,7 +72,48 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
         problem.size,
         result.error,
     )
-    return kernel, problem.train.labels, facts
+    return kernel, landmarks.labels, facts
+
+
+def room(train: int, query: int, pool: int, largest: int) -> tuple[int, bool]:
+    """How many training molecules a matrix of at most ``largest`` molecules covers, and whether the pool is in it.
+
+    All where they fit. Otherwise the pool is in where it takes at most half of what the query leaves, beside a sample
+    of the training set; a larger pool is out, and scored by directional derivatives.
+
+    Raises:
+        ChemsieveError: the query leaves no room.
+    """
+    left = largest - query
+    if left < 2:
+        raise ChemsieveError(
+            f"influence.gram.largest: {largest} leaves no room for training molecules beside the {query} of validation"
+        )
+    if train + pool <= left:
+        return train, True
+    if 2 * pool <= left:
+        return left - pool, True
+    return min(train, left), False
+
+
+def check_pool(influence: dict, fractions: Sequence[float], targets: int, pool: int) -> None:
+    """Raise, before anything is trained, where an estimator needs a pool in the matrix that has no room there.
+
+    Args:
+        influence: that section of the configuration.
+        fractions: of the split; the sizes of the folds follow from them nearly.
+    """
+    largest = influence["gram"]["largest"]
+    train, query = (round(share * targets) for share in fractions[:2])
+    for name in influence["run"]:
+        module = registry.load("influence", name)
+        if getattr(module, "NEEDS_POOL", False) and not room(train, query, pool, largest)[1]:
+            enough = min(train + query + pool, query + 2 * pool)
+            raise ChemsieveError(
+                f"influence.run: {name} works on all {pool} pool molecules together, which influence.gram.largest "
+                f"({largest}) has no room for: raise it to {enough} (it then takes about {24 * enough**2 / 1e9:.0f} GB "
+                "of memory), or run exact in its place, which scores a pool of any size, and select by it"
+            )
 
 
 def write(kernel: Kernel, labels: np.ndarray, facts: dict, matrix_path: str | Path, facts_path: str | Path) -> None:

@@ -23,7 +23,7 @@ def from_kernel(
     kernel: Kernel,
     labels: np.ndarray,
     facts: dict,
-    load_problem: Callable[[int], tuple[Problem, Molecules, Molecules]],
+    load_problem: Callable[[], tuple[Problem, Molecules, Molecules]],
     estimator: str,
     options: dict,
     tolerance: float,
@@ -33,16 +33,18 @@ def from_kernel(
 
     Args:
         labels, facts: of the training molecules and of the kernel, as ``_gramfile`` gives them.
-        load_problem: gives problem, query and pool for a number of training molecules, where an estimator asks.
+        load_problem: gives problem (with all training molecules), query and pool, where an estimator asks.
     """
     from chemsieve.influence import Task
 
     began = time.perf_counter()
-    task = Task(kernel, labels, seed, lambda: load_problem(facts["train"]))
+    task = Task(kernel, labels, seed, load_problem, facts["all_train"])
     scores = registry.load("influence", estimator).score(task, **options)
     if not np.isfinite(scores.influence).all():
         raise InfluenceDivergence(f"influence: a score of {estimator} is not finite; raise its damping")
     diagnostics = {
+        "solver": scores.solver,
+        "curvature_molecules": scores.curvature_molecules or kernel.train,
         "relative_residual": scores.relative_residual,
         "iterations": scores.iterations,
         "converged": scores.converged
@@ -97,6 +99,8 @@ def from_model(
     if not np.isfinite(scores).all():
         check_finite(solution.x.new_tensor(scores), "a score")
     diagnostics = {
+        "solver": "iteration",
+        "curvature_molecules": len(problem.train),
         "relative_residual": relative,
         "iterations": solution.iterations,
         "converged": relative <= tolerance,

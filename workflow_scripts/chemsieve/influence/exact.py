@@ -3,6 +3,9 @@
 (G + damping)^-1 v = (v - J^T (K + c I)^-1 J v) / damping with G = (2 / N) J^T J, K = J J^T, c = N damping / 2
 (Woodbury's identity). No iteration, so nothing to converge; what remains is rounding and, where K was compressed or
 projected, what was left out. Both are measured in the space of the parameters, and can be refined away.
+
+Where the training set is larger than ``influence.gram.largest``, K covers a sample of it and preconditions conjugate
+gradients over all (:mod:`chemsieve.influence._landmarks`).
 """
 
 from __future__ import annotations
@@ -29,15 +32,30 @@ OPTIONS: dict = {
         "description": "steps of iterative refinement with exact products, each as dear as two training passes",
     },
     "check": {"type": "boolean", "description": "measure the residual with exact products even without refinement"},
+    "iterations": {
+        "type": "integer",
+        "minimum": 1,
+        "description": "at most so many conjugate gradient steps, where the training set is too large for the matrix",
+    },
+    "tolerance": {"type": "number", "exclusiveMinimum": 0, "description": "relative residual at which they stop"},
 }
 
 
-def score(task: Task, damping: float | None = None, refinements: int = 0, check: bool = True) -> Scores:
+def score(
+    task: Task,
+    damping: float | None = None,
+    refinements: int = 0,
+    check: bool = True,
+    iterations: int = 30,
+    tolerance: float = 0.01,
+) -> Scores:
     """I(z) on the mean query loss for every pool molecule (n,)."""
     from chemsieve.influence import _kernel
 
     kernel = task.kernel
     damping = _kernel.damping_or_choice(task.kernel, task.labels, task.seed, damping)
+    if task.sampled:
+        return _iterate(task, damping, iterations, tolerance)
     has_pool = kernel.pool > 0
     scores = _kernel.first_order(kernel, damping) if has_pool else None
     residual, refined = None, None
@@ -51,6 +69,29 @@ def score(task: Task, damping: float | None = None, refinements: int = 0, check:
         iterations=refinements,
         converged=True,
         relative_residual=residual,
+    )
+
+
+def _iterate(task: Task, damping: float, iterations: int, tolerance: float) -> Scores:
+    """Scores with the curvature of all training molecules, those of the matrix as landmarks."""
+    from chemsieve.influence import _landmarks
+
+    problem, query, pool = task.problem()
+    t, _, _ = task.kernel.parts
+    landmarks = problem.sample(task.kernel.train)
+    vector = problem.gradient(query)
+    solution, residual = _landmarks.solve(
+        problem, landmarks, task.kernel.matrix[t, t], vector, damping, iterations, tolerance
+    )
+    return Scores(
+        influence=-problem.pool_loss_change(solution.x, pool),
+        half=None if solution.half is None else -problem.pool_loss_change(solution.half, pool),
+        damping=damping,
+        iterations=solution.iterations,
+        converged=True,
+        relative_residual=residual,
+        solver="preconditioned conjugate gradients",
+        curvature_molecules=len(problem.train),
     )
 
 

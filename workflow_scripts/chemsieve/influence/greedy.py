@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from chemsieve.influence import Task
 
 KERNEL = True
+NEEDS_POOL = True  # in the Gram matrix
 OPTIONS: dict = {"damping": {"type": ["number", "null"], "exclusiveMinimum": 0}}
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chemsieve.influence import Task
 
 KERNEL = True
+NEEDS_POOL = True  # in the Gram matrix
 OPTIONS: dict = {
     "damping": {"type": ["number", "null"], "exclusiveMinimum": 0},
     "permutations": {"type": "integer", "minimum": 4},

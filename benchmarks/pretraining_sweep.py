@@ -1,0 +1,115 @@
+"""Which shape of encoder learns most in a given time: pretraining of several shapes, each for the same seconds.
+
+python benchmarks/pretraining_sweep.py CORPUS.parquet --shapes 384x2x384 256x4x256 --seconds 240
+
+CORPUS is the table that the workflow's rule ``pretrain_corpus`` makes. A shape is width x layers x intermediate size;
+heads are 64 wide. Each shape's number of steps is what fits the seconds, by the speed of its first steps; the learning
+rate follows its schedule to the end. Prints one row per shape, then one JSON object.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
+
+import numpy as np
+import torch
+
+from chemsieve import backbone, tokenization
+from chemsieve.encoders import molformer
+from chemsieve.tables import read_table
+from chemsieve.training import pretraining
+from chemsieve.training.batches import MaskingCollator
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus")
+    parser.add_argument("--shapes", nargs="+", default=["384x2x384", "256x4x256", "192x6x384"])
+    parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--molecules", type=int, default=200_000, help="read so many of the corpus")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--learning-rates", nargs="+", type=float, default=[1e-3])
+    parser.add_argument("--weight", type=float, default=1.0, help="of the properties")
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--features", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    table = read_table(arguments.corpus).iloc[: arguments.molecules]
+    held_out = table["held_out"].to_numpy()
+    train, held = (
+        pretraining.Corpus(list(side["tokens"]), np.stack(list(side["properties"])))
+        for side in (table[~held_out], table[held_out])
+    )
+    tokenizer = tokenization.build()
+    collate = MaskingCollator.of(tokenizer, 0.15)
+    device = torch.device("cpu")
+    print("| shape | learning rate | parameters | molecules/s | steps | seconds | loss | accuracy | R2 of properties |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    report = []
+    for shape in arguments.shapes:
+        width, layers, intermediate = (int(part) for part in shape.split("x"))
+        for rate in arguments.learning_rates:
+            settings = pretraining.Settings(
+                steps=30,
+                batch_size=arguments.batch_size,
+                learning_rate=rate,
+                properties_weight=arguments.weight,
+                evaluate_every=10**9,
+                evaluated=2000,
+                save_every=10**9,
+            )
+
+            def trained(settings: pretraining.Settings) -> tuple[dict, float, int]:
+                model = backbone.random_masked_lm(
+                    "molformer",
+                    {
+                        "hidden_size": width,
+                        "num_hidden_layers": layers,
+                        "num_attention_heads": width // 64,
+                        "intermediate_size": intermediate,
+                        "num_random_features": arguments.features,
+                        "hidden_dropout_prob": arguments.dropout,
+                        "embedding_dropout_prob": arguments.dropout,
+                    },
+                    tokenizer,
+                    seed=0,
+                )
+                with tempfile.TemporaryDirectory() as folder:
+                    began = time.perf_counter()
+                    curve, _ = pretraining.run(
+                        model, molformer.backbone(model), width, train, held, collate, settings, 0, device,
+                        Path(folder) / "state",
+                    )  # fmt: skip
+                return curve[-1], time.perf_counter() - began, sum(p.numel() for p in model.parameters())
+
+            # Twice so short: what both spend on the evaluations falls out of the difference.
+            trained(replace(settings, steps=2))
+            _, start, _ = trained(replace(settings, steps=10))
+            _, end, _ = trained(replace(settings, steps=50))
+            steps = max(int(arguments.seconds / ((end - start) / 40)), 50)
+            last, seconds, parameters = trained(replace(settings, steps=steps))
+            row = {
+                "shape": shape, "learning_rate": rate, "parameters": parameters, "steps": steps, "seconds": seconds,
+                "molecules_per_second": steps * arguments.batch_size / seconds, **last,
+            }  # fmt: skip
+            report.append(row)
+            print(
+                f"| {shape} | {rate:g} | {parameters:,} | {row['molecules_per_second']:.0f} | {steps} | {seconds:.0f} | "
+                f"{last['validation_loss']:.4f} | {last['masked_accuracy']:.4f} | {last['properties_r2']} |",
+                flush=True,
+            )
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
