@@ -8,12 +8,12 @@ rate follows its schedule to the end. Prints one row per shape, then one JSON ob
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -28,6 +28,36 @@ from chemsieve.encoders import molformer
 from chemsieve.tables import read_table
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
+
+
+def train(shape: str, rate: float, arguments: argparse.Namespace, data: tuple, steps: int) -> tuple[dict, float, int]:
+    """Last row of the curve, seconds, and parameters, of an encoder of a shape trained for so many steps."""
+    width, layers, intermediate = (int(part) for part in shape.split("x"))
+    architecture = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 64,
+        "intermediate_size": intermediate,
+        "num_random_features": arguments.features,
+        "hidden_dropout_prob": arguments.dropout,
+        "embedding_dropout_prob": arguments.dropout,
+    }
+    tokenizer = tokenization.build()
+    model = backbone.random_masked_lm("molformer", architecture, tokenizer, seed=0)
+    settings = pretraining.Settings(
+        steps=steps,
+        batch_size=arguments.batch_size,
+        learning_rate=rate,
+        properties_weight=arguments.weight,
+        evaluate_every=10**9,
+        save_every=10**9,
+    )
+    collate, device = MaskingCollator.of(tokenizer, 0.15), torch.device("cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder) / "state"
+        began = time.perf_counter()
+        curve, _ = pretraining.run(model, molformer.backbone(model), width, *data, collate, settings, 0, device, state)
+    return curve[-1], time.perf_counter() - began, sum(p.numel() for p in model.parameters())
 
 
 def main() -> None:
@@ -46,68 +76,29 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     table = read_table(arguments.corpus).iloc[: arguments.molecules]
     held_out = table["held_out"].to_numpy()
-    train, held = (
+    learned, held = (
         pretraining.Corpus(list(side["tokens"]), np.stack(list(side["properties"])))
         for side in (table[~held_out], table[held_out])
     )
-    tokenizer = tokenization.build()
-    collate = MaskingCollator.of(tokenizer, 0.15)
-    device = torch.device("cpu")
+    data = (learned, pretraining.sample(held, 2000, seed=0))
     print("| shape | learning rate | parameters | molecules/s | steps | seconds | loss | accuracy | R2 of properties |")
     print("|---|---|---|---|---|---|---|---|---|")
     report = []
-    for shape in arguments.shapes:
-        width, layers, intermediate = (int(part) for part in shape.split("x"))
-        for rate in arguments.learning_rates:
-            settings = pretraining.Settings(
-                steps=30,
-                batch_size=arguments.batch_size,
-                learning_rate=rate,
-                properties_weight=arguments.weight,
-                evaluate_every=10**9,
-                evaluated=2000,
-                save_every=10**9,
-            )
-
-            def trained(settings: pretraining.Settings) -> tuple[dict, float, int]:
-                model = backbone.random_masked_lm(
-                    "molformer",
-                    {
-                        "hidden_size": width,
-                        "num_hidden_layers": layers,
-                        "num_attention_heads": width // 64,
-                        "intermediate_size": intermediate,
-                        "num_random_features": arguments.features,
-                        "hidden_dropout_prob": arguments.dropout,
-                        "embedding_dropout_prob": arguments.dropout,
-                    },
-                    tokenizer,
-                    seed=0,
-                )
-                with tempfile.TemporaryDirectory() as folder:
-                    began = time.perf_counter()
-                    curve, _ = pretraining.run(
-                        model, molformer.backbone(model), width, train, held, collate, settings, 0, device,
-                        Path(folder) / "state",
-                    )  # fmt: skip
-                return curve[-1], time.perf_counter() - began, sum(p.numel() for p in model.parameters())
-
-            # Twice so short: what both spend on the evaluations falls out of the difference.
-            trained(replace(settings, steps=2))
-            _, start, _ = trained(replace(settings, steps=10))
-            _, end, _ = trained(replace(settings, steps=50))
-            steps = max(int(arguments.seconds / ((end - start) / 40)), 50)
-            last, seconds, parameters = trained(replace(settings, steps=steps))
-            row = {
-                "shape": shape, "learning_rate": rate, "parameters": parameters, "steps": steps, "seconds": seconds,
-                "molecules_per_second": steps * arguments.batch_size / seconds, **last,
-            }  # fmt: skip
-            report.append(row)
-            print(
-                f"| {shape} | {rate:g} | {parameters:,} | {row['molecules_per_second']:.0f} | {steps} | {seconds:.0f} | "
-                f"{last['validation_loss']:.4f} | {last['masked_accuracy']:.4f} | {last['properties_r2']} |",
-                flush=True,
-            )
+    for shape, rate in itertools.product(arguments.shapes, arguments.learning_rates):
+        train(shape, rate, arguments, data, 2)  # a warm-up
+        # Two lengths: what both spend on the evaluations falls out of the difference.
+        short, long = (train(shape, rate, arguments, data, steps)[1] for steps in (10, 50))
+        steps = max(int(arguments.seconds * 40 / (long - short)), 50)
+        last, seconds, parameters = train(shape, rate, arguments, data, steps)
+        speed = steps * arguments.batch_size / seconds
+        report.append(
+            {"shape": shape, "parameters": parameters, "seconds": seconds, "molecules_per_second": speed, **last}
+        )
+        print(
+            f"| {shape} | {rate:g} | {parameters:,} | {speed:.0f} | {steps} | {seconds:.0f} | "
+            f"{last['validation_loss']:.4f} | {last['masked_accuracy']:.4f} | {last['properties_r2']:.3f} |",
+            flush=True,
+        )
     print(json.dumps(report))
 
 

@@ -168,8 +168,10 @@ def encoder_inputs(wildcards):
     encoder = config["encoder"]
     files = [encoder["tokenizer"]] if encoder["tokenizer"] else []
     if encoder["path"]:
+        from chemsieve.backbone import local_folder
+
         names = [n for n in FOLDER_FILES if not (n == "tokenizer.json" and encoder["tokenizer"])]
-        files += [f"{encoder['path']}/{name}" for name in names]
+        files += [f"{local_folder(encoder['path'])}/{name}" for name in names]
     return files
 
 

@@ -69,7 +69,7 @@ def of_file(path, **changes) -> dict:
         {"grid.methods.wide": {"method": "lora", "rank": 64, "training": {"epochs": 9}}, "grid.run": ["wide"]},
         {"split.splitters": ["column"], "target.fold": "part"},
         {"split.options": {"butina": {"cutoff": 0.5}}},
-        {"encoder.repository": "a/b", "encoder.revision": "0123456789" * 4},
+        {"encoder.path": None, "encoder.repository": "a/b", "encoder.revision": "0123456789" * 4},
         {"influence.run": [], "selection.run": ["random"], "grid.selections": ["none"]},
         {"finetune.patience": None, "influence.hessian_molecules": None, "encoder.max_tokens": 50},
     ],
@@ -246,7 +246,11 @@ CONFLICTS = [
     ({"influence.run": ["lissa"]}, "selection.estimator: 'shapley' is not in influence.run"),
     ({"influence.origins": ["baseline"]}, "selection.origin: 'adapted' is not in influence.origins"),
     ({"split.splitters": ["column"]}, "target.fold: the splitter 'column' needs"),
-    ({"encoder.repository": "a/b"}, "encoder.revision: a repository needs a pinned revision"),
+    (
+        {"encoder.family": "automodel"},
+        "encoder.path: the encoder that comes with the project is of the family molformer",
+    ),
+    ({"encoder.path": None, "encoder.repository": "a/b"}, "encoder.revision: a repository needs a pinned revision"),
     ({"target.source": "file"}, "target.path: give your file"),
     ({"pool.source": "file"}, "pool.path: give your file"),
     ({"grid.methods.full": {}, "grid.run": ["full"]}, "grid.run: 'full' is fine-tuned on every selection anyway"),
@@ -375,6 +379,13 @@ def test_a_hash_for_a_file_that_is_not_fetched_is_refused():
     encoder = {"encoder.repository": "a/b", "encoder.revision": "0" * 40}
     said = sentence(changed(encoder | {"encoder.sha256": {"weights.bin": "0" * 64}}))
     assert said.startswith("configuration: encoder.sha256")
+
+
+def test_the_bundled_encoder_gives_way_to_a_repository():
+    named = {"encoder.repository": "a/b", "encoder.revision": "0" * 40}
+    assert changed({})["encoder"]["path"] == configuration.BUNDLED
+    assert configuration.normalise(changed(named))["encoder"]["path"] is None
+    assert configuration.normalise(changed(named | {"encoder.path": "mine"}))["encoder"]["path"] == "mine"
 
 
 def test_a_path_that_the_source_ignores_is_refused(table):

@@ -143,7 +143,7 @@ def test_the_bigram_baseline_equals_counting_by_hand():
     train = pretraining.Corpus([[a, b, a, b, a, c]], np.zeros((1, 0)))
     held = pretraining.Corpus([[a, b]], np.zeros((1, 0)))
     for seed in range(40):
-        found = pretraining.bigram_baseline(train, held, MaskingCollator.of(TOKENIZER, 0.5), 1, seed)
+        found = pretraining.bigram_baseline(train, held, MaskingCollator.of(TOKENIZER, 0.5), seed)
         if found["loss"] == pytest.approx(
             -np.log(3 / (3 + COLLATE.vocabulary))
         ):  # b after a: 2 of 3, and one added to each
@@ -156,7 +156,8 @@ def test_the_folder_loads_strictly_and_half_precision_agrees(tmp_path):
     table, refused = prepare(written(tmp_path, SMILES), TOKENIZER, 202, 0.2, 1)
     training = {
         "seed": 0, "half": True, "data": "two dozen molecules", "licence": "MIT", "properties": [],
-        "masking": 0.15, "steps": 3, "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 3, "save_every": 3,
+        "masking": 0.15, "steps": 3, "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 3,
+        "evaluated": 4, "save_every": 3,
     }  # fmt: skip
     spec = {"pretrain": training, "architecture": dict(TINY), "family": "molformer"}
     spec["architecture"].pop("vocab_size", None)

@@ -13,10 +13,20 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from chemsieve import registry, tokenization
+from chemsieve.config import BUNDLED
 from chemsieve.errors import ChemsieveError
 from chemsieve.files import sha256, write_atomically, write_json
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def local_folder(path: str) -> Path:
+    """The folder that ``encoder.path`` names, relative to the working directory where that is shorter to say."""
+    if path != BUNDLED:
+        return Path(path)
+    folder = Path(__file__).parents[2] / "resources" / "encoder"
+    # Relative, so that a moved checkout reruns nothing.
+    return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def read_config(folder: str | Path) -> dict:
@@ -118,7 +128,7 @@ def _from_hub(repository: str, revision: str, hashes: dict[str, str], files: lis
 
 
 def prepare(folder: str | Path, encoder: dict) -> str:
-    """Make the encoder folder that the configuration's ``encoder`` section describes.
+    """Make the encoder folder that the configuration's ``encoder`` section describes (a path before a repository).
 
     Returns:
         One sentence that says where it came from.
@@ -129,11 +139,11 @@ def prepare(folder: str | Path, encoder: dict) -> str:
     folder = Path(folder)
     family = encoder["family"]
     if encoder.get("path"):
-        source = Path(encoder["path"])
+        source = local_folder(encoder["path"])
         if not source.is_dir():
             raise ChemsieveError(f"encoder.path: {source} is not a folder")
         files = {name: source / name for name in FILES}
-        origin = f"local folder {source}"
+        origin = "this project" if encoder["path"] == BUNDLED else f"local folder {source}"
     elif encoder.get("repository"):
         names = [name for name in FILES if not (name == "tokenizer.json" and encoder.get("tokenizer"))]
         files = _from_hub(encoder["repository"], encoder["revision"], encoder.get("sha256") or {}, names)

@@ -17,6 +17,8 @@ from chemsieve.influence._subsets import SUBSETS
 
 Json = dict[str, Any]
 
+BUNDLED = "bundled"  # in encoder.path: the encoder that comes with the project
+
 _TEXT = {"type": "string", "minLength": 1}
 _OPTIONAL_TEXT = {"type": ["string", "null"]}
 _COUNT = {"type": "integer", "minimum": 1}
@@ -328,6 +330,8 @@ def normalise(config: Json) -> Json:
         if module in registry.choices(package):
             rules = _object(registry.load(package, module).OPTIONS | extra, required=False)
             entry.update(_coerced(entry, rules))
+    if config["encoder"]["repository"] and config["encoder"]["path"] == BUNDLED:
+        config["encoder"]["path"] = None  # a default gives way to what is named
     return config
 
 
@@ -356,6 +360,11 @@ def validate(config: Json) -> None:
     if "column" in config["split"]["splitters"] and not config["target"]["fold"]:
         raise ChemsieveError("configuration: target.fold: the splitter 'column' needs the name of the fold's column")
     encoder = config["encoder"]
+    if encoder["path"] == BUNDLED and encoder["family"] != "molformer":
+        raise ChemsieveError(
+            "configuration: encoder.path: the encoder that comes with the project is of the family molformer; name a "
+            f"folder of the family {encoder['family']}, or null for random weights"
+        )
     if encoder["repository"] and not encoder["path"] and not encoder["revision"]:
         raise ChemsieveError("configuration: encoder.revision: a repository needs a pinned revision (40 hex digits)")
     last = max(config["finetune"]["checkpoints"])

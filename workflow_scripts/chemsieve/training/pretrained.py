@@ -31,21 +31,24 @@ def pretrain(
     names = settings.pop("properties")
     tokenizer = tokenization.load_or_build(tokenizer_path)
     collate = MaskingCollator.of(tokenizer, settings.pop("masking"))
+    evaluated = settings.pop("evaluated")
     settings = pretraining.Settings(**settings)
     held_out = table["held_out"].to_numpy()
     train, held = (_corpus(table[side], len(names)) for side in (~held_out, held_out))
+    measured = pretraining.sample(held, evaluated, seed)
     model = backbone.random_masked_lm(spec["family"], spec["architecture"], tokenizer, seed)
     encoder = registry.load("encoders", spec["family"]).backbone(model)
     width = model.config.hidden_size
-    curve, seconds = pretraining.run(model, encoder, width, train, held, collate, settings, seed, device, state)
-    bigram = pretraining.bigram_baseline(train, held, collate, settings.evaluated, seed)
+    curve, seconds = pretraining.run(model, encoder, width, train, measured, collate, settings, seed, device, state)
+    bigram = pretraining.bigram_baseline(train, measured, collate, seed)
     model.cpu()
     if half:
         model.half()  # rounding of weights that training left; they load as float32
     backbone.save_masked_lm(model, tokenizer, folder)
     card = _card(
-        model, train, held, refused, names, collate, settings, curve, bigram, seconds, device, half, data, licence
-    )
+        model, train, len(held), len(measured), refused, names, collate, settings, curve, bigram, seconds, device, half,
+        data, licence,
+    )  # fmt: skip
     return curve, card
 
 
@@ -55,7 +58,7 @@ def _corpus(table: pd.DataFrame, properties: int) -> pretraining.Corpus:
 
 
 def _card(
-    model, train, held, refused, names, collate, settings, curve, bigram, seconds, device, half, data, licence
+    model, train, held, measured, refused, names, collate, settings, curve, bigram, seconds, device, half, data, licence
 ) -> str:
     """The model card, with figures of this run alone."""
     last, first = curve[-1], curve[0]
@@ -75,7 +78,7 @@ def _card(
         "## Data",
         "",
         f"{data}. Canonical SMILES without stereo and isotopes, each once: {len(train):,} molecules trained on, "
-        f"{len(held):,} held out by InChIKey first block. Lines left out: {left_out}.",
+        f"{held:,} held out by InChIKey first block. Lines left out: {left_out}.",
         "",
         "## Training",
         "",
@@ -93,7 +96,7 @@ def _card(
         "",
         "## Measured on held-out molecules",
         "",
-        f"{min(settings.evaluated, len(held)):,} molecules, the same masks for all.",
+        f"{measured:,} molecules, the same masks for all.",
         "",
         "| | loss (nats) | accuracy |",
         "|---|---|---|",

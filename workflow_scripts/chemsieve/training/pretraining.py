@@ -48,7 +48,6 @@ class Settings:
     precision: str = "auto"
     properties_weight: float = 1.0
     evaluate_every: int = 500
-    evaluated: int = 4000
     save_every: int = 250
 
 
@@ -78,6 +77,7 @@ def run(
     """Train ``model`` (a masked-language model around ``encoder``, ``width`` wide) in place.
 
     Args:
+        held: the held-out molecules to measure on.
         collate: masks the molecules of a batch.
         state: file of the resumable state; one left by a run with other settings is ignored.
 
@@ -96,10 +96,11 @@ def run(
     identity = _identity(both, settings, collate.probability, train, seed)
     step, curve, spent, losses = _restore(state, both, optimizer, identity)
     batches = _Batches(train.ids, settings.batch_size, seed)
-    held = _sample(held, settings.evaluated, seed)
     bfloat16 = low_precision(settings.precision, device)
     log.info("matrix products in %s", "bfloat16" if bfloat16 else "float32")
     began = said = time.perf_counter()
+    hidden: list[Tensor] = []  # of the forward pass just made: tokens and properties share it
+    handle = encoder.register_forward_hook(lambda module, given, output: hidden.append(output.last_hidden_state))
 
     def measured(at: int) -> None:
         figures = _evaluate(both, encoder, held, collate, mean, scale, settings, seed, device)
@@ -122,7 +123,7 @@ def run(
         for group in optimizer.param_groups:
             group["lr"] = _rate(settings, number)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            loss, properties_loss = _losses(both, encoder, inputs, targets)
+            loss, properties_loss = _losses(both, hidden, inputs, targets)
         (loss + settings.properties_weight * properties_loss).backward()
         nn.utils.clip_grad_norm_(both.parameters(), settings.gradient_clip)
         optimizer.step()
@@ -139,21 +140,18 @@ def run(
         if done % settings.save_every == 0 or done == settings.steps:
             elapsed = spent + time.perf_counter() - began
             _save(state, both, optimizer, identity, done, curve, elapsed, losses)
+    handle.remove()
     both.eval()
     return curve, spent + time.perf_counter() - began
 
 
-def _losses(both: nn.ModuleDict, encoder: nn.Module, inputs: dict, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _losses(both: nn.ModuleDict, hidden: list[Tensor], inputs: dict, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the masked tokens, and mean squared error of the standardised properties (0 without any)."""
-    kept: list[Tensor] = []
-    handle = encoder.register_forward_hook(lambda module, given, output: kept.append(output.last_hidden_state))
-    try:
-        loss = both["model"](**inputs).loss
-    finally:
-        handle.remove()
+    hidden.clear()
+    loss = both["model"](**inputs).loss
     if not targets.shape[1]:
         return loss, loss.new_zeros(())
-    predicted = both["properties"](masked_mean(kept[0].float(), inputs["attention_mask"]))
+    predicted = both["properties"](masked_mean(hidden[0].float(), inputs["attention_mask"]))
     known = targets.isfinite()
     error = torch.where(known, predicted.float() - targets.nan_to_num(), 0.0)
     return loss, error.square().sum() / known.sum().clamp(min=1)
@@ -216,7 +214,8 @@ class _Batches:
             yield batches[place]
 
 
-def _sample(corpus: Corpus, count: int, seed: int) -> Corpus:
+def sample(corpus: Corpus, count: int, seed: int) -> Corpus:
+    """At most ``count`` molecules, drawn with ``seed``."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(corpus))[:count])
     return Corpus([corpus.ids[i] for i in chosen], corpus.properties[chosen])
 
@@ -260,7 +259,7 @@ def _evaluate(
     return result
 
 
-def bigram_baseline(train: Corpus, held: Corpus, collate: MaskingCollator, evaluated: int, seed: int) -> dict:
+def bigram_baseline(train: Corpus, held: Corpus, collate: MaskingCollator, seed: int) -> dict:
     """Loss and accuracy of guessing each masked held-out token from the token before it, as it really is.
 
     Counts of the training molecules, one added to each; the masks are those of the evaluation. A model that has learned
@@ -273,7 +272,6 @@ def bigram_baseline(train: Corpus, held: Corpus, collate: MaskingCollator, evalu
         counts += np.bincount(np.concatenate(pairs), minlength=size * size)
     counts = counts.reshape(size, size) + 1
     logs = np.log(counts / counts.sum(axis=1, keepdims=True))
-    held = _sample(held, evaluated, seed)
     generator = torch.Generator().manual_seed(seed)
     losses, right = [], []
     for positions in by_length(held.ids, 256):
