@@ -106,7 +106,7 @@ def _card(
         "",
     ]
     if last["properties_r2"] is not None:
-        lines += [f"Mean R2 of the computed properties: {last['properties_r2']:.3f}.", ""]
+        lines += [f"R2 of the computed properties, standardised, all together: {last['properties_r2']:.3f}.", ""]
     lines += [
         "## Licence",
         "",

@@ -253,9 +253,9 @@ def _evaluate(
             squares.append((both["properties"](pooled).cpu().numpy() - targets[positions]) ** 2)
     result = {"validation_loss": total / masked, "masked_accuracy": right / masked, "properties_r2": None}
     if squares:
-        spread = np.nanvar(targets, axis=0)
+        # Of all properties together: the mean of their R2 would be ruled by those that hardly vary in the sample.
         errors = np.nanmean(np.concatenate(squares), axis=0)
-        result["properties_r2"] = float(np.mean(1 - errors[spread > 0] / spread[spread > 0]))
+        result["properties_r2"] = float(1 - np.nansum(errors) / np.nansum(np.nanvar(targets, axis=0)))
     return result
 
 
