@@ -3,11 +3,12 @@
 python benchmarks/training.py --shapes small full
 
 The plain way is what the published studies do: float32, every molecule padded to 128 (or 300) tokens, batches in random
-order, AdamW over one parameter at a time, random features drawn layer by layer as the published code draws them. Ours
-is the loop of the workflow's own settings: batches of like length padded to their longest molecule, bfloat16 products
-where the processor multiplies it natively, one batched draw for all layers, fused AdamW.
+order, AdamW over one parameter at a time, random features drawn layer by layer as the published code draws them, in a
+bare loop. Ours is the workflow's own ``fit``, with all that it does beside: batches of like length padded to their
+longest molecule, bfloat16 products where the processor multiplies it natively, one batched draw for all layers, fused
+AdamW.
 
-Each way trains for the same number of molecules after a warm-up; ways take turns, best of the rounds counts.
+Each way trains on the same molecules after a warm-up; ways take turns, best of the rounds counts.
 
 * molecules_per_second: of each way. speedup_vs_128, speedup_vs_300: ours over the plain ways.
 * peak_fraction: floating-point operations of ours (6 per weight of a dense layer and token, padding not counted) per
@@ -36,10 +37,10 @@ from chemsieve.data import embedded
 from chemsieve.molformer.configuration import MolformerConfig
 from chemsieve.molformer.modeling import MolformerModel, orthogonal_features
 from chemsieve.regressor import Regressor
-from chemsieve.training.batches import pad
-from chemsieve.training.loop import low_precision
-from chemsieve.training.pretraining import _Batches
+from chemsieve.training.batches import RegressionCollator, pad
+from chemsieve.training.loop import Settings, fit, low_precision
 
+RATE = 1e-4
 SHAPES = {"small": (384, 2), "full": (768, 12)}  # width and layers; heads are 64 wide
 
 
@@ -77,48 +78,55 @@ def padded(ids: list[list[int]], length: int, pad_id: int) -> tuple[torch.Tensor
     return torch.nn.functional.pad(tokens, (0, more), value=pad_id), torch.nn.functional.pad(mask, (0, more))
 
 
-class Way:
-    """One way of training, with a model and an optimiser of its own."""
+class Plain:
+    """The plain way, with a model and an optimiser of its own."""
 
-    def __init__(self, shape: str, length: int | None, precision: str, data: tuple, batch_size: int, device):
+    def __init__(self, shape: str, length: int, data: tuple, batch_size: int, device: torch.device):
         self.ids, self.labels, vocabulary, self.pad_id = data
         self.device, self.length, self.batch_size = device, length, batch_size
-        self.model = regressor(PlainModel if length else MolformerModel, shape, vocabulary, self.pad_id, device)
-        fused = {"foreach": False} if length else {"fused": True}
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, **fused)
-        self.bfloat16 = length is None and low_precision(precision, device)
-        self.batches = _Batches(self.ids, batch_size, seed=0)
-        self.order = np.random.default_rng(0).permutation(len(self.ids))
-        self.step = 0
+        self.model = regressor(PlainModel, shape, vocabulary, self.pad_id, device)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE, foreach=False)
 
-    def positions(self) -> np.ndarray:
-        """The next batch: bucketed by length, or in random order."""
-        if self.length is None:
-            return self.batches.at(self.step)
-        start = self.step * self.batch_size % (len(self.order) - self.batch_size + 1)
-        return self.order[start : start + self.batch_size]
-
-    def train(self, steps: int) -> tuple[float, float, int]:
-        """Seconds, mean loss and real tokens of so many steps."""
-        losses, tokens_seen = [], 0
+    def train(self, positions: np.ndarray) -> tuple[float, float]:
+        """Seconds and mean loss of one pass over these molecules."""
+        losses = []
         began = time.perf_counter()
-        for _ in range(steps):
-            chosen = self.positions()
-            rows = [self.ids[i] for i in chosen]
-            tokens, mask = pad(rows, self.pad_id) if self.length is None else padded(rows, self.length, self.pad_id)
-            target = self.labels[chosen].to(self.device)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                predicted = self.model(tokens.to(self.device), mask.to(self.device))
-                loss = ((predicted.float() - target) ** 2).mean()
+        for low in range(0, len(positions), self.batch_size):
+            chosen = positions[low : low + self.batch_size]
+            tokens, mask = padded([self.ids[i] for i in chosen], self.length, self.pad_id)
+            predicted = self.model(tokens.to(self.device), mask.to(self.device))
+            loss = ((predicted - self.labels[chosen].to(self.device)) ** 2).mean()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad()
             losses.append(loss.detach())
-            tokens_seen += sum(map(len, rows))
-            self.step += 1
         mean = float(torch.stack(losses).mean())  # also waits for a GPU
-        return time.perf_counter() - began, mean, tokens_seen
+        return time.perf_counter() - began, mean
+
+
+class Ours:
+    """The workflow's way."""
+
+    def __init__(self, shape: str, precision: str, data: tuple, batch_size: int, device: torch.device):
+        self.ids, self.labels, vocabulary, self.pad_id = data
+        self.device = device
+        self.settings = Settings(epochs=1, batch_size=batch_size, learning_rate=RATE, warmup=0, precision=precision)
+        self.model = regressor(MolformerModel, shape, vocabulary, self.pad_id, device)
+
+    def train(self, positions: np.ndarray) -> tuple[float, float]:
+        """Seconds and mean loss of one pass over these molecules."""
+        examples = [{"input_ids": self.ids[i], "label": float(self.labels[i])} for i in positions]
+
+        def loss(model: torch.nn.Module, inputs: dict) -> torch.Tensor:
+            return ((model(inputs["input_ids"], inputs["attention_mask"]).float() - inputs["labels"]) ** 2).mean()
+
+        outcome = fit(
+            self.model, examples, RegressionCollator(self.pad_id), loss, lambda: {"validation_loss": 0.0},
+            self.settings, 0, self.device,
+        )  # fmt: skip
+        self.model.train()
+        return outcome.curve[0]["seconds"], outcome.curve[0]["train_loss"]
 
 
 def peak(dtype: torch.dtype, device: torch.device, size: int = 2048) -> float:
@@ -153,34 +161,36 @@ def molecules(smiles: str | None, count: int) -> tuple:
 def compare(shape: str, arguments: argparse.Namespace, data: tuple, device: torch.device) -> dict:
     """Figures of one shape."""
     make = {
-        "ours": lambda: Way(shape, None, arguments.precision, data, arguments.batch_size, device),
-        "plain_128": lambda: Way(shape, 128, "float32", data, arguments.batch_size, device),
-        "plain_300": lambda: Way(shape, 300, "float32", data, arguments.batch_size, device),
+        "ours": lambda: Ours(shape, arguments.precision, data, arguments.batch_size, device),
+        "plain_128": lambda: Plain(shape, 128, data, arguments.batch_size, device),
+        "plain_300": lambda: Plain(shape, 300, data, arguments.batch_size, device),
     }
     ways = {name: way() for name, way in make.items()}
+    generator = np.random.default_rng(0)
     for way in ways.values():
-        way.train(2)
+        way.train(generator.permutation(len(data[0]))[: 2 * arguments.batch_size])
     best, losses, tokens = dict.fromkeys(ways, float("inf")), {name: [] for name in ways}, 0.0
-    per_round = max(arguments.steps // arguments.rounds, 1)
+    size = max(arguments.steps // arguments.rounds, 1) * arguments.batch_size
     for _ in range(arguments.rounds):
+        positions = generator.permutation(len(data[0]))[:size]
         for name, way in ways.items():
-            seconds, loss, seen = way.train(per_round)
+            seconds, loss = way.train(positions)
             losses[name].append(loss)
             if seconds < best[name]:
                 best[name] = seconds
-                tokens = seen / seconds if name == "ours" else tokens
-    speed = {name: per_round * arguments.batch_size / seconds for name, seconds in best.items()}
-    ours = ways["ours"]
-    dense = sum(m.weight.numel() for m in ours.model.modules() if isinstance(m, torch.nn.Linear))
-    limit = peak(torch.bfloat16 if ours.bfloat16 else torch.float32, device)
+                tokens = sum(len(data[0][i]) for i in positions) / seconds if name == "ours" else tokens
+    speed = {name: len(positions) / seconds for name, seconds in best.items()}
+    bfloat16 = low_precision(arguments.precision, device)
+    dense = sum(m.weight.numel() for m in ways["ours"].model.modules() if isinstance(m, torch.nn.Linear))
+    limit = peak(torch.bfloat16 if bfloat16 else torch.float32, device)
     means = {name: float(np.mean(values)) for name, values in losses.items()}
     return {
-        "parameters": sum(p.numel() for p in ours.model.parameters()),
+        "parameters": sum(p.numel() for p in ways["ours"].model.parameters()),
         "mean_tokens": float(np.mean([len(row) for row in data[0]])),
         "molecules_per_second": speed,
         "speedup_vs_128": speed["ours"] / speed["plain_128"],
         "speedup_vs_300": speed["ours"] / speed["plain_300"],
-        "products": "bfloat16" if ours.bfloat16 else "float32",
+        "products": "bfloat16" if bfloat16 else "float32",
         "peak_fraction": 6 * dense * tokens / limit,
         "peak_gflops": limit / 1e9,
         "loss_difference": abs(means["ours"] - means["plain_128"]),
