@@ -11,12 +11,16 @@ import torch
 from chemsieve import backbone, regressor, tokenization
 from chemsieve.checkpoints import trained_state
 from chemsieve.errors import ChemsieveError
-from chemsieve.training import dropout, mlm
+from chemsieve.molformer.configuration import MolformerConfig
+from chemsieve.molformer.modeling import MolformerModel
+from chemsieve.regressor import Regressor
+from chemsieve.training import dropout, layers, loop, mlm
+from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_length, pad
 from chemsieve.training.loop import Settings, choose_device, fit, low_precision
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune, predict
-from conftest import SMILES
+from conftest import SMILES, TINY
 
 CPU = torch.device("cpu")
 PAD, MASK, SPECIAL, VOCABULARY = 2, 3, [0, 1, 2, 3, 19], 20
@@ -501,3 +505,62 @@ def test_a_quiet_regressor_trains_with_what_it_is_evaluated_with(encoder_folder)
     regressor.quieten(model)
     expected = model.eval()(tokens, mask)
     torch.testing.assert_close(model.train()(tokens, mask), expected)
+
+
+# -- averaged weights, and learning rates by layer ---------------------------------------------------------------------
+
+
+def test_averaged_weights_are_those_of_the_recursion():
+    _, _, plain = run([1.0, 2.0, 3.0])
+    trail = []
+
+    class Watched(WeightAverage):
+        def update(self):
+            trail.append(self.parameters[0].item())
+            super().update()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "WeightAverage", Watched)
+        outcome, model, averaged = run([1.0, 2.0, 3.0], average=0.8)
+    expected, seen = 0.0, []
+    for step, weight in enumerate(trail, start=1):
+        decay = min(0.8, step / (step + 9))
+        expected = decay * expected + (1 - decay) * weight
+        if step % 5 == 0:
+            seen.append(expected)
+    assert trail[4::5] == pytest.approx(plain)  # training itself is as without
+    assert averaged == pytest.approx(seen, rel=1e-5)
+    assert model.weight.item() == averaged[0] == outcome.best_state["weight"].item()
+
+
+def test_learning_rates_fall_with_depth():
+    torch.manual_seed(0)
+    model = Regressor(MolformerModel(MolformerConfig(**TINY)), TINY["hidden_size"], 0.0)
+    depth = layers.depths(model)
+    assert {d for n, d in depth.items() if "word_embeddings" in n} == {0}
+    assert {d for n, d in depth.items() if ".layer.0." in n} == {1}
+    last = max(depth.values())
+    assert {d for n, d in depth.items() if n.startswith("head")} == {last} == {TINY["num_hidden_layers"] + 1}
+    found = layers.groups(model, {"head.weight"}, 0.1, 0.01, 0.5)
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in found for p in group["params"]}
+    assert len(rates) == len(depth)
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == (0.1 * 0.5 ** (last - depth[name]), 0.01 * (name == "head.weight"))
+
+
+def test_a_decay_of_nothing_leaves_the_embeddings_alone():
+    """With a decay near zero only the head moves."""
+    ids = tokenization.encode(tokenization.build(), SMILES)
+    torch.manual_seed(0)
+    model = Regressor(MolformerModel(MolformerConfig(**TINY)), TINY["hidden_size"], 0.0)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    examples = [{"input_ids": row, "label": float(i % 3)} for i, row in enumerate(ids)]
+
+    def loss(module, inputs):
+        return ((module(inputs["input_ids"], inputs["attention_mask"]) - inputs["labels"]) ** 2).mean()
+
+    settings = Settings(epochs=1, batch_size=8, learning_rate=0.01, weight_decay=0.0, layer_decay=1e-9)
+    fit(model, examples, RegressionCollator(PAD), loss, lambda: {"validation_loss": 1.0}, settings, 0, CPU)
+    moved = {name: float((p.detach() - before[name]).abs().max()) for name, p in model.named_parameters()}
+    assert moved["head.weight"] > 1e-3
+    assert all(change < 1e-7 for name, change in moved.items() if ".layer." in name or "embedding" in name)

@@ -51,7 +51,10 @@ _TRAINING = {
     "gradient_clip": _POSITIVE,
     "group_by_length": {"type": "boolean"},
     "precision": {"enum": ["float32", "bfloat16", "auto"]},
+    "layer_decay": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "average": {"type": ["number", "null"], "exclusiveMinimum": 0, "exclusiveMaximum": 1},
 }
+_REGRESSION = _TRAINING | {"randomise": {"type": "boolean"}, "writings": _COUNT}
 _BUDGET = {
     "type": "object",
     "properties": {
@@ -157,7 +160,7 @@ def schema() -> Json:
                 | _TRAINING
             ),
             "finetune": _object(
-                _TRAINING
+                _REGRESSION
                 | {
                     "checkpoints": {"type": "array", "items": _COUNT, "uniqueItems": True, "minItems": 1},
                     "dropout": _object(
@@ -199,7 +202,7 @@ def schema() -> Json:
                     "seeds": _SEEDS,
                     "start": {"enum": ["encoder", "regressor"]},
                     "noise": {"type": "boolean"},
-                    "training": _object(_TRAINING, required=False),
+                    "training": _object(_REGRESSION, required=False),
                 }
             ),
             "selection": _object(
@@ -283,7 +286,7 @@ def _entries(config: Json) -> Iterator[tuple[str, str, Json, str, Json]]:
         extra = {"strategy": {"enum": registry.choices("selection")}, "budget": _BUDGET}
         yield f"selection.strategies.{name}", "selection", entry, module_of(entry, name, "strategy"), extra
     for name, entry in config["grid"]["methods"].items():
-        extra = {"method": {"enum": registry.choices("methods")}, "training": _object(_TRAINING, required=False)}
+        extra = {"method": {"enum": registry.choices("methods")}, "training": _object(_REGRESSION, required=False)}
         yield f"grid.methods.{name}", "methods", entry, module_of(entry, name, "method"), extra
     for name, entry in config["baselines"]["methods"].items():
         yield f"baselines.methods.{name}", "baselines", entry, name, {}
@@ -436,7 +439,7 @@ def all_strategies(config: Json) -> list[str]:
 
 def training_of(config: Json, method: str) -> Json:
     """Hyperparameters of a grid method: those of ``finetune`` with its own on top."""
-    shared = {key: config["finetune"][key] for key in _TRAINING}
+    shared = {key: config["finetune"][key] for key in _REGRESSION}
     return shared | config["grid"]["methods"][method].get("training", {})
 
 

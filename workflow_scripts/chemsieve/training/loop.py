@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +18,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from chemsieve.checkpoints import load_strictly, trained_names, trained_state
 from chemsieve.errors import ChemsieveError
+from chemsieve.training.averaging import WeightAverage
+from chemsieve.training.layers import groups
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,10 @@ class Settings:
 
     ``patience`` is the number of epochs without a fall of the validation loss by more than ``minimum_delta`` after
     which training stops; ``None`` never stops early. Training never stops before the last of ``checkpoints``.
-    ``precision`` is that of the matrix products in training: see :func:`low_precision`.
+    ``precision`` is that of the matrix products in training: see :func:`low_precision`. ``layer_decay`` multiplies the
+    learning rate from one layer to the one below it. ``average`` is the decay of a moving average of the weights, which
+    is then what is validated and kept; ``None`` keeps the weights themselves. ``randomise`` trains on a fresh random
+    SMILES of each molecule; predictions are averaged over ``writings`` SMILES (both concern regression alone).
     """
 
     epochs: int
@@ -43,6 +49,10 @@ class Settings:
     gradient_clip: float = 1.0
     group_by_length: bool = True
     precision: str = "float32"
+    layer_decay: float = 1.0
+    average: float | None = None
+    randomise: bool = False
+    writings: int = 1
     checkpoints: tuple[int, ...] = ()
 
 
@@ -84,14 +94,24 @@ def low_precision(name: str, device: torch.device) -> bool:
 
 
 class _Trainer(Trainer):
-    """Trainer with a loss of ours, and the means over an epoch of loss and gradient norm."""
+    """Trainer with a loss and learning rates of ours, and the means over an epoch of loss and gradient norm."""
 
-    def __init__(self, loss: Callable[[nn.Module, dict], Tensor], bfloat16: bool, **kwargs):
+    def __init__(self, loss: Callable[[nn.Module, dict], Tensor], bfloat16: bool, layer_decay: float, **kwargs):
         super().__init__(**kwargs)
         self.loss = loss
         self.bfloat16 = bfloat16
+        self.layer_decay = layer_decay
         self.losses: list[Tensor] = []
         self.norms: list[Tensor] = []
+
+    def create_optimizer(self, model=None):
+        if self.layer_decay == 1:
+            return super().create_optimizer() if model is None else super().create_optimizer(model)
+        decayed = set(self.get_decay_parameter_names(self.model))
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        rate, shrink = self.args.learning_rate, self.args.weight_decay
+        self.optimizer = kind(groups(self.model, decayed, rate, shrink, self.layer_decay), **options)
+        return self.optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -108,8 +128,16 @@ class _Trainer(Trainer):
 class _EachEpoch(TrainerCallback):
     """Validate, record, keep the best, keep the configured checkpoints, and stop when patience is spent."""
 
-    def __init__(self, trainer: _Trainer, settings: Settings, validate: Callable[[], dict], outcome: Outcome):
+    def __init__(
+        self,
+        trainer: _Trainer,
+        settings: Settings,
+        validate: Callable[[], dict],
+        outcome: Outcome,
+        average: WeightAverage | None,
+    ):
         self.trainer, self.settings, self.validate, self.outcome = trainer, settings, validate, outcome
+        self.average = average
         self.waited = 0
         self.reference = math.inf
         self.began = self.said = 0.0
@@ -118,11 +146,17 @@ class _EachEpoch(TrainerCallback):
         self.began = self.said = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
+        if self.average is not None:
+            self.average.update()
         if time.perf_counter() - self.said > SAY_EVERY:
             self.said = time.perf_counter()
             log.info("step %d of %d", state.global_step, state.max_steps)
 
     def on_epoch_end(self, args, state, control, model=None, **kwargs):
+        with nullcontext() if self.average is None else self.average.applied():
+            self._end_epoch(state, control, model)
+
+    def _end_epoch(self, state, control, model):
         epoch = round(state.epoch)
         train_loss = torch.stack(self.trainer.losses).mean().item()
         norm = torch.stack(self.trainer.norms).mean().item() if self.trainer.norms else None
@@ -215,10 +249,12 @@ def fit(
         bfloat16 = low_precision(settings.precision, device)
         log.info("matrix products of training in %s", "bfloat16" if bfloat16 else "float32")
         trainer = _Trainer(
-            loss=loss, bfloat16=bfloat16, model=model, args=arguments, train_dataset=examples, data_collator=collate
-        )
+            loss=loss, bfloat16=bfloat16, layer_decay=settings.layer_decay,
+            model=model, args=arguments, train_dataset=examples, data_collator=collate,
+        )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(_EachEpoch(trainer, settings, validate, outcome))
+        average = None if settings.average is None else WeightAverage(model, settings.average)
+        trainer.add_callback(_EachEpoch(trainer, settings, validate, outcome, average))
         began = time.perf_counter()
         trainer.train()
         outcome.seconds = time.perf_counter() - began

@@ -13,6 +13,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.regressor import Regressor
 from chemsieve.training.batches import RegressionCollator, by_length, pad
 from chemsieve.training.loop import Outcome, Settings, fit
+from chemsieve.training.writings import RewritingCollator, Writer
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,21 @@ def predict(
     if not np.isfinite(result).all():
         raise ChemsieveError(f"the model's prediction for molecule {int(np.argmin(np.isfinite(result)))} is not finite")
     return result
+
+
+def predict_smiles(
+    model: Regressor, tokenizer: Tokenizer, smiles: Sequence[str], writings: int, device: torch.device
+) -> np.ndarray:
+    """Predictions (molecules,) averaged over so many SMILES of each molecule, the given one among them."""
+    pad_id = tokenization.special_id(tokenizer, "pad")
+    rows = _writer(model, tokenizer).several(smiles, writings)
+    return np.mean([predict(model, ids, pad_id, device) for ids in rows], axis=0)
+
+
+def _writer(model: Regressor, tokenizer: Tokenizer) -> Writer:
+    # Fewer than the configuration says: RoBERTa's positions begin after that of padding.
+    lost = tokenization.special_id(tokenizer, "pad") + 1
+    return Writer(tokenizer, model.encoder.config.max_position_embeddings - lost)
 
 
 def fine_tune(
@@ -59,20 +75,26 @@ def fine_tune(
     (model.change_label_scale if trained_head else model.set_label_scale)(mean, scale)
     pad_id = tokenization.special_id(tokenizer, "pad")
     train_ids = tokenization.encode(tokenizer, train_smiles)
-    validation_ids = tokenization.encode(tokenizer, validation_smiles)
     standardised = (np.asarray(train_labels) - mean) / scale
-    examples = [{"input_ids": ids, "label": float(y)} for ids, y in zip(train_ids, standardised, strict=True)]
+    examples = [
+        {"input_ids": ids, "smiles": text, "label": float(y)}
+        for ids, text, y in zip(train_ids, train_smiles, standardised, strict=True)
+    ]
+    writer = _writer(model, tokenizer)
+    collate = RewritingCollator(writer, pad_id) if settings.randomise else RegressionCollator(pad_id)
+    validation_rows = writer.several(validation_smiles, settings.writings)
 
     def loss(module: Regressor, inputs: dict) -> torch.Tensor:
         prediction = module(inputs["input_ids"], inputs["attention_mask"])
         return ((prediction.float() - inputs["labels"]) ** 2).mean()
 
     def validate() -> dict:
-        error = predict(model, validation_ids, pad_id, device) - validation_labels
+        predicted = np.mean([predict(model, ids, pad_id, device) for ids in validation_rows], axis=0)
+        error = predicted - validation_labels
         mse = float(np.mean(error**2))
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
-    outcome = fit(model, examples, RegressionCollator(pad_id), loss, validate, settings, seed, device)
+    outcome = fit(model, examples, collate, loss, validate, settings, seed, device)
     constant = float(np.mean((np.asarray(validation_labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
         log.warning(

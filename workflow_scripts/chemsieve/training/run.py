@@ -1,19 +1,20 @@
 """One fine-tuning run, from labelled molecules to its files."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import torch
 from tokenizers import Tokenizer
 
-from chemsieve import backbone, registry, regressor, tokenization
+from chemsieve import backbone, registry, regressor
 from chemsieve.checkpoints import trained_state, write_tensors
 from chemsieve.processes import device_name, peak_memory_mb
 from chemsieve.runs import Identity, curve_table, predictions_table, write_facts
 from chemsieve.tables import write_table
 from chemsieve.training.loop import Outcome, Settings
-from chemsieve.training.regression import fine_tune, predict
+from chemsieve.training.regression import fine_tune, predict_smiles
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +53,8 @@ def train_and_write(
     outcome = _tune(model, tokenizer, data, validation, Settings(**settings), identity.seed, device, trained_head)
     for epoch, path in zip(sorted(outcome.kept), getattr(output, "checkpoints", []), strict=True):
         write_tensors(outcome.kept[epoch], path)
-    pad_id = tokenization.special_id(tokenizer, "pad")
     values = tuple(
-        predict(model, tokenization.encode(tokenizer, list(frame["encoder_smiles"])), pad_id, device)
+        predict_smiles(model, tokenizer, list(frame["encoder_smiles"]), settings.get("writings", 1), device)
         for frame in (validation, test)
     )
     write_tensors(trained_state(model), output.model)
@@ -119,6 +119,7 @@ def validation_loss(
     if not spec["noise"]:
         regressor.quieten(model)
     tokenizer, settings = backbone.load_tokenizer(encoder_folder), Settings(**spec["training"])
+    settings = replace(settings, randomise=settings.randomise and spec["noise"])
     trained_head = regressor_checkpoint is not None
     outcome = _tune(model, tokenizer, train, validation, settings, seed, device, trained_head)
     return outcome.curve[-1]["validation_loss"] * float(model.label_scale) ** 2
