@@ -103,7 +103,7 @@ def run(
     handle = encoder.register_forward_hook(lambda module, given, output: hidden.append(output.last_hidden_state))
 
     def measured(at: int) -> None:
-        figures = _evaluate(both, encoder, held, collate, mean, scale, settings, seed, device)
+        figures = _evaluate(both, encoder, held, collate, mean, scale, seed, device)
         train_loss = torch.stack(losses).mean().item() if losses else None
         curve.append({"step": at, "train_loss": train_loss, "learning_rate": _rate(settings, at)} | figures)
         log.info(
@@ -228,7 +228,6 @@ def _evaluate(
     collate: MaskingCollator,
     mean: np.ndarray,
     scale: np.ndarray,
-    settings: Settings,
     seed: int,
     device: torch.device,
 ) -> dict:
