@@ -135,7 +135,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "scale": Column(REAL, "LiSSA scale; missing for other estimators", nullable=True),
         "largest_eigenvalue": Column(REAL, "largest Gauss-Newton eigenvalue, by power iteration"),
         "spearman_vs_half": Column(
-            REAL, "Spearman correlation of the scores with those at half the iterations", nullable=True
+            REAL, "Spearman correlation of the scores (100 of them) with those at half the iterations", nullable=True
         ),
         "spearman_vs_last": Column(
             REAL, "Spearman correlation of the scores with those at the model's last checkpoint", nullable=True

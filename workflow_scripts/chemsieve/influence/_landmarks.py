@@ -61,7 +61,7 @@ def solve(
 
     size = float(vector.norm())
     x, residual = torch.zeros_like(vector), vector.clone()
-    direction, square, half, done = None, 0.0, None, 0
+    direction, square, done = None, 0.0, 0
     while done < iterations and float(residual.norm()) > tolerance * size:
         turned = precondition(residual)
         previous, square = square, _dot(residual, turned)
@@ -75,11 +75,9 @@ def solve(
         step = square / _dot(direction, along)
         x, residual = x + step * direction, residual - step * along
         done += 1
-        if done == (iterations + 1) // 2:
-            half = x
         log.info("iteration %d over all %d molecules: residual %.1e", done, len(problem.train), residual.norm() / size)
     measured = float((product(x) - vector).norm()) / size
-    return Solution(x=x, half=half, iterations=done, effective_damping=damping), measured
+    return Solution(x=x, half=None, iterations=done, effective_damping=damping), measured
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from chemsieve.influence._problem import Molecules, Problem
 
 
+COMPARED = 100  # pool molecules whose scores are compared with those of half the iterations
+
+
 def from_kernel(
     kernel: Kernel,
     labels: np.ndarray,
@@ -93,8 +96,8 @@ def from_model(
     scores = -problem.pool_loss_change(solution.x, pool)
     agreement = None
     if solution.half is not None:
-        half = -problem.pool_loss_change(solution.half, pool)
-        agreement = _spearman(scores, half)
+        some = np.sort(np.random.default_rng(problem.seed).permutation(len(pool))[:COMPARED])
+        agreement = _spearman(scores[some], -problem.loss_change(solution.half, pool.take(some)))
     eigenvalue = problem.largest_eigenvalue(vector)
     if not np.isfinite(scores).all():
         check_finite(solution.x.new_tensor(scores), "a score")

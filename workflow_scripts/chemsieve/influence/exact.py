@@ -85,7 +85,6 @@ def _iterate(task: Task, damping: float, iterations: int, tolerance: float) -> S
     )
     return Scores(
         influence=-problem.pool_loss_change(solution.x, pool),
-        half=None if solution.half is None else -problem.pool_loss_change(solution.half, pool),
         damping=damping,
         iterations=solution.iterations,
         converged=True,
