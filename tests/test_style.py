@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from chemsieve.config import BUNDLED
 from test_workflow import copy_workflow, planned
 
 ROOT = Path(__file__).parent.parent
@@ -74,7 +75,7 @@ def missing_files(folder, given):
             (folder / table["path"]).parent.mkdir(parents=True, exist_ok=True)
             (folder / table["path"]).write_text(table["delimiter"].join(columns) + "\n", encoding="utf-8")
     encoder = given["encoder"]
-    if encoder["path"]:
+    if encoder["path"] not in (None, BUNDLED):
         (folder / encoder["path"]).mkdir(parents=True, exist_ok=True)
         for name in ("config.json", "model.safetensors", "tokenizer.json"):
             (folder / encoder["path"] / name).touch()

@@ -48,7 +48,7 @@ TABLES_OF_RUNS = {"metrics_table": 1, "learning_curves_table": 1, "report": 1, "
 def copy_workflow(folder, source=ROOT):
     """Copy what the workflow needs, and nothing that a run left behind, to a folder."""
     ignored = shutil.ignore_patterns("__pycache__")
-    for name in ("rules", "workflow_scripts", "studies", "profiles", "envs"):
+    for name in ("rules", "workflow_scripts", "studies", "profiles", "envs", "resources"):
         shutil.copytree(source / name, folder / name, ignore=ignored)
     for name in ("Snakefile", "config.yaml", "requirements.lock"):
         shutil.copy2(source / name, folder / name)
