@@ -26,7 +26,7 @@ localrules:
 
 
 onstart:
-    check_budgets()
+    check_sizes()
     start_warm_server()
 
 

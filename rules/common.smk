@@ -87,20 +87,23 @@ def gpu(wildcards=None):
     return int(device == "cuda" or (device == "auto" and which("nvidia-smi") is not None))
 
 
-def check_budgets():
-    """Stop before anything runs where a selection budget exceeds the accepted pool.
+def check_sizes():
+    """Stop before anything runs where the accepted pool is too small for a budget, or too large for an estimator.
 
     The data step checks the pool that it makes; this is for a pool that stands. (A rule of its own would need to be an
     `ancient` input of training, and Snakemake then overlooks changed parameters of whatever stands downstream.)
     """
-    pool = Path(f"{RESULTS}/data/pool.parquet")
-    if pool.exists() and not any(job.rule.name == "data" for job in workflow.dag.needrun_jobs()):
+    pool, molecules = Path(f"{RESULTS}/data/pool.parquet"), Path(f"{RESULTS}/tables/molecules.parquet")
+    if pool.exists() and molecules.exists() and not any(job.rule.name == "data" for job in workflow.dag.needrun_jobs()):
         from pyarrow.parquet import read_metadata
 
         from chemsieve import budgets
+        from chemsieve.influence._gramfile import check_pool
 
+        rows = read_metadata(pool).num_rows
         try:
-            budgets.check(budgets.of(config), read_metadata(pool).num_rows)
+            budgets.check(budgets.of(config), rows)
+            check_pool(config, read_metadata(molecules).num_rows - rows, rows)
         except ChemsieveError as error:
             raise WorkflowError(str(error)) from None
 

@@ -290,10 +290,11 @@ def test_landmarks_save_iterations():
 
 def test_a_pool_without_room_is_refused_before_training():
     influence = {"run": ["exact", "lissa", "shapley"], "gram": {"largest": 600}}
-    _gramfile.check_pool(influence, (0.8, 0.1, 0.1), 800, 200)
+    config = {"influence": influence, "split": {"fractions": [0.8, 0.1, 0.1]}}
+    _gramfile.check_pool(config, 800, 200)
     with pytest.raises(ChemsieveError, match=r"shapley works on all 500 .* raise it to 1080"):
-        _gramfile.check_pool(influence, (0.8, 0.1, 0.1), 800, 500)
-    _gramfile.check_pool(influence | {"run": ["exact", "lissa"]}, (0.8, 0.1, 0.1), 800, 500)
+        _gramfile.check_pool(config, 800, 500)
+    _gramfile.check_pool(config | {"influence": influence | {"run": ["exact", "lissa"]}}, 800, 500)
     for train, query, pool in itertools.product((10, 400, 5000), (5, 100), (1, 200, 300, 5000)):
         count, inside = _gramfile.room(train, query, pool, 600)
         assert 0 < count <= train

@@ -35,10 +35,9 @@ if __name__ == "__main__":
         pool = molecules[molecules["source"] == "pool"]
         if pool.empty:
             raise ChemsieveError(f"pool file {snakemake.input.pool}: no row is left (tables/rejected says why)")
-        # From the configuration, not the tracked parameters: the molecules do not depend on it.
-        budgets.check(budgets.of(snakemake.config), len(pool))
-        influence, split = snakemake.config["influence"], snakemake.config["split"]
-        check_pool(influence, split["fractions"], (molecules["source"] == "target").sum(), len(pool))
+        config = snakemake.config  # and not the tracked parameters: the molecules do not depend on it
+        budgets.check(budgets.of(config), len(pool))
+        check_pool(config, len(molecules) - len(pool), len(pool))
         log = logging.getLogger("chemsieve")
         for (source, reason), rows in rejected.groupby(["source", "reason"]):
             log.info("%s: %d rows refused: %s", source, len(rows), reason)

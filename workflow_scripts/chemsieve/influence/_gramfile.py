@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,16 +95,14 @@ def room(train: int, query: int, pool: int, largest: int) -> tuple[int, bool]:
     return min(train, left), False
 
 
-def check_pool(influence: dict, fractions: Sequence[float], targets: int, pool: int) -> None:
+def check_pool(config: dict, targets: int, pool: int) -> None:
     """Raise, before anything is trained, where an estimator needs a pool in the matrix that has no room there.
 
-    Args:
-        influence: that section of the configuration.
-        fractions: of the split; the sizes of the folds follow from them nearly.
+    The sizes of the folds are those of ``split.fractions``, which a column of folds need not keep to.
     """
-    largest = influence["gram"]["largest"]
-    train, query = (round(share * targets) for share in fractions[:2])
-    for name in influence["run"]:
+    largest = config["influence"]["gram"]["largest"]
+    train, query = (round(share * targets) for share in config["split"]["fractions"][:2])
+    for name in config["influence"]["run"]:
         module = registry.load("influence", name)
         if getattr(module, "NEEDS_POOL", False) and not room(train, query, pool, largest)[1]:
             enough = min(train + query + pool, query + 2 * pool)
