@@ -44,9 +44,11 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--configfile", nargs="*", default=[])
     parser.add_argument("--config", nargs="*", default=[])
+    parser.add_argument("--keep", type=Path, help="an empty or new folder to work in, which stays")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary)
+        copy = Path(temporary) if arguments.keep is None else arguments.keep
+        copy.mkdir(parents=True, exist_ok=True)
         for name in NEEDED:
             source = ROOT / name
             if source.is_dir():
