@@ -22,7 +22,11 @@ rule selection:
             options=configuration.options_of(
                 config["selection"]["strategies"][wildcards.strategy], configuration.STRATEGY_KEYS
             ),
-            **({"family": FAMILY, "compute": COMPUTE} if "model" in strategy_needs(wildcards.strategy) else {}),
+            **(
+                {"family": FAMILY, "compute": COMPUTE, "dropout": config["finetune"]["dropout"]}
+                if "model" in strategy_needs(wildcards.strategy)
+                else {}
+            ),
         ),
         code=lambda wildcards: code(
             "selection",

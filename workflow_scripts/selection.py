@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
             checkpoint, *encoder_files = snakemake.input.model
             encoder, device = Path(encoder_files[0]).parent, torch_device(spec)
-            model = regressor.restore(encoder, spec["family"], "full", {}, checkpoint)
+            model = regressor.restore(encoder, spec["family"], "full", {}, checkpoint, dropout=spec["dropout"])
             tokenizer = backbone.load_tokenizer(encoder)
             ids = tokenization.encode(tokenizer, list(pool["encoder_smiles"]))
             pad_id = tokenization.special_id(tokenizer, "pad")

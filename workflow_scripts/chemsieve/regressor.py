@@ -85,12 +85,14 @@ def restore(
     options: dict,
     checkpoint: str | Path,
     base: str | Path | None = None,
+    dropout: dict | None = None,
 ) -> Regressor:
     """A trained regressor: the encoder folder with a run's checkpoint on top, loaded strictly, evaluation mode.
 
     ``base`` is the fully fine-tuned regressor that an adapter was trained on, where it was not the encoder.
+    ``dropout`` is that of its training, for passes with dropout.
     """
-    model = build(encoder_folder, family, {}, base)
+    model = build(encoder_folder, family, dropout or {}, base)
     registry.load("methods", method).apply(model, **options)
     load_strictly(model, read_tensors(checkpoint), trained_names(model), source=str(checkpoint))
     return model.eval()

@@ -21,7 +21,6 @@ from chemsieve.training.batches import by_length
 
 BLOCK = 256  # rows of K per product: about half of K is computed, and one product is still large
 PILOT = 128  # molecules that principal directions are taken from
-COARSE = 1e-4  # tolerance from which half of them are enough
 CHECKED = 48  # molecules on which an approximate K is compared with the exact one
 
 
@@ -282,8 +281,7 @@ def _principal_bases(
     budget: int,
 ) -> dict[str, _Basis]:
     """Principal directions of each dense layer, from a sample that holds every token; None where nothing is saved."""
-    count = PILOT // 2 if tolerance >= COARSE else PILOT
-    sample = molecules.take(_covering_sample(molecules, count, problem.seed))
+    sample = molecules.take(_covering_sample(molecules, PILOT, problem.seed))
     dense = [layer for layer in layers if layer.dense]
     outputs = torch.empty(len(sample), dtype=torch.float64, device=problem.device)
     bases, energies = {}, {}
