@@ -98,7 +98,7 @@ def check_sizes():
         from pyarrow.parquet import read_metadata
 
         from chemsieve import budgets
-        from chemsieve.influence._gramfile import check_pool
+        from chemsieve.influence._room import check_pool
 
         rows = read_metadata(pool).num_rows
         try:
@@ -171,7 +171,7 @@ def encoder_inputs(wildcards):
     encoder = config["encoder"]
     files = [encoder["tokenizer"]] if encoder["tokenizer"] else []
     if encoder["path"]:
-        from chemsieve.backbone import local_folder
+        from chemsieve.bundled import local_folder
 
         names = [n for n in FOLDER_FILES if not (n == "tokenizer.json" and encoder["tokenizer"])]
         files += [f"{local_folder(encoder['path'])}/{name}" for name in names]

@@ -10,12 +10,12 @@ import torch
 from safetensors import safe_open
 
 from chemsieve import backbone, registry, tokenization
-from chemsieve.config import BUNDLED
+from chemsieve.bundled import BUNDLED, local_folder
 from chemsieve.data import chemistry, embedded
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
 
-FOLDER = backbone.local_folder(BUNDLED)
+FOLDER = local_folder(BUNDLED)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 
 from chemsieve import registry, tokenization
 from chemsieve.errors import ChemsieveError
-from chemsieve.influence import Task, _gramfile, _kernel, _landmarks, cg, exact
+from chemsieve.influence import Task, _gramfile, _kernel, _landmarks, _room, cg, exact
 from chemsieve.influence._gram import gram
 from chemsieve.influence._problem import Molecules, Problem
 from chemsieve.influence._score import from_kernel
@@ -291,13 +291,13 @@ def test_landmarks_save_iterations():
 def test_a_pool_without_room_is_refused_before_training():
     influence = {"run": ["exact", "lissa", "shapley"], "gram": {"largest": 600}}
     config = {"influence": influence, "split": {"fractions": [0.8, 0.1, 0.1]}}
-    _gramfile.check_pool(config, 800, 200)
+    _room.check_pool(config, 800, 200)
     with pytest.raises(ChemsieveError, match=r"shapley works on all 500 .* raise it to 1080"):
-        _gramfile.check_pool(config, 800, 500)
-    _gramfile.check_pool(config | {"influence": influence | {"run": ["exact", "lissa"]}}, 800, 500)
+        _room.check_pool(config, 800, 500)
+    _room.check_pool(config | {"influence": influence | {"run": ["exact", "lissa"]}}, 800, 500)
     for train, query, pool in itertools.product((10, 400, 5000), (5, 100), (1, 200, 300, 5000)):
-        count, inside = _gramfile.room(train, query, pool, 600)
+        count, inside = _room.room(train, query, pool, 600)
         assert 0 < count <= train
         assert count + query + inside * pool <= 600
     with pytest.raises(ChemsieveError, match="no room"):
-        _gramfile.room(10, 599, 10, 600)
+        _room.room(10, 599, 10, 600)

@@ -12,7 +12,7 @@ if __name__ == "__main__":
         from chemsieve.data.molecules import EXTRA, prepare
         from chemsieve.data.reading import read_labelled
         from chemsieve.errors import ChemsieveError
-        from chemsieve.influence._gramfile import check_pool
+        from chemsieve.influence._room import check_pool
         from chemsieve.tables import write_table
 
         tables = {}

@@ -13,20 +13,11 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from chemsieve import registry, tokenization
-from chemsieve.config import BUNDLED
+from chemsieve.bundled import BUNDLED, local_folder
 from chemsieve.errors import ChemsieveError
 from chemsieve.files import sha256, write_atomically, write_json
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
-
-
-def local_folder(path: str) -> Path:
-    """The folder that ``encoder.path`` names, relative to the working directory where that is shorter to say."""
-    if path != BUNDLED:
-        return Path(path)
-    folder = Path(__file__).resolve().parents[2] / "resources" / "encoder"
-    # Relative, so that a moved checkout reruns nothing.
-    return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def read_config(folder: str | Path) -> dict:

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from chemsieve import registry
+from chemsieve.bundled import BUNDLED
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence._subsets import SUBSETS
 
 Json = dict[str, Any]
-
-BUNDLED = "bundled"  # in encoder.path: the encoder that comes with the project
 
 _TEXT = {"type": "string", "minLength": 1}
 _OPTIONAL_TEXT = {"type": ["string", "null"]}

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chemsieve import registry
-from chemsieve.errors import ChemsieveError
 from chemsieve.files import write_atomically, write_json
 from chemsieve.influence._kernel import Kernel
+from chemsieve.influence._room import room
 from chemsieve.processes import peak_memory_mb
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
     """The kernel of training, query and pool molecules, the training labels, and facts that readers repeat.
 
     Args:
-        options: the configuration's ``influence.gram``; which molecules there is room for, :func:`room` says.
+        options: the configuration's ``influence.gram``; which molecules there is room for, ``_room`` says.
     """
     from chemsieve.influence._gram import gram
     from chemsieve.influence._problem import Molecules
@@ -72,45 +71,6 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
         result.error,
     )
     return kernel, landmarks.labels, facts
-
-
-def room(train: int, query: int, pool: int, largest: int) -> tuple[int, bool]:
-    """How many training molecules a matrix of at most ``largest`` molecules covers, and whether the pool is in it.
-
-    All where they fit. Otherwise the pool is in where it takes at most half of what the query leaves, beside a sample
-    of the training set; a larger pool is out, and scored by directional derivatives.
-
-    Raises:
-        ChemsieveError: the query leaves no room.
-    """
-    left = largest - query
-    if left < 2:
-        raise ChemsieveError(
-            f"influence.gram.largest: {largest} leaves no room for training molecules beside the {query} of validation"
-        )
-    if train + pool <= left:
-        return train, True
-    if 2 * pool <= left:
-        return left - pool, True
-    return min(train, left), False
-
-
-def check_pool(config: dict, targets: int, pool: int) -> None:
-    """Raise, before anything is trained, where an estimator needs a pool in the matrix that has no room there.
-
-    The sizes of the folds are those of ``split.fractions``, which a column of folds need not keep to.
-    """
-    largest = config["influence"]["gram"]["largest"]
-    train, query = (round(share * targets) for share in config["split"]["fractions"][:2])
-    for name in config["influence"]["run"]:
-        module = registry.load("influence", name)
-        if getattr(module, "NEEDS_POOL", False) and not room(train, query, pool, largest)[1]:
-            enough = min(train + query + pool, query + 2 * pool)
-            raise ChemsieveError(
-                f"influence.run: {name} works on all {pool} pool molecules together, which influence.gram.largest "
-                f"({largest}) has no room for: raise it to {enough} (it then takes about {24 * enough**2 / 1e9:.0f} GB "
-                "of memory), or run exact in its place, which scores a pool of any size, and select by it"
-            )
 
 
 def write(kernel: Kernel, labels: np.ndarray, facts: dict, matrix_path: str | Path, facts_path: str | Path) -> None:

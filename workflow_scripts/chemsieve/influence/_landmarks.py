@@ -8,20 +8,18 @@ steps; how many are needed shows in the residual, which is measured at the end a
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.influence import Solution
+from chemsieve.influence import cg
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from chemsieve.influence import Solution
     from chemsieve.influence._problem import Molecules, Problem
-
-log = logging.getLogger(__name__)
 
 
 def solve(
@@ -52,34 +50,13 @@ def solve(
 
     solver = factor(matrix, len(landmarks) * damping / 2)
 
-    def product(direction: Tensor) -> Tensor:
-        return problem.gauss_newton_product(direction) + damping * direction
-
     def precondition(values: Tensor) -> Tensor:
         along = problem.derivatives(values, landmarks).numpy()
         return (values - problem.combination(landmarks, torch.as_tensor(cho_solve(solver, along)))) / damping
 
-    size = float(vector.norm())
-    x, residual = torch.zeros_like(vector), vector.clone()
-    direction, square, done = None, 0.0, 0
-    while done < iterations and float(residual.norm()) > tolerance * size:
-        turned = precondition(residual)
-        previous, square = square, _dot(residual, turned)
-        if not square > 0:
-            raise InfluenceDivergence(
-                "influence: the landmarks' Gram matrix is too inexact for this damping; lower influence.gram.tolerance "
-                "or raise the damping"
-            )
-        direction = turned if direction is None else turned + (square / previous) * direction
-        along = product(direction)
-        step = square / _dot(direction, along)
-        x, residual = x + step * direction, residual - step * along
-        done += 1
-        log.info("iteration %d over all %d molecules: residual %.1e", done, len(problem.train), residual.norm() / size)
-    measured = float((product(x) - vector).norm()) / size
-    return Solution(x=x, half=None, iterations=done, effective_damping=damping), measured
-
-
-def _dot(a: Tensor, b: Tensor) -> float:
-    """Inner product summed in float64."""
-    return float((a.double() * b.double()).sum())
+    try:
+        solution = cg.iterate(problem, vector, damping, iterations, tolerance, precondition)
+    except InfluenceDivergence as error:
+        raise InfluenceDivergence(f"{error}, or lower influence.gram.tolerance") from None
+    left = problem.gauss_newton_product(solution.x) + damping * solution.x - vector
+    return solution, float(left.norm() / vector.norm())

@@ -106,7 +106,7 @@ class _Trainer(Trainer):
 
     def create_optimizer(self, model=None):
         if self.layer_decay == 1:
-            return super().create_optimizer() if model is None else super().create_optimizer(model)
+            return super().create_optimizer(model)
         decayed = set(self.get_decay_parameter_names(self.model))
         kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
         rate, shrink = self.args.learning_rate, self.args.weight_decay

@@ -38,9 +38,15 @@ def predict_smiles(
     model: Regressor, tokenizer: Tokenizer, smiles: Sequence[str], writings: int, device: torch.device
 ) -> np.ndarray:
     """Predictions (molecules,) averaged over so many SMILES of each molecule, the given one among them."""
-    pad_id = tokenization.special_id(tokenizer, "pad")
     rows = _writer(model, tokenizer).several(smiles, writings)
-    return np.mean([predict(model, ids, pad_id, device) for ids in rows], axis=0)
+    return _predict_averaged(model, rows, tokenization.special_id(tokenizer, "pad"), device)
+
+
+def _predict_averaged(
+    model: Regressor, writings: Sequence[Sequence[Sequence[int]]], pad_id: int, device: torch.device
+) -> np.ndarray:
+    """Predictions (molecules,) averaged over ``writings`` (writings, molecules) in token ids."""
+    return np.mean([predict(model, ids, pad_id, device) for ids in writings], axis=0)
 
 
 def _writer(model: Regressor, tokenizer: Tokenizer) -> Writer:
@@ -89,8 +95,7 @@ def fine_tune(
         return ((prediction.float() - inputs["labels"]) ** 2).mean()
 
     def validate() -> dict:
-        predicted = np.mean([predict(model, ids, pad_id, device) for ids in validation_rows], axis=0)
-        error = predicted - validation_labels
+        error = _predict_averaged(model, validation_rows, pad_id, device) - validation_labels
         mse = float(np.mean(error**2))
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 

@@ -33,11 +33,9 @@ class Writer:
             Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(text), 1, randomSeed=int(seed) % (2**31 - 1) + 1)[0]
             for text, seed in zip(smiles, seeds, strict=True)
         ]
-        found = tokenization.encode(self.tokenizer, written)
-        kept = tokenization.encode(self.tokenizer, smiles)
         return [
-            old if self.unknown in new or len(new) > self.max_tokens else new
-            for new, old in zip(found, kept, strict=True)
+            tokenization.encode(self.tokenizer, [text])[0] if self.unknown in ids or len(ids) > self.max_tokens else ids
+            for ids, text in zip(tokenization.encode(self.tokenizer, written), smiles, strict=True)
         ]
 
     def several(self, smiles: Sequence[str], count: int, seed: int = 0) -> list[list[list[int]]]:
