@@ -143,8 +143,8 @@ def test_linear_attention_equals_a_quadratic_sum_over_pairs():
     layer = SelfAttention(config).double()
     layer.feature_map.weight = torch.randn(size, 6, dtype=torch.float64)
     hidden = torch.randn(1, length, heads * size, dtype=torch.float64)
-    mask = torch.ones(1, 1, length, 1, dtype=torch.bool)
-    mask[:, :, real:] = False
+    mask = torch.ones(1, length, 1, dtype=torch.bool)
+    mask[:, real:] = False
     with torch.no_grad():
         found = layer(hidden, mask, *rotary_tables(length, size, like=hidden))[0]
 
@@ -186,13 +186,14 @@ def test_attention_sums_do_not_overflow_half_precision():
     layer = SelfAttention(config)
     layer.feature_map.weight = torch.rand(8, 8)
     hidden = 40 * torch.randn(1, 200, 16)
-    mask = torch.ones(1, 1, 200, 1, dtype=torch.bool)
+    mask = torch.ones(1, 200, 1, dtype=torch.bool)
     tables = rotary_tables(200, 8, like=hidden)
     with torch.no_grad():
         exact = layer(hidden, mask, *tables)
-        key = layer.feature_map(layer.key(hidden).view(1, 200, 2, 8).transpose(1, 2))
-        query = layer.feature_map(layer.query(hidden).view(1, 200, 2, 8).transpose(1, 2))
-        assert (query @ key.sum(-2).unsqueeze(-1)).max() > torch.finfo(torch.float16).max, "half would overflow"
+        rotated = layer.feature_map.rotated(*tables)
+        key = layer.feature_map(layer.key(hidden)[0].view(200, 2, 8), rotated)
+        query = layer.feature_map(layer.query(hidden)[0].view(200, 2, 8), rotated)
+        assert (query * key.sum(0)).sum(-1).max() > torch.finfo(torch.float16).max, "half would overflow"
         with torch.autocast("cpu", dtype=torch.float16):
             half = layer(hidden, mask, *tables)
     torch.testing.assert_close(half.float(), exact, rtol=0, atol=0.02 * exact.abs().max().item())

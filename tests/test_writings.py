@@ -9,6 +9,7 @@ from chemsieve import tokenization
 from chemsieve.molformer.configuration import MolformerConfig
 from chemsieve.molformer.modeling import MolformerModel
 from chemsieve.regressor import Regressor
+from chemsieve.training.draws import feature_draws
 from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict, predict_smiles
 from chemsieve.training.writings import RewritingCollator, Writer
@@ -74,9 +75,9 @@ def test_predictions_are_the_mean_over_the_writings(model):
     cpu = torch.device("cpu")
     rows = Writer(TOKENIZER, model.encoder.config.max_position_embeddings - PAD - 1).several(SMILES, 3)
     each = [predict(model, ids, PAD, cpu) for ids in rows]
-    np.testing.assert_allclose(predict_smiles(model, TOKENIZER, SMILES, 3, cpu), np.mean(each, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(predict_smiles(model, TOKENIZER, SMILES, 3, 1, cpu), np.mean(each, axis=0), rtol=1e-6)
     assert np.ptp(each, axis=0).max() > 1e-6
-    np.testing.assert_array_equal(predict_smiles(model, TOKENIZER, SMILES, 1, cpu), each[0])
+    np.testing.assert_array_equal(predict_smiles(model, TOKENIZER, SMILES, 1, 1, cpu), each[0])
 
 
 def test_training_sees_random_writings_and_validation_averages(model, monkeypatch):
@@ -93,6 +94,36 @@ def test_training_sees_random_writings_and_validation_averages(model, monkeypatc
     settings = Settings(epochs=4, batch_size=8, learning_rate=1e-3, randomise=True, writings=2)
     outcome = fine_tune(model, TOKENIZER, SMILES, labels, SMILES[:5], labels[:5], settings, 0, torch.device("cpu"))
     assert len(seen) > 2 * len(SMILES)
-    best = predict_smiles(model, TOKENIZER, SMILES[:5], 2, torch.device("cpu"))
+    best = predict_smiles(model, TOKENIZER, SMILES[:5], 2, 1, torch.device("cpu"))
     expected = np.sqrt(np.mean((best - labels[:5]) ** 2))
     assert min(row["validation_rmse"] for row in outcome.curve) == pytest.approx(expected, rel=1e-5)
+
+
+# -- draws of the random features --------------------------------------------------------------------------------------
+
+
+def test_predictions_are_the_mean_over_draws_and_the_model_keeps_its_own_features(model):
+    cpu, ids = torch.device("cpu"), tokenization.encode(TOKENIZER, SMILES)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    found = predict_smiles(model, TOKENIZER, SMILES, 1, 4, cpu)
+    assert torch.equal(torch.get_rng_state(), state), "training goes on with the draws that it would have made"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    each = [predict(model, ids, PAD, cpu)]
+    for number in (1, 2, 3):
+        torch.manual_seed(number)
+        model.encoder.redraw_features()
+        each.append(predict(model, ids, PAD, cpu))
+    assert np.ptp(each, axis=0).max() > 1e-6, "draws differ"
+    np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-6)
+
+
+def test_draws_bring_a_prediction_nearer_to_what_many_draws_say(model):
+    cpu = torch.device("cpu")
+    truth, one, eight = (predict_smiles(model, TOKENIZER, SMILES, 1, count, cpu) for count in (300, 1, 8))
+    assert np.abs(eight - truth).mean() < 0.7 * np.abs(one - truth).mean()
+
+
+def test_an_encoder_without_random_features_is_asked_once():
+    assert list(feature_draws(torch.nn.Linear(2, 2), 5)) == [0]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from chemsieve import backbone, registry
 from chemsieve.checkpoints import load_strictly, read_tensors, trained_names
+from chemsieve.molformer.dropout import Dropout
 from chemsieve.molformer.modeling import masked_mean
 
 
@@ -20,7 +21,7 @@ class Regressor(nn.Module):
     def __init__(self, encoder: nn.Module, hidden_size: int, dropout: float):
         super().__init__()
         self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(hidden_size, 1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)

@@ -13,20 +13,15 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
 
 from chemsieve.molformer.configuration import MolformerConfig
+from chemsieve.molformer.dropout import Dropout
 
 
 def rotary_tables(length: int, head_size: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, each (length, head_size), of the rotary embedding by halves."""
+    """Cosines and signed sines, each (length, head_size), of the rotary embedding by halves."""
     frequency = 10000.0 ** (-torch.arange(0, head_size, 2, device=like.device, dtype=like.dtype) / head_size)
     angle = torch.arange(length, device=like.device, dtype=like.dtype)[:, None] * frequency
-    angle = torch.cat((angle, angle), dim=-1)
-    return angle.cos(), angle.sin()
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply the rotary embedding to ``x`` (batch, heads, length, head_size)."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 def orthogonal_features(count: int, rows: int, columns: int, like: Tensor) -> Tensor:
@@ -45,15 +40,23 @@ def orthogonal_features(count: int, rows: int, columns: int, like: Tensor) -> Te
 
 
 class FeatureMap(nn.Module):
-    """phi(x) = relu(x W) with a random projection W (head_size, features), which is state, not a parameter."""
+    """phi(x) = relu(R x W): R the rotary embedding of x's position, W a random projection (head_size, features).
+
+    W is state, not a parameter.
+    """
 
     def __init__(self, config: MolformerConfig):
         super().__init__()
         head_size = config.hidden_size // config.num_attention_heads
         self.register_buffer("weight", torch.zeros(head_size, config.num_random_features))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x @ self.weight)
+    def rotated(self, cos: Tensor, sin: Tensor) -> Tensor:
+        """R W at each position: (length, head_size, features). To rotate W once is cheaper than each x."""
+        return cos.unsqueeze(-1) * self.weight + (sin.unsqueeze(-1) * self.weight).roll(-(sin.shape[-1] // 2), dims=1)
+
+    def forward(self, x: Tensor, rotated: Tensor) -> Tensor:
+        """Features (length, rows, features) of ``x`` (length, rows, head_size)."""
+        return F.relu(x @ rotated)
 
 
 class SelfAttention(nn.Module):
@@ -69,17 +72,30 @@ class SelfAttention(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, length, width = hidden.shape
         shape = (batch, length, self.heads, width // self.heads)
-        query, key, value = (layer(hidden).view(shape).transpose(1, 2) for layer in (self.query, self.key, self.value))
         # The sums over the sequence overflow half precision and lose digits in bfloat16: float32 at least.
+        exact = cos.dtype
+
+        def by_position(x: Tensor) -> Tensor:
+            """(length, batch x heads, head_size), so that products by position and by head both go without a copy."""
+            return x.view(shape).transpose(0, 1).to(exact, memory_format=torch.contiguous_format).flatten(1, 2)
+
+        query, key, value = (by_position(layer(hidden)) for layer in (self.query, self.key, self.value))
+        mask = mask.transpose(0, 1).expand(length, batch, self.heads).reshape(length, -1, 1)
+        mask = mask.to(exact) if self.training else mask
         with torch.autocast(hidden.device.type, enabled=False):
-            exact = cos.dtype
-            query = self.feature_map(rotate(query.to(exact), cos, sin))
-            # Selected, not multiplied: derivatives at padding may overflow, and zero times infinity is not zero.
-            key = torch.where(mask, self.feature_map(rotate(key.to(exact), cos, sin)), 0.0)
-            summary = key.transpose(-1, -2) @ torch.where(mask, value.to(exact), 0.0)
-            norm = (query @ key.sum(dim=-2).unsqueeze(-1)).clamp(min=self.eps)
+            rotated = self.feature_map.rotated(cos, sin)
+            query = self.feature_map(query, rotated).transpose(0, 1)
+            key = self._masked(self.feature_map(key, rotated), mask).transpose(0, 1)
+            summary = key.transpose(1, 2) @ self._masked(value, mask).transpose(0, 1)
+            norm = (query @ key.sum(dim=1).unsqueeze(-1)).clamp(min=self.eps)
             context = (query @ summary) / norm
-        return context.transpose(1, 2).reshape(batch, length, width).to(hidden.dtype)
+        context = context.view(batch, self.heads, length, -1).transpose(1, 2)
+        return context.to(hidden.dtype, memory_format=torch.contiguous_format).flatten(2)
+
+    def _masked(self, x: Tensor, mask: Tensor) -> Tensor:
+        # Selected: forward-mode derivatives at padding may overflow, and zero times infinity is not zero. Training,
+        # which has none, multiplies, at a fifth of the time.
+        return x * mask if self.training else torch.where(mask, x, 0.0)
 
 
 class ResidualOutput(nn.Module):
@@ -89,7 +105,7 @@ class ResidualOutput(nn.Module):
         super().__init__()
         self.dense = nn.Linear(inputs, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
         return self.LayerNorm(self.dropout(self.dense(hidden)) + residual)
@@ -136,7 +152,7 @@ class Embeddings(nn.Module):
     def __init__(self, config: MolformerConfig):
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        self.dropout = nn.Dropout(config.embedding_dropout_prob)
+        self.dropout = Dropout(config.embedding_dropout_prob)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         return self.dropout(self.word_embeddings(input_ids))
@@ -207,7 +223,7 @@ class MolformerModel(MolformerPreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         hidden = self.embeddings(input_ids)
-        mask = attention_mask[:, None, :, None].bool()
+        mask = attention_mask[:, :, None].bool()
         head_size = self.config.hidden_size // self.config.num_attention_heads
         cos, sin = rotary_tables(input_ids.shape[1], head_size, like=self.LayerNorm.weight)
         for layer in self.encoder.layer:
@@ -279,7 +295,7 @@ class ClassificationHead(nn.Module):
         dropout = config.classifier_dropout_prob
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.dense2 = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
         self.skip = config.classifier_skip_connection
 

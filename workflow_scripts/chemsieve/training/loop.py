@@ -35,7 +35,8 @@ class Settings:
     ``precision`` is that of the matrix products in training: see :func:`low_precision`. ``layer_decay`` multiplies the
     learning rate from one layer to the one below it. ``average`` is the decay of a moving average of the weights, which
     is then what is validated and kept; ``None`` keeps the weights themselves. ``randomise`` trains on a fresh random
-    SMILES of each molecule; predictions are averaged over ``writings`` SMILES (both concern regression alone).
+    SMILES of each molecule; predictions are averaged over ``writings`` SMILES and ``draws`` of the random features (the
+    three concern regression alone).
     """
 
     epochs: int
@@ -53,6 +54,7 @@ class Settings:
     average: float | None = None
     randomise: bool = False
     writings: int = 1
+    draws: int = 1
     checkpoints: tuple[int, ...] = ()
 
 

@@ -12,6 +12,7 @@ from chemsieve import tokenization
 from chemsieve.errors import ChemsieveError
 from chemsieve.regressor import Regressor
 from chemsieve.training.batches import RegressionCollator, by_length, pad
+from chemsieve.training.draws import feature_draws
 from chemsieve.training.loop import Outcome, Settings, fit
 from chemsieve.training.writings import RewritingCollator, Writer
 
@@ -35,18 +36,22 @@ def predict(
 
 
 def predict_smiles(
-    model: Regressor, tokenizer: Tokenizer, smiles: Sequence[str], writings: int, device: torch.device
+    model: Regressor, tokenizer: Tokenizer, smiles: Sequence[str], writings: int, draws: int, device: torch.device
 ) -> np.ndarray:
-    """Predictions (molecules,) averaged over so many SMILES of each molecule, the given one among them."""
+    """Predictions (molecules,) averaged over so many SMILES of each molecule and draws of the random features.
+
+    The given SMILES and the model's own features are among them.
+    """
     rows = _writer(model, tokenizer).several(smiles, writings)
-    return _predict_averaged(model, rows, tokenization.special_id(tokenizer, "pad"), device)
+    return _predict_averaged(model, rows, draws, tokenization.special_id(tokenizer, "pad"), device)
 
 
 def _predict_averaged(
-    model: Regressor, writings: Sequence[Sequence[Sequence[int]]], pad_id: int, device: torch.device
+    model: Regressor, writings: Sequence[Sequence[Sequence[int]]], draws: int, pad_id: int, device: torch.device
 ) -> np.ndarray:
-    """Predictions (molecules,) averaged over ``writings`` (writings, molecules) in token ids."""
-    return np.mean([predict(model, ids, pad_id, device) for ids in writings], axis=0)
+    """Predictions (molecules,) averaged over ``writings`` (writings, molecules) in token ids, and over the draws."""
+    found = [predict(model, ids, pad_id, device) for _ in feature_draws(model, draws) for ids in writings]
+    return np.mean(found, axis=0)
 
 
 def _writer(model: Regressor, tokenizer: Tokenizer) -> Writer:
@@ -95,7 +100,7 @@ def fine_tune(
         return ((prediction.float() - inputs["labels"]) ** 2).mean()
 
     def validate() -> dict:
-        error = _predict_averaged(model, validation_rows, pad_id, device) - validation_labels
+        error = _predict_averaged(model, validation_rows, settings.draws, pad_id, device) - validation_labels
         mse = float(np.mean(error**2))
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 

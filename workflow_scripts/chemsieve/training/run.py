@@ -53,8 +53,9 @@ def train_and_write(
     outcome = _tune(model, tokenizer, data, validation, Settings(**settings), identity.seed, device, trained_head)
     for epoch, path in zip(sorted(outcome.kept), getattr(output, "checkpoints", []), strict=True):
         write_tensors(outcome.kept[epoch], path)
+    several = settings.get("writings", 1), settings.get("draws", 1)
     values = tuple(
-        predict_smiles(model, tokenizer, list(frame["encoder_smiles"]), settings.get("writings", 1), device)
+        predict_smiles(model, tokenizer, list(frame["encoder_smiles"]), *several, device)
         for frame in (validation, test)
     )
     write_tensors(trained_state(model), output.model)
@@ -119,7 +120,8 @@ def validation_loss(
     if not spec["noise"]:
         regressor.quieten(model)
     tokenizer, settings = backbone.load_tokenizer(encoder_folder), Settings(**spec["training"])
-    settings = replace(settings, randomise=settings.randomise and spec["noise"])
+    if not spec["noise"]:
+        settings = replace(settings, randomise=False, draws=1)
     trained_head = regressor_checkpoint is not None
     outcome = _tune(model, tokenizer, train, validation, settings, seed, device, trained_head)
     return outcome.curve[-1]["validation_loss"] * float(model.label_scale) ** 2
