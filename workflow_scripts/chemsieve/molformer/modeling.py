@@ -88,7 +88,7 @@ class SelfAttention(nn.Module):
             key = self._masked(self.feature_map(key, rotated), mask).transpose(0, 1)
             summary = key.transpose(1, 2) @ self._masked(value, mask).transpose(0, 1)
             norm = (query @ key.sum(dim=1).unsqueeze(-1)).clamp(min=self.eps)
-            context = (query @ summary) / norm
+            context = (query / norm) @ summary
         context = context.view(batch, self.heads, length, -1).transpose(1, 2)
         return context.to(hidden.dtype, memory_format=torch.contiguous_format).flatten(2)
 
