@@ -26,7 +26,8 @@ from summarise import markdown, times
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("Snakefile", "config.yaml", "rules", "workflow_scripts", "studies", "profiles", "envs", "resources")
-HEAVY = "import torch, transformers, peft, tokenizers, pyarrow.parquet, torch.optim; from transformers import Trainer"
+HEAVY = "import torch, transformers, peft, tokenizers, pandas, pyarrow.parquet, torch.optim"
+HEAVY += "; from rdkit import Chem; from transformers import Trainer"
 OWN = "import chemsieve.job, chemsieve.runs, chemsieve.tables, chemsieve.training.run"
 
 

@@ -101,16 +101,18 @@ def _receive(connection: socket.socket) -> tuple[dict, list[int]]:
 
 def serve(address: str, parent: int) -> None:
     """Import the heavy libraries, then fork a child per request until the process ``parent`` is gone."""
+    import pandas
     import pyarrow.parquet
     import tokenizers
     import torch
     import torch.optim
     import transformers.modeling_utils
+    from rdkit import Chem
     from transformers import Trainer
 
     with contextlib.suppress(ImportError):
         import peft  # noqa: F401
-    _ = pyarrow.parquet, tokenizers, torch, transformers, Trainer
+    _ = Chem, pandas, pyarrow.parquet, tokenizers, torch, transformers, Trainer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Snakemake handles it; jobs end with their own processes
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the system
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
