@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chemsieve import registry
+from chemsieve import published, registry
 from chemsieve.bundled import BUNDLED
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence._subsets import SUBSETS
@@ -221,6 +221,7 @@ def schema() -> Json:
                 }
             ),
             "baselines": _object({"run": _names(), "methods": entries}),
+            "published": published.SCHEMA,
             "compute": _object(
                 {"device": {"enum": ["auto", "cpu", "cuda"]}, "threads": _COUNT, "warm_start": {"type": "boolean"}}
             ),

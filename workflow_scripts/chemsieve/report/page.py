@@ -15,6 +15,7 @@ from chemsieve.report import (
     drawings,
     grid,
     influence,
+    published,
     runs,
     strategies,
     summary,
@@ -25,7 +26,7 @@ from chemsieve.report.markup import Section, escape
 from chemsieve.report.study import Study, load
 
 # Order of the page. A section is a module with ``section(study)``, which returns None where it does not apply.
-SECTIONS = [summary, audit, curves, influence, strategies, grid, tradeoff, drawings, control, runs]
+SECTIONS = [summary, published, audit, curves, influence, strategies, grid, tradeoff, drawings, control, runs]
 
 
 def render(tables: Path, config: dict[str, Any], output: Path) -> None:
