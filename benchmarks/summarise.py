@@ -1,10 +1,12 @@
 """Print a finished study as Markdown: test errors, influence diagnostics, and where the time went.
 
 python benchmarks/summarise.py results/embedded
+python benchmarks/summarise.py results/embedded --so-far     the test errors of an unfinished study's runs
 """
 
 import argparse
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -36,6 +38,24 @@ def errors(tables: Path) -> pd.DataFrame:
         frame[column] = frame[column].map(lambda value, d=digits: value if pd.isna(value) else f"{value:.{d}f}")
     frame["trainable"] = frame["trainable"].map(lambda value: value if pd.isna(value) else f"{value:,.0f}")
     return frame
+
+
+def errors_so_far(study: Path) -> pd.DataFrame:
+    """Test RMSE of the fine-tunings that an unfinished study has: mean and standard deviation over seeds, and each."""
+    rows = []
+    for path in sorted(study.glob("runs/*/*/*/finetune/*/predictions.parquet")):
+        splitter, split_seed, seed, _, origin = path.relative_to(study / "runs").parts[:5]
+        labels = pd.read_parquet(study / "splits" / splitter / split_seed / "test_labels.parquet")
+        joined = pd.read_parquet(path).query("fold == 'test'")[["molecule_id", "prediction"]].merge(labels)
+        rmse = float(((joined["prediction"] - joined["label"]) ** 2).mean() ** 0.5)
+        facts = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
+        rows.append({"splitter": splitter, "origin": origin, "seed": int(seed), "rmse": rmse} | facts)
+    groups = pd.DataFrame(rows).sort_values("seed").groupby(["splitter", "origin"])
+    frame = groups.agg(
+        replicates=("rmse", "size"), mean=("rmse", "mean"), sd=("rmse", "std"), seconds=("train_seconds", "mean")
+    )
+    each = groups["rmse"].agg(lambda values: ", ".join(f"{value:.3f}" for value in values))
+    return frame.round({"mean": 3, "sd": 3, "seconds": 0}).assign(each=each).reset_index()
 
 
 def diagnostics(tables: Path) -> pd.DataFrame:
@@ -104,8 +124,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a folder below results/")
     parser.add_argument("--top", type=int, default=100, help="molecules whose choice is compared between estimators")
+    parser.add_argument("--so-far", action="store_true", help="only the test errors of an unfinished study's runs")
     arguments = parser.parse_args()
     study = arguments.study
+    if arguments.so_far:
+        print(markdown(errors_so_far(study)))
+        return
     tables = study / "tables"
     for title, frame in {
         "Test error": errors(tables),
