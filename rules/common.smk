@@ -319,9 +319,25 @@ def strategy_needs(name):
     return registry.load("selection", strategy_module(name)).NEEDS
 
 
+def strategy_uses_model(name):
+    """Whether a strategy reads anything that the fine-tuned model computes."""
+    return not {"model", "predictions", "embeddings"}.isdisjoint(strategy_needs(name))
+
+
+def selection_gram_inputs(wildcards):
+    """The scoring model's curve and its Gram matrices with their facts, for strategies that need them."""
+    if "gram" not in strategy_needs(wildcards.strategy):
+        return []
+    origin = config["selection"]["origin"]
+    names = [f"finetune/{origin}/curve.parquet"]
+    for checkpoint in CHECKPOINTS:
+        names += [f"influence/{origin}/{checkpoint}/gram.{suffix}" for suffix in ("safetensors", "json")]
+    return [below_seed(wildcards, name) for name in names]
+
+
 def model_inputs(wildcards):
     """The fine-tuned model of the scoring origin and its encoder, for strategies that need it."""
-    if "model" not in strategy_needs(wildcards.strategy):
+    if not strategy_uses_model(wildcards.strategy):
         return []
     origin = config["selection"]["origin"]
     encoder = folder(ENCODER) if origin == "baseline" else folder(below_seed(wildcards, "mlm"))
@@ -339,5 +355,5 @@ def influence_inputs(wildcards):
 
 def training_inputs(wildcards):
     """Training molecules, for strategies that need them."""
-    needed = "training" in strategy_needs(wildcards.strategy)
+    needed = not {"training", "embeddings"}.isdisjoint(strategy_needs(wildcards.strategy))
     return [f"{SPLIT}/train.parquet".format(**wildcards)] if needed else []

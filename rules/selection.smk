@@ -8,6 +8,7 @@ rule selection:
         model=model_inputs,
         influence=influence_inputs,
         training=training_inputs,
+        gram=selection_gram_inputs,
     output:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
     log:
@@ -24,14 +25,14 @@ rule selection:
             ),
             **(
                 {"family": FAMILY, "compute": COMPUTE, "dropout": config["finetune"]["dropout"]}
-                if "model" in strategy_needs(wildcards.strategy)
+                if strategy_uses_model(wildcards.strategy)
                 else {}
             ),
         ),
         code=lambda wildcards: code(
             "selection",
             f"selection.{strategy_module(wildcards.strategy)}",
-            *((f"encoders.{FAMILY}", "methods.full") if "model" in strategy_needs(wildcards.strategy) else ()),
+            *((f"encoders.{FAMILY}", "methods.full") if strategy_uses_model(wildcards.strategy) else ()),
         ),
     script:
         "../workflow_scripts/selection.py"

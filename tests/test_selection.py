@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 from chemsieve import budgets, registry
 from chemsieve.aggregation import agreement_with_last, over_checkpoints
 from chemsieve.errors import ChemsieveError
+from chemsieve.influence._kernel import Kernel
 from chemsieve.selection import Context, select
 from conftest import SMILES
 
@@ -47,7 +48,18 @@ class Passes:
 
 
 def full_context():
-    return Context(training=POOL, predict_passes=Passes(), expected_gain=GAIN)
+    random = np.random.default_rng(3)
+    rows = random.normal(size=(8 + N, 200))
+    kernel = Kernel(rows @ rows.T, random.normal(size=8 + N), 5, 3)
+    return Context(
+        training=POOL,
+        predict_passes=Passes(),
+        expected_gain=GAIN,
+        predictions=lambda: GAIN,
+        embeddings=lambda: (rows[:N], rows[8:]),
+        kernels=lambda: [kernel],
+        rates=lambda: [1.0],
+    )
 
 
 @pytest.mark.parametrize("strategy", registry.choices("selection"))

@@ -11,7 +11,7 @@ if __name__ == "__main__":
 
         w = snakemake.wildcards
         pool = read_table(snakemake.input.pool)
-        training = predict_passes = expected_gain = None
+        training = predict_passes = expected_gain = predictions = embeddings = kernels = rates = None
         if path := optional_path(snakemake.input.get("training")):
             training = read_table(path)
         if path := optional_path(snakemake.input.get("influence")):
@@ -19,6 +19,7 @@ if __name__ == "__main__":
             expected_gain = gains.loc[pool["molecule_id"]].to_numpy()
         if snakemake.input.get("model"):
             from chemsieve import backbone, regressor, tokenization
+            from chemsieve.selection._model import outputs
             from chemsieve.training import dropout
 
             checkpoint, *encoder_files = snakemake.input.model
@@ -28,10 +29,31 @@ if __name__ == "__main__":
             ids = tokenization.encode(tokenizer, list(pool["encoder_smiles"]))
             pad_id = tokenization.special_id(tokenizer, "pad")
 
+            def predictions():
+                return outputs(model, ids, pad_id, device)[1]
+
+            def embeddings():
+                known = tokenization.encode(tokenizer, list(training["encoder_smiles"]))
+                return outputs(model, known, pad_id, device)[0], outputs(model, ids, pad_id, device)[0]
+
             def predict_passes(count, seed):
                 return dropout.passes(model, ids, pad_id, count, seed, device)
 
-        context = Context(training, predict_passes, expected_gain)
+        if snakemake.input.get("gram"):
+            from chemsieve.aggregation import learning_rates
+            from chemsieve.influence import _gramfile
+
+            curve, *files = snakemake.input.gram
+            pairs = list(zip(files[::2], files[1::2], strict=True))
+
+            def kernels():
+                return [_gramfile.read(*pair)[0] for pair in pairs]
+
+            def rates():
+                epochs = [int(Path(matrix).parent.name) for matrix, _ in pairs]
+                return list(learning_rates(read_table(curve))[epochs])
+
+        context = Context(training, predict_passes, expected_gain, predictions, embeddings, kernels, rates)
         table = select(pool, context, w.strategy, spec["module"], spec["budget"], int(w.seed), spec["options"])
         table = table.assign(strategy=w.strategy, splitter=w.splitter, split_seed=int(w.split_seed), seed=int(w.seed))
         write_table(table, snakemake.output.selection, "selections")

@@ -6,7 +6,9 @@ from chemsieve.errors import ChemsieveError
 
 
 def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
-    """How many of the ordered molecules a budget takes: ``count``, ``fraction`` or ``threshold`` (score at least).
+    """How many of the ordered molecules a budget takes: ``count``, ``fraction``, ``threshold`` or ``magnitude``.
+
+    A threshold takes scores of at least so much, a magnitude absolute scores of at least so much, as published studies did.
 
     Args:
         scores: (n,) scores in the order of choice.
@@ -18,6 +20,8 @@ def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
         ChemsieveError: the budget asks for more molecules than the pool has.
     """
     n = len(scores)
+    if "magnitude" in budget:
+        return np.abs(scores) >= budget["magnitude"]
     if "threshold" in budget:
         return scores >= budget["threshold"]
     count = budget["count"] if "count" in budget else round(budget["fraction"] * n)

@@ -60,6 +60,7 @@ _BUDGET = {
         "count": _COUNT,
         "fraction": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
         "threshold": {"type": "number"},
+        "magnitude": {"type": "number", "minimum": 0},
     },
     "additionalProperties": False,
     "minProperties": 1,

@@ -47,7 +47,9 @@ def section(study: Study) -> Section | None:
         paragraph(
             "AUROC is the probability that a molecule drawn from the others is ranked before one drawn from the "
             "corrupted, ties counting half: 1 puts every corrupted molecule last, 0.5 is chance, 0 puts them first. It "
-            "is taken on the score, or on the rank where a strategy gives no score."
+            "is taken on the score, or on the rank where a strategy gives no score. Strategies answer different "
+            "questions: influence asks which molecule lowers the validation loss, and residual, disagreement and "
+            "self_influence ask which label is wrong, which is what this AUROC measures."
         ),
     ]
     return Section("control", "Positive control", blocks)

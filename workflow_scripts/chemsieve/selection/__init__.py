@@ -1,9 +1,10 @@
 """Selection strategies: each module is one way to order the pool, best first.
 
 A module has ``OPTIONS`` (JSON Schema of its options), ``NEEDS`` (what it reads besides the pool: ``training``,
-``model``, ``influence``), ``BUDGET`` (whether a budget cuts its order; the controls ``none`` and ``all`` have none),
-and ``score(pool, context, seed, **options)``, which returns one score per pool molecule, higher chosen first, or
-``None`` for a missing score. Nothing that is handed to a strategy holds a test label or the pool's hidden truth.
+``model``, ``influence``, ``predictions``, ``embeddings``, ``gram``), ``BUDGET`` (whether a budget cuts its order; the
+controls ``none`` and ``all`` have none), and ``score(pool, context, seed, **options)``, which returns one score per
+pool molecule, higher chosen first, or ``None`` for a missing score. Nothing that is handed to a strategy holds a test
+label or the pool's hidden truth.
 """
 
 from __future__ import annotations
@@ -21,18 +22,27 @@ from chemsieve.errors import ChemsieveError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chemsieve.influence._kernel import Kernel
+
 
 @dataclass(frozen=True)
 class Context:
     """What strategies may read, where their ``NEEDS`` ask for it.
 
     ``training`` is the labelled training set; ``predict_passes(passes, seed)`` gives MC-dropout predictions (passes,
-    pool) of the fine-tuned model; ``expected_gain`` is the aggregated expected gain per pool molecule.
+    pool) of the fine-tuned model; ``expected_gain`` is the aggregated expected gain per pool molecule;
+    ``predictions()`` gives those of the pool (pool,) without dropout, in label units; ``embeddings()`` the pooled
+    outputs of the fine-tuned encoder for training (train, hidden) and pool (pool, hidden); ``kernels()`` the Gram
+    matrices at the kept checkpoints, first to last, and ``rates()`` the mean learning rates of their epochs.
     """
 
     training: pd.DataFrame | None = None
     predict_passes: Callable[[int, int], np.ndarray] | None = None
     expected_gain: np.ndarray | None = None
+    predictions: Callable[[], np.ndarray] | None = None
+    embeddings: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
+    kernels: Callable[[], list[Kernel]] | None = None
+    rates: Callable[[], list[float]] | None = None
 
 
 def select(
