@@ -66,6 +66,7 @@ def main(study: Path) -> None:
             score = registry.load("selection", name).score(pool, context, int(seed))
             row[name] = auroc(np.asarray(score), correct)
         rows.append(row)
+        print(json.dumps(row), file=sys.stderr, flush=True)
     names = list(rows[0])
     print("| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|")
     for row in rows:

@@ -8,7 +8,8 @@ from chemsieve.errors import ChemsieveError
 def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
     """How many of the ordered molecules a budget takes: ``count``, ``fraction``, ``threshold`` or ``magnitude``.
 
-    A threshold takes scores of at least so much, a magnitude absolute scores of at least so much, as published studies did.
+    A threshold takes scores of at least so much, a magnitude absolute scores of at least so
+    much, as published studies did.
 
     Args:
         scores: (n,) scores in the order of choice.
