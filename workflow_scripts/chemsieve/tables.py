@@ -208,6 +208,7 @@ TABLES: dict[str, dict[str, Column]] = {
             nullable=True,
         ),
         "p_tukey": Column(REAL, "p of no difference, Tukey HSD on repeated measures", nullable=True),
+        "p_paired": Column(REAL, "p of no difference, the pair's own t test, adjusted by Bonferroni", nullable=True),
         "p_conover": Column(
             REAL, "p of no difference, Conover after Friedman, adjusted by Holm; of two alone, Wilcoxon", nullable=True
         ),
@@ -225,7 +226,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "replicates_needed": Column(
             INTEGER, "units that would tell the difference, or equivalence; missing beyond 1,000", nullable=True
         ),
-        "test_used": Column(TEXT, "test that decides: Tukey, Conover, Wilcoxon, or none"),
+        "test_used": Column(TEXT, "test that decides: Tukey, paired t, Conover, Wilcoxon, or none"),
         "verdict": Column(TEXT, "what can be said, in words"),
     },
     # The truth about the embedded pool. Nothing that trains or selects may read it.

@@ -50,6 +50,13 @@ def huynh_feldt(errors: np.ndarray) -> float:
     return 1.0 if below <= 0 else min(1.0, (n * (k - 1) * epsilon - 2) / below)
 
 
-def hold(errors: np.ndarray, alpha: float) -> bool:
-    """Whether Tukey's test is fair: the residuals pass for normal and the covariance for spherical."""
-    return normality(errors) >= alpha and (errors.shape[1] == 2 or huynh_feldt(errors) >= LEAST_EPSILON)
+def spherical(errors: np.ndarray) -> bool:
+    """Whether one pooled residual is fair to every pair of (n, k) errors; two configurations are a single pair."""
+    return errors.shape[1] == 2 or huynh_feldt(errors) >= LEAST_EPSILON
+
+
+def normal(errors: np.ndarray, alpha: float) -> bool:
+    """Whether the residuals of (n, k) errors pass for normal; a column that never varies (a model without seed) is left
+    out, since its zeros would be read as a sharp peak."""
+    varying = [not negligible(float(column.std()), column) for column in errors.T]
+    return sum(varying) < 2 or normality(errors[:, varying]) >= alpha

@@ -20,7 +20,7 @@ from chemsieve.statistics.replicates import Replicates, inflation, replicates
 from chemsieve.statistics.verdicts import verdict
 from chemsieve.tables import TABLES
 
-TUKEY, CONOVER, WILCOXON, NONE = "Tukey", "Conover", "Wilcoxon", "none"
+TUKEY, PAIRED, CONOVER, WILCOXON, NONE = "Tukey", "paired t", "Conover", "Wilcoxon", "none"
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ def compare(metrics: pd.DataFrame, splits: pd.DataFrame, settings: dict[str, flo
 def compare_family(family: Family, found: Replicates, settings: dict[str, float]) -> list[dict[str, Any]]:
     """A row per pair of the family.
 
-    Where the residuals pass for normal and the covariance for spherical, Tukey's test decides, with its simultaneous
-    intervals. Elsewhere Conover's test after Friedman's, adjusted by Holm, decides (for a family of two Wilcoxon's),
-    and the interval is the pair's own t interval at Bonferroni's level (Maxwell 1980, 10.3102/10769986005003269), which
-    needs no sphericity.
+    Where the covariance passes for spherical and the residuals for normal, Tukey's test decides, with its simultaneous
+    intervals. Without sphericity each pair is judged by its own paired t test at Bonferroni's level (Maxwell 1980,
+    10.3102/10769986005003269). With it but without normality Conover's test after Friedman's decides, adjusted by Holm
+    (for a family of two Wilcoxon's), and the interval is that of the paired t test.
     """
     paired = found.paired(family.configurations)
     units = found.units(paired)
@@ -82,10 +82,12 @@ def compare_family(family: Family, found: Replicates, settings: dict[str, float]
         ]
 
     factor = inflation(n, found.shared)
-    alpha, by_ranks = settings["alpha"], CONOVER if len(positions) > 2 else WILCOXON
+    alpha = settings["alpha"]
     analysis, ranked = anova(errors, factor), friedman(errors, factor)
-    fair = assumptions.hold(errors, alpha)
-    designs = [_design(fair, analysis.ms_residual, sd, len(errors[0]), len(spread), found, settings) for sd in spread]
+    used = _test(errors, alpha)
+    designs = [
+        _design(used == TUKEY, analysis.ms_residual, sd, len(errors[0]), len(spread), found, settings) for sd in spread
+    ]
     honest = tukey.p_values(errors, analysis)
     by_rank = holm([ranked.pairs[i] for i in indices])
     alike = holm(
@@ -99,14 +101,25 @@ def compare_family(family: Family, found: Replicates, settings: dict[str, float]
     rows = []
     for m, (pair, index) in enumerate(zip(family.pairs, indices, strict=True)):
         tested = {"p_tukey": honest[index], "p_conover": by_rank[m]}
-        tested |= {"omnibus": analysis.p if fair else ranked.p}
+        tested |= {"omnibus": analysis.p if used in (TUKEY, PAIRED) else ranked.p}
         if spread[m]:
+            own = abs(float(differences[m].mean())) / power.standard_error(spread[m], n, found.shared)
+            tested["p_paired"] = min(1.0, 2 * len(spread) * float(stats.t.sf(own, n - 1)))
             # After Friedman's test, Conover compares pairs only where that test rejects.
-            rejected = honest[index] < alpha if fair else max(ranked.p, by_rank[m]) < alpha
-            tested |= {"test_used": TUKEY if fair else by_ranks, "p_equivalence": alike[m], "differs": rejected}
+            p = {TUKEY: honest[index], PAIRED: tested["p_paired"]}.get(used, max(ranked.p, by_rank[m]))
+            tested |= {"test_used": used, "p_equivalence": alike[m], "differs": p < alpha}
             tested |= _plan(designs[m], float(differences[m].mean()), n, len(spread), settings)
         rows.append(_row(pair, found, settings, shared, errors, index, tested))
     return rows
+
+
+def _test(errors: np.ndarray, alpha: float) -> str:
+    """The test whose assumptions the errors meet."""
+    if not assumptions.spherical(errors):
+        return PAIRED
+    if assumptions.normal(errors, alpha):
+        return TUKEY
+    return CONOVER if errors.shape[1] > 2 else WILCOXON
 
 
 def _spread(difference: np.ndarray) -> float:
@@ -154,7 +167,15 @@ def _row(
 ) -> dict[str, Any]:
     one, other = errors[:, index[0]], errors[:, index[1]]
     n = len(errors)
-    known = {"low": None, "high": None, "p_tukey": None, "p_conover": None, "p_equivalence": None, "omnibus": None}
+    known = {
+        "low": None,
+        "high": None,
+        "p_tukey": None,
+        "p_paired": None,
+        "p_conover": None,
+        "p_equivalence": None,
+        "omnibus": None,
+    }
     known |= {"detectable": None, "replicates_needed": None, "test_used": NONE, "differs": False} | tested
     differs = known.pop("differs")
     mean = float(one.mean() - other.mean()) if n else None

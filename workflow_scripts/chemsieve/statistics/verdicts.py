@@ -3,6 +3,7 @@
 import math
 
 LEAST = 3  # units; with fewer, whatever the tests say rests on next to nothing
+ALONE = "this split alone"
 
 
 def verdict(
@@ -31,14 +32,14 @@ def verdict(
         needed: units that would tell; None where so many as to be out of the question.
         alone: whether all units are of one split.
     """
-    alone_note = "this split alone" if alone else ""
+    alone_note = ALONE if alone else ""
     if n < LEAST:
         return _cannot(n, unit, needed)
     if identical:
         return f"cannot tell: the {n} {unit}s are copies of each other"
     low, high = interval
     # By ranks a difference may be told that the interval of the mean does not tell.
-    size = f"{_size(mean)} on average" if low <= 0 <= high else _range(low, high)
+    size = f"{_size(mean)} on average, judged by ranks" if low <= 0 <= high else _range(low, high)
     if differs:
         direction = f"{'better' if mean < 0 else 'worse'} than {versus} by {size}"
         return _noted(direction, f"equivalent within {margin:g}" if equivalent else "", alone_note)
