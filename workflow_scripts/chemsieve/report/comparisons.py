@@ -88,8 +88,8 @@ def _method(study: Study) -> str:
     chosen = study.statistics
     return (
         "Verdicts come from repeated-measures tests on the test RMSE, one family of comparisons at a time: Tukey's HSD "
-        "with simultaneous intervals; where one noise does not fit all pairs, paired t tests at Bonferroni's level; where "
-        "the noise is not normal, Conover's test after Friedman's. Equivalence comes from "
+        "with simultaneous intervals; where one noise does not fit all pairs, paired t tests at Bonferroni's level; "
+        "where the noise is not normal, Conover's test after Friedman's. Equivalence comes from "
         f"two one-sided tests against the margin of {number(chosen.get('margin'), 2)} that was stated beforehand. The "
         f"error probability of a family is {number(chosen.get('alpha'), 2)}, the stated power "
         f"{number(chosen.get('power'), 2)}. With one split the units are its training seeds; with several they are the "
