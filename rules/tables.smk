@@ -8,6 +8,7 @@ TABLES = [
     "learning_curves",
     "metrics",
     "predictions",
+    "comparisons",
     "influence",
     "influence_diagnostics",
     "selections",
@@ -79,6 +80,23 @@ rule metrics_table:
         code=code("metrics_table"),
     script:
         "../workflow_scripts/metrics_table.py"
+
+
+rule comparisons_table:
+    input:
+        metrics=f"{RESULTS}/tables/metrics.parquet",
+        splits=f"{RESULTS}/tables/splits.parquet",
+    output:
+        table=f"{RESULTS}/tables/comparisons.parquet",
+    log:
+        f"{RESULTS}/logs/comparisons_table.log",
+    conda:
+        ENVIRONMENT
+    params:
+        spec=spec(statistics=config["statistics"]),
+        code=code("comparisons_table"),
+    script:
+        "../workflow_scripts/comparisons_table.py"
 
 
 rule influence_tables:

@@ -13,12 +13,13 @@ from chemsieve.report import markup
 from chemsieve.report.control import auroc
 from chemsieve.report.influence import agreement
 from chemsieve.report.page import render
-from chemsieve.report.paired import paired
+from chemsieve.statistics.comparisons import compare
 from chemsieve.tables import TABLES, write_table
 
 CONFIG = {
     "study": "small",
     "target": {"name": "logP <x>", "unit": "log units", "source": "embedded"},
+    "statistics": {"margin": 0.05, "alpha": 0.05, "power": 0.8},
     "grid": {"methods": ["bitfit", "lora"], "selections": ["none", "random", "influence"]},
 }
 HOSTILE = "<script>alert(1)</script>"
@@ -193,7 +194,8 @@ class Page(HTMLParser):
 
 
 def make(folder, tables, config=CONFIG):
-    write_tables(folder / "tables", tables)
+    compared = compare(tables["metrics"], tables["splits"], CONFIG["statistics"])
+    write_tables(folder / "tables", {**tables, "comparisons": compared})
     render(folder / "tables", config, folder / "report.html")
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
@@ -257,55 +259,75 @@ def test_hostile_names_of_strategies_are_escaped_in_figures(tables, tmp_path):
     page = make(tmp_path, changed)
     assert HOSTILE not in page.html
     assert "<script" not in json.dumps(page.figures)
-    assert "&lt;script&gt;" in json.dumps(page.figures["strategies-rmse-0"])
+    for figure in ("strategies-rmse-0", "comparisons-heatmap-0"):
+        assert "&lt;script&gt;" in json.dumps(page.figures[figure])
 
 
-def test_paired_differences_are_those_of_the_runs(page, tables):
+def test_first_screen_shows_the_comparisons_with_the_controls(page, tables):
     test = tables["metrics"].query("fold == 'test' and origin == 'adapted' and method == 'full'")
     by_seed = test.pivot(index="seed", columns="selection", values="rmse")
     rows = {(row["strategy"], row["compared with"]): row for row in page.table("Difference of the test RMSE")}
+    compared = compare(tables["metrics"], tables["splits"], CONFIG["statistics"]).set_index(
+        ["family", "what", "versus"]
+    )
     for strategy, control in [("random", "none"), ("influence", "none"), ("influence", "random")]:
         differences = by_seed[strategy] - by_seed[control]
-        row = rows[strategy, control]
-        assert row["mean difference"] == markup.number(differences.mean(), 3)
+        row, known = rows[strategy, control], compared.loc[("selections", strategy, control)]
+        assert row["difference"] == markup.number(differences.mean(), 3, sign=True)
         assert row["sd"] == markup.number(differences.std(ddof=1), 3)
-        assert row["replicates"] == "3"
-        interval = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-        assert interval.low < 0 < interval.high
-        shown = f"{markup.number(interval.low, 3)} to {markup.number(interval.high, 3)}"
-        assert row["in words"] == f"no difference from {control} beyond noise (95 % t interval {shown})"
-    assert ("adapted encoder", "baseline encoder") in rows
+        assert row["units"] == "3"
+        low, high = (markup.number(known[end], 3, sign=True) for end in ("low", "high"))
+        assert row["interval"] == f"{low} to {high}"
+        assert row["verdict"] == known["verdict"]
+    assert ("adapted", "baseline") in rows
     assert ("none", "random") not in rows
+    assert "verdict holds for its test molecules alone" in page.text
 
 
-@pytest.mark.parametrize(
-    ("differences", "words"),
-    [
-        ([-0.1, -0.11, -0.09], "better than none by 0.100 (95 % t interval 0.0752 to 0.125)"),
-        ([0.1, 0.11, 0.09], "worse than none by 0.100 (95 % t interval 0.0752 to 0.125)"),
-        ([0.1, -0.1, 0.05], "no difference from none beyond noise"),
-        ([-0.1, -0.1], "cannot tell from 2 replicates"),
-        ([-0.1], "cannot tell from 1 replicate"),
-        ([], "cannot tell from 0 replicates"),
-    ],
-)
-def test_verdict_says_what_the_replicates_carry(differences, words):
-    values = pd.Series(differences, dtype=float)
-    assert paired(values, values * 0).verdict("none").startswith(words)
+def shifted(tables, **changes):
+    """The tables with errors of fully fine-tuned selections moved, and the noise of the runs taken down."""
+    metrics = tables["metrics"].copy()
+    metrics["rmse"] = 0.8 + (metrics["rmse"] - 0.8) / 20
+    for selection, change in changes.items():
+        chosen = (metrics["method"] == "full") & (metrics["selection"] == selection)
+        metrics.loc[chosen & (metrics["origin"] == "adapted"), "rmse"] += change
+    return {**tables, "metrics": metrics}
 
 
-def test_only_shared_replicates_are_paired():
-    pair = paired(pd.Series({1: 0.5, 2: 0.7, 3: 0.9}), pd.Series({2: 0.5, 3: 0.6, 4: 0.1}))
-    assert (pair.n, round(pair.mean, 9)) == (2, 0.25)
+def test_the_answer_stands_in_words(tables, tmp_path):
+    page = make(tmp_path, shifted(tables, influence=-0.1, influence_bottom=0.2))
+    text = page.text
+    assert re.search(r"Better than none: influence \(by 0\.\d+ to 0\.\d+\); worse than none: influence_bottom", text)
+    assert re.search(r"equivalent to none: random[.;]", text)
+    verdicts = {(row["strategy"], row["compared with"]): row["verdict"] for row in page.table("Difference of the test")}
+    assert re.fullmatch(r"better than random by 0\.\d+ to 0\.\d+ \(this split alone\)", verdicts["influence", "random"])
+    assert verdicts["random", "none"] == "equivalent to none (within 0.05, this split alone)"
+
+
+def test_all_pairs_stand_in_the_heat_map_with_their_verdicts(page, tables):
+    (heatmap,) = page.figures["comparisons-heatmap-0"]["data"]
+    assert heatmap["y"] == ["random", "influence", "influence_bottom"]
+    assert heatmap["x"] == ["none", "random", "influence"]
+    compared = compare(tables["metrics"], tables["splits"], CONFIG["statistics"]).query("family == 'selections'")
+    for row in compared.itertuples():
+        i, j = heatmap["y"].index(row.what), heatmap["x"].index(row.versus)
+        assert heatmap["z"][i][j] == pytest.approx(row.difference)
+        assert heatmap["customdata"][i][j] == row.verdict
+    assert heatmap["z"][0][1] is None  # random against itself
+    assert re.search(
+        r"changes its RMSE by 0\.\d+ \(sd\); with 3 replicates on 1 split the smallest difference", page.text
+    )
 
 
 def test_descriptors_that_beat_every_language_model_are_named(tables, tmp_path):
-    metrics = tables["metrics"].copy()
+    changed = shifted(tables)
+    metrics = changed["metrics"]
     metrics.loc[metrics["method"] == "svr", "rmse"] = 0.1
     metrics.loc[metrics["method"] == "gradient_boosting", "rmse"] = 5.0
-    text = make(tmp_path, {**tables, "metrics": metrics}).text
-    assert re.search(r"svr has a mean test RMSE of 0\.1000 and beats every language model \(11 configurations", text)
-    assert re.search(r"gradient_boosting has a mean test RMSE of 5: 11 of 11 language-model configurations have", text)
+    text = make(tmp_path, changed).text
+    svr = r"svr on molecular descriptors has a mean test RMSE of 0\.1000; of 5 language models with full fine-tuning, "
+    assert re.search(svr + "5 worse than it", text)
+    assert re.search(r"RMSE of 5; of 5 language models with full fine-tuning, 5 better than it", text)
 
 
 def test_auroc_is_the_share_of_pairs_in_order():
@@ -369,8 +391,8 @@ def test_scaffolds_shared_between_folds_are_counted(page, tables):
 
 def test_one_replicate_carries_no_verdict(tmp_path):
     page = make(tmp_path, study_tables(seeds=(7,)))
-    words = {row["in words"] for row in page.table("Difference of the test RMSE")}
-    assert words == {"cannot tell from 1 replicate"}
+    words = {row["verdict"] for row in page.table("Difference of the test RMSE")}
+    assert words == {"cannot tell with 1 replicate"}
     assert "carry no verdict" in page.text
 
 

@@ -34,7 +34,7 @@ def run_name(run):
 
 
 def test_all_splitters_are_found():
-    assert registry.choices("splitting") == sorted([*SMILES_SPLITTERS, "column"])
+    assert registry.choices("splitting") == sorted([*SMILES_SPLITTERS, "column", "cross_validation"])
     assert {run["splitter"] for run in SMALL["runs"]} == set(SMILES_SPLITTERS)
 
 
@@ -69,7 +69,7 @@ def test_hashes_on_lipophilicity(key):
         assert hashlib.sha256(",".join(map(str, rows)).encode()).hexdigest() == LIPOPHILICITY[key][theirs]["sha256"]
 
 
-@pytest.mark.parametrize("splitter", SMILES_SPLITTERS)
+@pytest.mark.parametrize("splitter", [*SMILES_SPLITTERS, "cross_validation"])
 def test_numpys_global_generator_is_left_alone(splitter):
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
     divide(splitter, SMALL["smiles"], FRACTIONS, 3)
@@ -133,6 +133,29 @@ def test_every_molecule_is_in_one_fold(monkeypatch, parts, message):
     monkeypatch.setattr(registry.load("splitting", "random"), "split", lambda *_: parts)
     with pytest.raises(ChemsieveError, match=message):
         divide("random", ["C", "CC", "CCC", "CCCC"], FRACTIONS, 0)
+
+
+@pytest.mark.parametrize("folds", [3, 5])
+@pytest.mark.parametrize("n", [23, 60])
+def test_cross_validation_tests_each_molecule_once_in_a_repeat(n, folds):
+    smiles = (SMALL["smiles"] * 2)[:n]
+    names = [divide("cross_validation", smiles, FRACTIONS, seed, folds=folds) for seed in range(2 * folds)]
+    tests = [np.flatnonzero(name == "test").tolist() for name in names]
+    for repeat in (tests[:folds], tests[folds:]):
+        assert sorted(position for test in repeat for position in test) == list(
+            range(n)
+        )  # disjoint, and together everything
+        assert max(map(len, repeat)) - min(map(len, repeat)) <= 1
+    assert sorted(tests[:folds]) != sorted(tests[folds:])  # another repeat, another shuffling
+    for name in names:
+        rest = n - (name == "test").sum()
+        assert (name == "validation").sum() == round(rest / 9)  # 0.1 of 0.8 + 0.1
+    assert len({tuple(np.flatnonzero(name == "validation")) for name in names}) == 2 * folds
+
+
+def test_cross_validation_gives_the_same_fold_again():
+    again = [divide("cross_validation", SMALL["smiles"], FRACTIONS, 7).tolist() for _ in range(2)]
+    assert again[0] == again[1]
 
 
 def test_column_reads_the_users_folds():

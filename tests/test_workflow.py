@@ -42,7 +42,7 @@ STUDY = "studies/tiny.yaml"
 # The tiny study with fewer columns in its grid.
 OVERLAY = {"study": "small", "grid": {"selections": ["none", "diversity", "influence"]}}
 RESULTS = Path("results/small")
-TABLES_OF_RUNS = {"metrics_table": 1, "learning_curves_table": 1, "report": 1, "all": 1}
+TABLES_OF_RUNS = {"metrics_table": 1, "comparisons_table": 1, "learning_curves_table": 1, "report": 1, "all": 1}
 
 
 def copy_workflow(folder, source=ROOT):

@@ -223,6 +223,13 @@ def schema() -> Json:
             ),
             "baselines": _object({"run": _names(), "methods": entries}),
             "published": published.SCHEMA,
+            "statistics": _object(
+                {
+                    "margin": _POSITIVE,
+                    "alpha": _POSITIVE | {"exclusiveMaximum": 0.5},
+                    "power": {"type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": 1},
+                }
+            ),
             "compute": _object(
                 {"device": {"enum": ["auto", "cpu", "cuda"]}, "threads": _COUNT, "warm_start": {"type": "boolean"}}
             ),

@@ -189,6 +189,46 @@ TABLES: dict[str, dict[str, Column]] = {
         "rank": Column(INTEGER, "1 is chosen first"),
         "selected": Column(FLAG, "whether the molecule was chosen"),
     },
+    "comparisons": {
+        "splitter": _SPLIT["splitter"],
+        "family": Column(TEXT, "selections, adaptation, methods on a selection, or descriptors: tested together"),
+        "what": Column(TEXT, "configuration, as it is called in its family"),
+        "versus": Column(TEXT, "what it is compared with"),
+        "method": Column(TEXT, "training method of the former"),
+        "n_replicates": Column(INTEGER, "replicates (split and seed) that all configurations of the family have"),
+        "n_splits": Column(INTEGER, "distinct splits among them"),
+        "n_units": Column(INTEGER, "independent units: the splits, seeds averaged, or with one split the seeds"),
+        "difference": Column(REAL, "mean difference of the test RMSE; negative is better", _LABEL_UNIT, nullable=True),
+        "sd": Column(REAL, "standard deviation of the paired differences over the units", _LABEL_UNIT, nullable=True),
+        "low": Column(REAL, "lower end of the simultaneous interval of the difference", _LABEL_UNIT, nullable=True),
+        "high": Column(REAL, "upper end of the simultaneous interval of the difference", _LABEL_UNIT, nullable=True),
+        "omnibus": Column(
+            REAL,
+            "p that the family is equal: repeated-measures ANOVA, or Friedman (of two alone, Wilcoxon)",
+            nullable=True,
+        ),
+        "p_tukey": Column(REAL, "p of no difference, Tukey HSD on repeated measures", nullable=True),
+        "p_paired": Column(REAL, "p of no difference, the pair's own t test, adjusted by Bonferroni", nullable=True),
+        "p_conover": Column(
+            REAL, "p of no difference, Conover after Friedman, adjusted by Holm; of two alone, Wilcoxon", nullable=True
+        ),
+        "p_equivalence": Column(
+            REAL, "p of a difference beyond the margin, two one-sided tests, adjusted by Holm", nullable=True
+        ),
+        "cohen_dz": Column(REAL, "difference over the standard deviation of the differences", nullable=True),
+        "cohen_dav": Column(REAL, "difference over the mean standard deviation of the two", nullable=True),
+        "seed_sd": Column(
+            REAL, "noise floor: standard deviation between seeds, pooled over the family", _LABEL_UNIT, nullable=True
+        ),
+        "detectable": Column(
+            REAL, "smallest difference that this design detects at the stated power", _LABEL_UNIT, nullable=True
+        ),
+        "replicates_needed": Column(
+            INTEGER, "units that would tell the difference, or equivalence; missing beyond 1,000", nullable=True
+        ),
+        "test_used": Column(TEXT, "test that decides: Tukey, paired t, Conover, Wilcoxon, or none"),
+        "verdict": Column(TEXT, "what can be said, in words"),
+    },
     # The truth about the embedded pool. Nothing that trains or selects may read it.
     "pool_control": {
         "molecule_id": _MOLECULE,

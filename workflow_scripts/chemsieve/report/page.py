@@ -10,6 +10,7 @@ from plotly.offline import get_plotlyjs
 from chemsieve.files import write_text
 from chemsieve.report import (
     audit,
+    comparisons,
     control,
     curves,
     drawings,
@@ -26,7 +27,20 @@ from chemsieve.report.markup import Section, escape
 from chemsieve.report.study import Study, load
 
 # Order of the page. A section is a module with ``section(study)``, which returns None where it does not apply.
-SECTIONS = [summary, published, audit, curves, influence, strategies, grid, tradeoff, drawings, control, runs]
+SECTIONS = [
+    summary,
+    comparisons,
+    published,
+    audit,
+    curves,
+    influence,
+    strategies,
+    grid,
+    tradeoff,
+    drawings,
+    control,
+    runs,
+]
 
 
 def render(tables: Path, config: dict[str, Any], output: Path) -> None:

@@ -6,7 +6,9 @@ from chemsieve.report.study import Study
 FOOTNOTES = [
     "RMSE, MAE and MSE are in the unit of the label; losses are of standardised labels.",
     "A replicate is one splitter, split seed and training seed. Differences are paired: both runs share all three. "
-    "The interval is mean ± t(0.975, n - 1) · sd / √n of the paired differences.",
+    "Intervals are simultaneous over a family of comparisons: mean ± q(1 - α, k, df) · √(MS of replicate × "
+    "configuration / n), or where its assumptions fail mean ± t(1 - α / 2m, n - 1) · sd / √n; with several splits "
+    "1 / n becomes 1 / n + n_test / n_train.",
     "none adds no pool molecule; random adds as many as a strategy does, drawn blindly; all adds the whole pool.",
     "baseline is the encoder as published, adapted the same after masked language modelling; descriptors is a "
     "classical regression on molecular descriptors, without a language model.",

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from chemsieve.statistics.families import DESCRIPTORS
 from chemsieve.tables import read_table
 
 REPLICATE = ["splitter", "split_seed", "seed"]
 RUN_PARTS = [*REPLICATE, "origin", "method", "selection"]
-DESCRIPTORS = "descriptors"
 CONTROLS = ("none", "random")
 OPTIONAL = ("pool_control", "influence_validation")
 AGGREGATE = -1  # the checkpoint that stands for all checkpoints of a model
@@ -28,6 +28,7 @@ class Study:
     learning_curves: pd.DataFrame
     metrics: pd.DataFrame
     predictions: pd.DataFrame
+    comparisons: pd.DataFrame
     influence: pd.DataFrame
     influence_diagnostics: pd.DataFrame
     selections: pd.DataFrame
@@ -54,6 +55,11 @@ class Study:
     def embedded(self) -> bool:
         """Whether the study runs on the small data set that is part of the project."""
         return _part(self.config, "target").get("source") == "embedded"
+
+    @property
+    def statistics(self) -> dict[str, float]:
+        """Margin, error probability and power by which differences are judged."""
+        return _part(self.config, "statistics")
 
     @property
     def rmse_title(self) -> str:

@@ -1,42 +1,37 @@
 """The first screen: what was compared, and what can be said from it."""
 
+import re
+
 import pandas as pd
 
+from chemsieve.report.comparisons import HEADER, evidence, noise
 from chemsieve.report.markup import Section, bullets, count, listing, number, paragraph, table, tiles, warning
-from chemsieve.report.paired import ENOUGH, Paired, errors, paired
-from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study, ordered_selections
+from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study
+from chemsieve.statistics.families import ADAPTATION, SELECTIONS
+from chemsieve.statistics.verdicts import ALONE, LEAST
 
 SPLIT = REPLICATE[:2]
+# How a verdict begins, and how those that begin so are introduced.
+KINDS = {
+    "better": "better than",
+    "worse": "worse than",
+    "equivalent": "equivalent to",
+    "no difference": "not different beyond noise from",
+    "cannot tell": "not to be told from",
+}
 
 
 def section(study: Study) -> Section:
-    """Counts, paired comparisons of the strategies with the controls, and the descriptor baselines, in words."""
-    blocks = [_tiles(study), paragraph(_data(study)), *_strategies(study), *_descriptors(study)]
+    """Counts, the verdicts on selections, adaptation and descriptor baselines in words, and their evidence."""
+    blocks = [_tiles(study), *_answers(study), paragraph(_data(study))]
     blocks.append(
         paragraph(
             "Every choice (early stopping, the loss that influence is taken of, the selections, the epoch that is "
-            "kept) is made on the validation molecules. The labels of the test molecules are read by the last step "
-            "only, which computes the errors shown here."
+            "kept) is made on the validation molecules. The labels of the test molecules are read by the last steps "
+            "only, which compute the errors shown here and compare them."
         )
     )
     return Section("summary", "Summary", blocks)
-
-
-def comparisons(study: Study) -> list[tuple[str, str, Paired]]:
-    """(what, compared with what, paired differences of the test RMSE) for adaptation and each strategy."""
-    test, origin = study.test, study.selection_origin
-    made = []
-    if origin == "adapted" and (test["origin"] == "baseline").any():
-        pair = paired(errors(test, "adapted", "full", "none"), errors(test, "baseline", "full", "none"))
-        made.append(("adapted encoder", "baseline encoder", pair))
-    runs = study.strategy_runs
-    for strategy in ordered_selections(runs["selection"].unique()):
-        for control in CONTROLS:
-            if strategy == "none" or strategy == control or control not in set(runs["selection"]):
-                continue
-            values, others = (errors(test, origin, "full", name) for name in (strategy, control))
-            made.append((strategy, control, paired(values, others)))
-    return made
 
 
 def _tiles(study: Study) -> str:
@@ -73,69 +68,102 @@ def _data(study: Study) -> str:
     )
 
 
-def _strategies(study: Study) -> list[str]:
-    made = comparisons(study)
-    if not made:
-        return [paragraph("No two kinds of run can be compared: there is neither a selection nor an adapted encoder.")]
-    rows = [
-        (what, other, pair.verdict(other), number(pair.mean, 3), number(pair.sd, 3), pair.n)
-        for what, other, pair in made
-    ]
-    blocks = [
-        table(
-            "Difference of the test RMSE, paired over (splitter, split seed, seed); negative is better. "
-            "Full fine-tuning; the two encoders without pool molecules.",
-            ["strategy", "compared with", "in words", "mean difference", "sd", "replicates"],
-            rows,
-        )
-    ]
-    if min(pair.n for _, _, pair in made) < ENOUGH:
+def _answers(study: Study) -> list[str]:
+    made = study.comparisons
+    if made.empty:
+        return [
+            paragraph("No two kinds of run can be compared: there is neither a selection nor an adapted encoder."),
+            *_no_descriptors(study),
+        ]
+    blocks = []
+    for splitter, here in made.groupby("splitter"):
+        sentences = [*_selections(here), *_adaptation(here), *_descriptors(study, splitter, here)]
+        blocks += [paragraph(f"On the {splitter} split, by the error on test molecules:"), bullets(sentences)]
+    asked = made[_asked(made)]
+    if len(asked):
         blocks.append(
-            warning(f"Fewer than {ENOUGH} replicates carry no verdict: the size of the noise between runs is unknown.")
+            table(
+                "Difference of the test RMSE, paired over replicates, with simultaneous intervals; negative is better. "
+                "Full fine-tuning; the two encoders without pool molecules.",
+                ["splitter", "strategy", *HEADER[1:]],
+                [(splitter, *cells) for splitter, cells in zip(asked["splitter"], evidence(asked), strict=True)],
+            )
         )
-    blocks.append(
-        paragraph(
-            f"These are {count(len(made), 'comparison')}: at 95 % about one in twenty leaves its interval by chance. "
-            "Replicates that share a split share their test molecules, so the intervals are, if anything, too narrow."
+    blocks += [paragraph(noise(rows)) for _, rows in made[made["family"] == SELECTIONS].groupby("splitter")]
+    if made["n_units"].min() < LEAST:
+        blocks.append(
+            warning(f"Fewer than {LEAST} replicates carry no verdict: the size of the noise between runs is unknown.")
         )
-    )
-    return blocks
+    if (made["n_splits"] < 2).any():
+        blocks.append(
+            paragraph(
+                "Where all replicates share one split, a verdict holds for its test molecules alone: another split may "
+                "answer otherwise."
+            )
+        )
+    return [*blocks, *_no_descriptors(study)]
 
 
-def _descriptors(study: Study) -> list[str]:
-    described = study.test[study.test["origin"] == DESCRIPTORS]
-    if described.empty:
-        return [paragraph("No descriptor baseline was run.")]
-    sentences = []
-    for splitter in sorted(described["splitter"].unique()):
-        here = study.test[study.test["splitter"] == splitter]
-        for method in sorted(described.loc[described["splitter"] == splitter, "method"].unique()):
-            sentences.append(_against_language_models(here, splitter, method))
-    return [
-        paragraph("Descriptor baselines (classical regression on molecular descriptors) beside the language models:"),
-        bullets(sentences),
-    ]
-
-
-def _against_language_models(test: pd.DataFrame, splitter: str, method: str) -> str:
-    """Compares on the same splits, the language models averaged over their training seeds."""
-    baseline = errors(test, DESCRIPTORS, method, "none", SPLIT)
-    named = f"On {splitter} splits {method} has a mean test RMSE of {number(baseline.mean())}"
-    configurations = test.loc[test["origin"] != DESCRIPTORS, ["origin", "method", "selection"]].drop_duplicates()
-    pairs = {
-        "/".join(names): paired(errors(test, *names, SPLIT), baseline)
-        for names in configurations.sort_values(["origin", "method", "selection"]).itertuples(index=False, name=None)
-    }
-    pairs = {name: pair for name, pair in pairs.items() if pair.n}
-    if not pairs:
-        return f"{named}; no language model was run on these splits."
-    n_better = sum(pair.mean < 0 for pair in pairs.values())
-    closest = min(pairs, key=lambda name: pairs[name].mean)
-    gap = f"the lowest of them, {closest}, differs from it by {number(pairs[closest].mean, 3, sign=True)}"
-    caution = f", from {count(pairs[closest].n, 'split')}"
-    if n_better == 0:
-        return f"{named} and beats every language model ({len(pairs)} configurations; {gap}{caution})."
+def _asked(made: pd.DataFrame) -> pd.Series:
+    """Which comparisons the first screen shows: selections against the controls, and adaptation."""
+    controls = (made["family"] == SELECTIONS) & made["versus"].isin(CONTROLS)
     return (
-        f"{named}: {n_better} of {count(len(pairs), 'language-model configuration')} "
-        f"{'has' if n_better == 1 else 'have'} a lower one ({gap}{caution}; the lowest of many is so partly by luck)."
+        (made["family"] == ADAPTATION)
+        | (controls & ~made["what"].isin(CONTROLS))
+        | (controls & (made["what"] == "random"))
     )
+
+
+def _selections(here: pd.DataFrame) -> list[str]:
+    """One sentence per control: which strategies are better, worse, equivalent or not to be told from it."""
+    sentences = []
+    for control in CONTROLS:
+        rows = here[(here["family"] == SELECTIONS) & (here["versus"] == control)]
+        said = []
+        for kind, words in KINDS.items():
+            names = [
+                f"{row.what} ({_size(row.verdict, f'{kind} than {control} ')})"
+                if kind in ("better", "worse")
+                else row.what
+                for row in rows.itertuples(index=False)
+                if row.verdict.startswith(kind)
+            ]
+            if names:
+                said.append(f"{words} {control}: {listing(names)}")
+        if said:
+            sentence = "; ".join(said)
+            sentences.append(f"{sentence[0].upper()}{sentence[1:]}.")
+    return sentences
+
+
+def _size(verdict: str, start: str) -> str:
+    """A verdict without its beginning and without the note that follows for all of them."""
+    return re.sub(rf"(, | \(){ALONE}\)$", lambda note: ")" if note[1] == ", " else "", verdict.removeprefix(start))
+
+
+def _adaptation(here: pd.DataFrame) -> list[str]:
+    rows = here[here["family"] == ADAPTATION]
+    return [f"The {row.what} encoder against the {row.versus} one: {row.verdict}." for row in rows.itertuples()]
+
+
+def _descriptors(study: Study, splitter: str, here: pd.DataFrame) -> list[str]:
+    """Fully fine-tuned language models against each descriptor model, counted by verdict."""
+    rows, test = here[here["family"] == DESCRIPTORS], study.test
+    sentences = []
+    for method, against in rows.groupby("versus"):
+        chosen = (test["splitter"] == splitter) & (test["origin"] == DESCRIPTORS) & (test["method"] == method)
+        counts = [
+            f"{int(n)} {words} it"
+            for kind, words in KINDS.items()
+            if (n := against["verdict"].str.startswith(kind).sum())
+        ]
+        sentences.append(
+            f"{method} on molecular descriptors has a mean test RMSE of {number(test.loc[chosen, 'rmse'].mean())}; of "
+            f"{count(len(against), 'language model')} with full fine-tuning, {listing(counts)}."
+        )
+    return sentences
+
+
+def _no_descriptors(study: Study) -> list[str]:
+    described = (study.test["origin"] == DESCRIPTORS).any()
+    return [] if described else [paragraph("No descriptor baseline was run.")]

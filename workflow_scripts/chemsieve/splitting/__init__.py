@@ -1,8 +1,9 @@
 """How the target set is divided into training, validation and test molecules.
 
 Each module is one splitter: ``split(smiles, fractions, seed, **options)`` returns the 0-based positions of the three
-folds, exactly as the splitter of that name in DeepChem 2.8.0 (``deepchem/splits/splitters.py``) does, and ``OPTIONS``
-declares its options. A module with ``USES_COLUMN = True`` takes the user's own labels instead of SMILES.
+folds, exactly as the splitter of that name in DeepChem 2.8.0 (``deepchem/splits/splitters.py``) does where it has one,
+and ``OPTIONS`` declares its options. A module with ``USES_COLUMN = True`` takes the user's own labels instead of
+SMILES.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,449 @@
+"""The statistics of a study against published worked examples, tables, closed forms and simulation."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from chemsieve.errors import ChemsieveError
+from chemsieve.statistics import assumptions, power, tukey
+from chemsieve.statistics.anova import anova
+from chemsieve.statistics.comparisons import compare
+from chemsieve.statistics.effects import cohen_dav, cohen_dz, noise_floor
+from chemsieve.statistics.equivalence import tost
+from chemsieve.statistics.families import families
+from chemsieve.statistics.friedman import friedman
+from chemsieve.statistics.holm import holm
+from chemsieve.statistics.replicates import inflation, replicates
+from chemsieve.statistics.verdicts import verdict
+from chemsieve.tables import TABLES, read_table, write_table
+
+SETTINGS = {"margin": 0.05, "alpha": 0.05, "power": 0.8}
+SELECTIONS = ["none", "random", "all", "diversity", "influence"]
+
+# Fitness of six subjects before, three and six months into an exercise programme: the worked example of Laerd
+# Statistics' guide to repeated-measures ANOVA, which gives SS 143.44 (time), 658.3 (subjects) and 57.2 (error),
+# F(2, 10) = 12.53 and p = .002.
+EXERCISE = np.array([[45, 50, 55], [42, 42, 45], [36, 41, 43], [39, 35, 40], [51, 55, 59], [44, 49, 56]])
+
+# Ranks of four grasses by twelve homeowners: Conover, "Practical nonparametric statistics", the example of Friedman's
+# test, with T1 = 8.097 (p about .044) and pairs told apart where rank sums differ by more than 11.49.
+GRASSES = np.array(
+    [
+        [4, 4, 3, 3, 4, 2, 1, 2, 3.5, 4, 4, 3.5],
+        [3, 2, 1.5, 1, 2, 2, 3, 4, 1, 1, 2, 1],
+        [2, 3, 1.5, 2, 1, 2, 2, 1, 2, 3, 3, 2],
+        [1, 1, 4, 4, 3, 4, 4, 3, 3.5, 2, 1, 3.5],
+    ]
+).T
+
+
+def study(rng, n, deviation=0.02, means=None, n_splits=1, seeds=None):
+    """Metrics and splits of a study whose selections have these means (default: all 1); n replicates per split."""
+    means = means or dict.fromkeys(SELECTIONS, 1.0)
+    deviations = np.broadcast_to(deviation, len(means))
+    rows = []
+    for split in range(n_splits):
+        for seed in seeds or range(n):
+            shared = rng.normal(0, 0.05)
+            for (name, mean), sd in zip(means.items(), deviations, strict=True):
+                rmse = mean + shared + rng.normal(0, sd)
+                rows.append(("scaffold", split, seed, "adapted", "full", name, "test", rmse))
+    metrics = pd.DataFrame(
+        rows, columns=["splitter", "split_seed", "seed", "origin", "method", "selection", "fold", "rmse"]
+    )
+    return metrics, divisions(n_splits)
+
+
+def divisions(n_splits, same=False):
+    """Splits of ten molecules, eight to train on and one to test; ``same`` makes them equal."""
+    parts = []
+    for split in range(n_splits):
+        folds = np.roll(["train"] * 8 + ["validation", "test"], 0 if same else split)
+        ids = [f"target-{i}" for i in range(10)]
+        parts.append(pd.DataFrame({"molecule_id": ids, "splitter": "scaffold", "split_seed": split, "fold": folds}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def row_of(table, what, versus, family="selections"):
+    (row,) = table[(table["what"] == what) & (table["versus"] == versus) & (table["family"] == family)].itertuples()
+    return row
+
+
+# Tests, against published numbers.
+
+
+def test_repeated_measures_anova_is_the_published_one():
+    found = anova(EXERCISE)
+    assert found.ss_configurations == pytest.approx(143.44, abs=0.01)
+    assert found.ss_units == pytest.approx(658.3, abs=0.05)
+    assert found.ss_residual == pytest.approx(57.2, abs=0.05)
+    assert found.df_residual == 10
+    assert found.f == pytest.approx(12.53, abs=0.01)
+    assert found.p == pytest.approx(0.002, abs=0.0005)
+    total = ((EXERCISE - EXERCISE.mean()) ** 2).sum()
+    assert found.ss_configurations + found.ss_units + found.ss_residual == pytest.approx(total)
+
+
+def test_anova_of_two_configurations_is_the_paired_t_test():
+    errors = EXERCISE[:, :2].astype(float)
+    assert anova(errors).f == pytest.approx(stats.ttest_rel(*errors.T).statistic ** 2)
+    assert anova(errors).p == pytest.approx(stats.ttest_rel(*errors.T).pvalue)
+    assert tukey.p_values(errors, anova(errors))[0, 1] == pytest.approx(stats.ttest_rel(*errors.T).pvalue)
+
+
+@pytest.mark.parametrize("errors", [np.ones((1, 3)), np.ones((3, 1)), np.ones(3), [[1, math.nan], [1, 2]]])
+def test_errors_that_cannot_be_analysed_are_refused(errors):
+    with pytest.raises(ChemsieveError, match="statistics: "):
+        anova(errors)
+
+
+@pytest.mark.parametrize(
+    ("k", "df", "value"),  # upper 5 % points, as printed in textbooks (Winer, Brown and Michels 1991, table D.4)
+    [(3, 10, 3.88), (4, 10, 4.33), (5, 20, 4.23), (7, 24, 4.54), (10, 60, 4.65), (3, 120, 3.36), (10, math.inf, 4.47)],
+)
+def test_critical_values_are_the_tabulated_ones(k, df, value):
+    assert tukey.critical(0.05, k, df) * math.sqrt(2) == pytest.approx(value, abs=0.006)
+
+
+def test_interpolated_critical_values_are_close_to_the_exact_ones():
+    for k, df in [(4, 200), (7, 500)]:
+        exact = stats.studentized_range.ppf(0.95, k, df) / math.sqrt(2)
+        assert tukey.critical(0.05, k, df) == pytest.approx(exact, rel=2e-4)
+    assert tukey.critical(0.05, 2, 7) == pytest.approx(2.3646, abs=1e-4)  # Student's t
+
+
+def test_tukey_tells_apart_what_the_tabulated_difference_does():
+    # 3.88 (k = 3, 10 degrees of freedom) times the root of MS 5.72 over n = 6 is 3.79.
+    found = anova(EXERCISE)
+    p = tukey.p_values(EXERCISE, found)
+    means = EXERCISE.mean(axis=0)
+    for i, j in combinations(range(3), 2):
+        assert (p[i, j] < 0.05) == (abs(means[i] - means[j]) > 3.79)
+        q = abs(means[i] - means[j]) / math.sqrt(found.ms_residual / 6)
+        assert p[i, j] == pytest.approx(stats.studentized_range.sf(q, 3, 10))
+    assert np.allclose(p, p.T)
+    assert np.allclose(np.diag(p), 1)
+
+
+def test_friedman_and_conover_are_the_published_ones():
+    found = friedman(GRASSES)
+    assert found.statistic == pytest.approx(8.097, abs=0.001)
+    assert found.p == pytest.approx(0.044, abs=0.0005)
+    sums = GRASSES.sum(axis=0)
+    assert sums.tolist() == [38, 23.5, 24.5, 34]
+    for i, j in combinations(range(4), 2):
+        assert (found.pairs[i, j] < 0.05) == (abs(sums[i] - sums[j]) > 11.49)
+    # A gap of 11.49 is at the critical value of t with 33 degrees of freedom.
+    t = stats.t.isf(found.pairs[0, 1] / 2, 33)
+    assert (sums[0] - sums[1]) / t * stats.t.ppf(0.975, 33) == pytest.approx(11.49, abs=0.02)
+    assert found.statistic == pytest.approx(stats.friedmanchisquare(*GRASSES.T).statistic)
+
+
+def test_ranks_of_two_are_judged_by_wilcoxon_and_ties_by_nothing():
+    errors = np.random.default_rng(0).normal(size=(8, 2))
+    assert friedman(errors).pairs[0, 1] == pytest.approx(stats.wilcoxon(*errors.T).pvalue)
+    assert friedman(np.ones((4, 3))).pairs.min() == friedman(np.ones((4, 3))).p == 1
+
+
+def test_holm_is_the_published_procedure():
+    # Holm 1979 by hand: 0.01 * 4, 0.02 * 3, 0.03 * 2 (not below the one before), 0.04.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1, 1])
+    assert len(holm([])) == 0
+
+
+def test_epsilon_of_greenhouse_and_geisser():
+    # By its other definition, from the eigenvalues of the covariance of orthonormal contrasts.
+    contrasts = np.array([[1, -1, 0], [1, 1, -2]]) / np.sqrt([[2], [6]])
+    values = np.linalg.eigvalsh(contrasts @ np.cov(EXERCISE, rowvar=False) @ contrasts.T)
+    expected = values.sum() ** 2 / (2 * (values**2).sum())
+    assert assumptions.greenhouse_geisser(EXERCISE) == pytest.approx(expected)
+    corrected = (6 * 2 * expected - 2) / (2 * (5 - 2 * expected))  # Huynh and Feldt 1976
+    assert assumptions.huynh_feldt(EXERCISE) == pytest.approx(min(1, corrected))
+    assert assumptions.greenhouse_geisser(EXERCISE[:, :2]) == pytest.approx(1)
+    unequal = np.random.default_rng(0).normal(size=(200, 4)) * [1, 1, 1, 10]
+    assert assumptions.greenhouse_geisser(unequal) < 0.5
+    assert not assumptions.spherical(unequal)
+
+
+def test_normality_is_that_of_shapiro_and_wilk():
+    errors = np.random.default_rng(0).normal(size=(10, 4))
+    left = errors - errors.mean(0) - errors.mean(1, keepdims=True) + errors.mean()
+    assert assumptions.normality(errors) == pytest.approx(stats.shapiro(left.ravel()).pvalue)
+    half = (errors[:, 0] - errors[:, 1]) / 2
+    assert assumptions.normality(errors[:, :2]) == pytest.approx(stats.shapiro(half - half.mean()).pvalue)
+    assert not assumptions.normal(np.random.default_rng(0).standard_cauchy(size=(20, 4)), 0.05)
+    constant = np.column_stack([errors, np.full(10, 3.0)])
+    assert assumptions.normal(constant, 0.05) == assumptions.normal(errors, 0.05)
+
+
+@pytest.mark.parametrize("mean", [-0.04, 0.0, 0.02, 0.2])
+def test_equivalence_is_two_one_sided_tests(mean):
+    differences = mean + 0.03 * np.array([-1.2, 0.4, 0.9, -0.6, 0.5])
+    error = differences.std(ddof=1) / math.sqrt(5)
+    above = stats.ttest_1samp(differences, -0.05, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences, 0.05, alternative="less").pvalue
+    assert tost(float(differences.mean()), error, 4, 0.05) == pytest.approx(max(above, below))
+    # The same as the 90 % interval within the margin.
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
+    assert (tost(float(differences.mean()), error, 4, 0.05) < 0.05) == (low > -0.05 and high < 0.05)
+
+
+def test_effect_sizes_are_as_defined():
+    one, other = EXERCISE[:, 2].astype(float), EXERCISE[:, 0].astype(float)
+    difference = one - other
+    assert cohen_dz(difference) == pytest.approx(stats.ttest_rel(one, other).statistic / math.sqrt(6))
+    assert cohen_dav(one, other) == pytest.approx(difference.mean() / ((one.std(ddof=1) + other.std(ddof=1)) / 2))
+    assert math.isnan(cohen_dz(np.ones(4)))
+    assert math.isnan(cohen_dz(np.ones(1)))
+
+
+def test_noise_floor_is_the_deviation_between_seeds_of_a_split():
+    index = pd.MultiIndex.from_tuples([(0, 0), (0, 1), (1, 0), (1, 1)], names=["split", "seed"])
+    errors = pd.DataFrame({"a": [1.0, 1.2, 5.0, 5.0], "b": [2.0, 2.0, 7.0, 7.4]}, index=index)
+    # Variances within split and configuration: 0.02, 0, 0, 0.08, one degree of freedom each.
+    assert noise_floor(errors) == pytest.approx(math.sqrt(0.1 / 4))
+    assert math.isnan(noise_floor(errors.iloc[[0, 2]]))
+
+
+# Power.
+
+
+@pytest.mark.parametrize(("critical", "df", "noncentrality"), [(2.776, 4, 3.0), (2.0, 60, 1.0), (3.2, 24, 5.0)])
+def test_upper_tail_is_that_of_the_noncentral_t(critical, df, noncentrality):
+    found = power.upper_tail(critical, df, noncentrality)
+    assert found == pytest.approx(stats.nct.sf(critical, df, noncentrality), abs=2e-4)
+
+
+def test_detectable_effect_is_detected_as_often_as_stated():
+    rng, n, sd = np.random.default_rng(3), 8, 0.03
+    effect = power.detectable(sd / math.sqrt(n), stats.t.ppf(0.975, n - 1), n - 1, 0.8)
+    samples = rng.normal(effect, sd, (20_000, n))
+    rejected = stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05
+    assert rejected.mean() == pytest.approx(0.8, abs=0.01)
+    # Textbook: at 80 % power, n = 34 pairs detect d_z = 0.5 (Cohen 1988; G*Power gives 34).
+    assert power.to_tell(
+        0.5, lambda n: 1 / math.sqrt(n), lambda n: stats.t.ppf(0.975, n - 1), lambda n: n - 1, 0.8
+    ) == pytest.approx(34)
+
+
+def test_replicates_for_equivalence_are_as_many_as_the_power_needs():
+    sd, margin = 0.04, 0.05
+    n = power.to_equate(0.0, margin, lambda n: sd / math.sqrt(n), 0.05, lambda n: n - 1, 0.8)
+    rng = np.random.default_rng(4)
+    shares = []
+    for count in (n - 1, n):
+        samples = rng.normal(0, sd, (20_000, count))
+        error = samples.std(axis=1, ddof=1) / math.sqrt(count)
+        near = (margin - np.abs(samples.mean(axis=1))) / error > stats.t.ppf(0.95, count - 1)
+        shares.append(near.mean())
+    assert shares[0] < 0.81
+    assert shares[1] > 0.79
+    assert power.to_equate(0.06, margin, lambda n: sd / math.sqrt(n), 0.05, lambda n: n - 1, 0.8) is None
+
+
+def test_no_number_of_splits_of_the_same_molecules_tells_what_their_overlap_hides():
+    def error_of(n):
+        return power.standard_error(0.05, n, 0.125)
+
+    assert power.to_tell(0.01, error_of, lambda n: stats.t.ppf(0.975, n - 1), lambda n: n - 1, 0.8) is None
+
+
+# Replicates.
+
+
+def test_one_split_has_its_seeds_as_units_and_says_so():
+    metrics, splits = study(np.random.default_rng(0), 6)
+    found = replicates(metrics, splits)
+    assert (found.splits, found.shared, found.unit) == (1, 0.0, "replicate")
+    table = compare(metrics, splits, SETTINGS)
+    assert (table["n_units"] == 6).all()
+    assert (table["n_splits"] == 1).all()
+    told = table.loc[~table["verdict"].str.startswith("cannot"), "verdict"]
+    assert len(told)
+    assert told.str.endswith("this split alone)").all()
+
+
+def test_several_splits_are_averaged_over_seeds_and_corrected_for_their_overlap():
+    metrics, splits = study(np.random.default_rng(0), 3, n_splits=5, means={"none": 1.0, "random": 1.03})
+    row = row_of(compare(metrics, splits, SETTINGS), "random", "none")
+    means = metrics.groupby(["split_seed", "selection"])["rmse"].mean().unstack()
+    differences = means["random"] - means["none"]
+    assert (row.n_units, row.n_splits, row.n_replicates) == (5, 5, 15)
+    # Nadeau and Bengio 2003: 1 / J + n_test / n_train, here 1 / 5 + 1 / 8.
+    error = differences.std(ddof=1) * math.sqrt(1 / 5 + 1 / 8)
+    assert inflation(5, 1 / 8) == pytest.approx(5 * (1 / 5 + 1 / 8))
+    assert row.high - row.difference == pytest.approx(stats.t.ppf(0.975, 4) * error)
+    assert row.p_tukey == pytest.approx(2 * stats.t.sf(abs(differences.mean()) / error, 4))
+    assert "split alone" not in row.verdict
+
+
+def test_splits_that_are_the_same_are_one_split():
+    metrics, _ = study(np.random.default_rng(0), 4, n_splits=3)
+    found = replicates(metrics, divisions(3, same=True))
+    assert found.splits == 1
+    assert len(found.errors) == 4  # seeds, the three copies averaged
+    assert (compare(metrics, divisions(3, same=True), SETTINGS)["n_splits"] == 1).all()
+
+
+def test_only_replicates_that_all_of_a_family_have_are_compared():
+    metrics, splits = study(np.random.default_rng(0), 5)
+    fewer = metrics.drop(metrics[(metrics["selection"] == "influence") & (metrics["seed"] == 2)].index)
+    table = compare(fewer, splits, SETTINGS)
+    assert (table["n_units"] == 4).all()
+    kept = metrics[metrics["seed"] != 2]
+    assert table["difference"].tolist() == pytest.approx(compare(kept, splits, SETTINGS)["difference"].tolist())
+
+
+def test_models_without_seed_stand_beside_every_seed_of_their_split():
+    metrics, splits = study(np.random.default_rng(0), 4)
+    described = metrics.iloc[[0]].assign(seed=None, origin="descriptors", method="svr", selection="none", rmse=0.3)
+    found = replicates(pd.concat([metrics, described]), splits)
+    assert found.errors["descriptors", "svr", "none"].tolist() == [0.3] * 4
+
+
+def test_copies_are_no_replicates():
+    metrics, splits = study(np.random.default_rng(0), 1)
+    copied = pd.concat([metrics.assign(seed=seed) for seed in range(4)])
+    table = compare(copied, splits, SETTINGS)
+    assert set(table["verdict"]) == {"cannot tell: the 4 replicates are copies of each other"}
+    assert table[["low", "p_tukey", "detectable"]].isna().all(axis=None)
+
+
+# The families and the table.
+
+
+def test_families_cover_what_a_study_asks():
+    found = [
+        *(("adapted", "full", name) for name in ("none", "random", "influence")),
+        *(("adapted", "lora", name) for name in ("none", "random")),
+        ("baseline", "full", "none"),
+        ("descriptors", "svr", "none"),
+    ]
+    made = {family.name: [(pair.what, pair.versus) for pair in family.pairs] for family in families(found)}
+    assert made == {
+        "selections": [("random", "none"), ("influence", "none"), ("influence", "random")],
+        "adaptation": [("adapted", "baseline")],
+        "methods on none": [("lora", "full")],
+        "methods on random": [("lora", "full")],
+        "descriptors": [
+            (f"{origin}, {name}", "svr")
+            for origin, name in [
+                ("baseline", "none"),
+                ("adapted", "none"),
+                ("adapted", "random"),
+                ("adapted", "influence"),
+            ]
+        ],
+    }
+
+
+def test_table_is_as_declared_and_reads_the_test_fold_only(tmp_path):
+    metrics, splits = study(np.random.default_rng(0), 4)
+    table = compare(metrics, splits, SETTINGS)
+    write_table(table, tmp_path / "comparisons.parquet", "comparisons")
+    assert list(read_table(tmp_path / "comparisons.parquet")) == list(TABLES["comparisons"])
+    validation = metrics.assign(fold="validation", rmse=7.0)
+    pd.testing.assert_frame_equal(compare(pd.concat([metrics, validation]), splits, SETTINGS), table)
+    empty = compare(metrics.iloc[:0], splits.iloc[:0], SETTINGS)
+    write_table(empty, tmp_path / "empty.parquet", "comparisons")
+
+
+def test_pairs_of_a_spherical_family_are_judged_by_tukey():
+    metrics, splits = study(np.random.default_rng(1), 8)
+    table = compare(metrics, splits, SETTINGS)
+    errors = metrics.pivot(index="seed", columns="selection", values="rmse")[SELECTIONS]
+    assert set(table["test_used"]) == {"Tukey"}
+    found = anova(errors.to_numpy())
+    q = stats.studentized_range.ppf(0.95, 5, 28)
+    for row in table.itertuples():
+        assert row.difference == pytest.approx((errors[row.what] - errors[row.versus]).mean())
+        assert row.high - row.low == pytest.approx(2 * q * math.sqrt(found.ms_residual / 8))
+        assert (row.low > 0 or row.high < 0) == (row.p_tukey < 0.05)
+        assert row.omnibus == pytest.approx(found.p)
+
+
+def test_pairs_of_unequal_noise_are_judged_by_their_own():
+    metrics, splits = study(np.random.default_rng(1), 12, deviation=[0.002, 0.002, 0.002, 0.002, 0.2])
+    table = compare(metrics, splits, SETTINGS)
+    assert set(table["test_used"]) == {"paired t"}
+    errors = metrics.pivot(index="seed", columns="selection", values="rmse")
+    for row in table.itertuples():
+        test = stats.ttest_rel(errors[row.what], errors[row.versus])
+        interval = test.confidence_interval(1 - 0.05 / 10)
+        assert (row.low, row.high) == pytest.approx((interval.low, interval.high))
+        assert row.p_paired == pytest.approx(min(1, 10 * test.pvalue))
+
+
+def test_errors_that_are_not_normal_are_judged_by_ranks():
+    rng = np.random.default_rng(2)
+    metrics, splits = study(rng, 60, means={"none": 1.0, "random": 1.0, "all": 1.05})
+    metrics["rmse"] += 0.02 * rng.standard_t(1.5, len(metrics)).clip(-8, 8)
+    table = compare(metrics, splits, SETTINGS)
+    assert set(table["test_used"]) == {"Conover"}
+    errors = metrics.pivot(index="seed", columns="selection", values="rmse")[["none", "random", "all"]]
+    assert table["omnibus"].tolist() == pytest.approx([stats.friedmanchisquare(*errors.to_numpy().T).pvalue] * 3)
+    assert row_of(table, "all", "none").verdict.startswith("worse than none by 0.0")
+
+
+def test_family_wise_coverage_of_the_simultaneous_intervals(monkeypatch):
+    for planning in ("to_tell", "to_equate"):  # not what is looked at here, and most of the time
+        monkeypatch.setattr(power, planning, lambda *_: None)
+    rng, covered, wrong, times = np.random.default_rng(5), 0, 0, 200
+    for _ in range(times):
+        metrics, splits = study(rng, 6, means=dict.fromkeys(SELECTIONS[:4], 1.0))
+        table = compare(metrics, splits, SETTINGS)
+        covered += bool(((table["low"] <= 0) & (table["high"] >= 0)).all())
+        wrong += bool(table["verdict"].str.contains("better|worse").any())
+    assert covered / times >= 0.93
+    assert wrong / times <= 0.07
+
+
+# Words.
+
+
+def test_verdicts_of_studies():
+    rng = np.random.default_rng(0)
+    means = {"none": 1.0, "random": 1.001, "all": 1.2, "influence": 0.9}
+    table = compare(*study(rng, 6, deviation=0.01, means=means), SETTINGS)
+    assert row_of(table, "random", "none").verdict == "equivalent to none (within 0.05, this split alone)"
+    better, worse = row_of(table, "influence", "random"), row_of(table, "all", "none")
+    low, high = -better.high, -better.low
+    assert better.verdict == f"better than random by {low:.2f} to {high:.2f} (this split alone)"
+    assert worse.verdict == f"worse than none by {worse.low:.2f} to {worse.high:.2f} (this split alone)"
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_fewer_than_three_replicates_never_tell(n):
+    means = {"none": 1.0, "random": 1.0, "all": 9.0}
+    table = compare(*study(np.random.default_rng(0), n, deviation=1e-4, means=means), SETTINGS)
+    assert table["verdict"].str.startswith(f"cannot tell with {n} replicate").all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"differs": True}, "better than none by 0.03 to 0.06"),
+        ({"differs": True, "alone": True}, "better than none by 0.03 to 0.06 (this split alone)"),
+        ({"differs": True, "mean": 0.045, "interval": (0.031, 0.062)}, "worse than none by 0.03 to 0.06"),
+        ({"differs": True, "equivalent": True}, "better than none by 0.03 to 0.06 (equivalent within 0.05)"),
+        ({"differs": True, "interval": (-0.06, 0.001)}, "better than none by 0.045 on average, judged by ranks"),
+        ({"differs": True, "interval": (-0.0141, -0.0136)}, "better than none by 0.014 to 0.014"),
+        ({"differs": True, "interval": (-0.05, -1e-6)}, "better than none by up to 0.050"),
+        ({"equivalent": True}, "equivalent to none (within 0.05)"),
+        ({"interval": (-0.1, 0.1), "detectable": 0.04}, "no difference from none beyond noise"),
+        ({"interval": (-0.1, 0.1)}, "cannot tell with 5 replicates; about 14 would"),
+        ({"interval": (-0.1, 0.1), "needed": None}, "cannot tell with 5 replicates"),
+        ({"differs": True, "n": 2}, "cannot tell with 2 replicates; about 14 would"),
+        ({"differs": True, "n": 1, "unit": "split", "needed": None}, "cannot tell with 1 split"),
+        ({"identical": True}, "cannot tell: the 5 replicates are copies of each other"),
+    ],
+)
+def test_verdict_says_what_the_tests_carry(change, words):
+    known = {"versus": "none", "n": 5, "unit": "replicate", "mean": -0.045, "interval": (-0.062, -0.031)}
+    known |= {"differs": False, "equivalent": False, "identical": False, "margin": 0.05, "detectable": 0.08}
+    assert verdict(**{**known, "needed": 14, "alone": False, **change}) == words

@@ -1,0 +1,131 @@
+"""Which configurations can be told apart: differences, intervals and verdicts of the table ``comparisons``."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from chemsieve.report.figure import SEQUENTIAL, categories, drawn, plain
+from chemsieve.report.markup import MISSING, Section, count, folded, heading, number, paragraph, table
+from chemsieve.report.study import Study
+from chemsieve.statistics.families import SELECTIONS
+
+HEADER = ["", "compared with", "verdict", "difference", "interval", "sd", "units", "decided by"]
+DETAILS = [
+    "family",
+    "what",
+    "versus",
+    "omnibus",
+    "p_tukey",
+    "p_paired",
+    "p_conover",
+    "p_equivalence",
+    "cohen_dz",
+    "cohen_dav",
+    "detectable",
+    "replicates_needed",
+]
+
+
+def section(study: Study) -> Section:
+    """Noise and detectable effect in a sentence, the selections as a heat map, every comparison in a table."""
+    if study.comparisons.empty:
+        return Section("comparisons", "Comparisons", [paragraph("No two configurations can be compared.")])
+    blocks = [paragraph(_method(study))]
+    for i, splitter in enumerate(sorted(study.comparisons["splitter"].unique())):
+        here = study.comparisons[study.comparisons["splitter"] == splitter]
+        blocks.append(heading(f"{splitter} split"))
+        selections = here[here["family"] == SELECTIONS]
+        if len(selections):
+            blocks += [paragraph(noise(selections)), _heatmap(study, i, selections)]
+        for family, rows in here.groupby("family", sort=False):
+            shown = table(f"{family}: difference of the test RMSE, negative is better", HEADER, evidence(rows))
+            blocks.append(shown if family == SELECTIONS else folded(family, shown))
+        details = [[None if pd.isna(value) else value for value in row] for row in here[DETAILS].to_numpy().tolist()]
+        named = [name.replace("_", " ") for name in DETAILS]
+        blocks.append(
+            folded("p values and effect sizes", table(f"Tests of the {splitter} split", named, details, sortable=True))
+        )
+    return Section("comparisons", "Comparisons", blocks)
+
+
+def evidence(rows: pd.DataFrame) -> list[tuple]:
+    """Cells under ``HEADER`` of rows of the table ``comparisons``."""
+    return [
+        (
+            row.what,
+            row.versus,
+            row.verdict,
+            number(row.difference, 3, sign=True),
+            MISSING if pd.isna(row.low) else f"{number(row.low, 3, sign=True)} to {number(row.high, 3, sign=True)}",
+            number(row.sd, 3),
+            row.n_units,
+            row.test_used,
+        )
+        for row in rows.itertuples(index=False)
+    ]
+
+
+def noise(rows: pd.DataFrame) -> str:
+    """Noise floor and detectable effect of a family in one sentence."""
+    first, smallest, largest = rows.iloc[0], rows["detectable"].min(), rows["detectable"].max()
+    if pd.isna(first["seed_sd"]):
+        floor = "No configuration was trained from two seeds on one split, so the noise between seeds is unknown"
+    else:
+        floor = (
+            f"Training the same configuration from another seed changes its RMSE by {number(first['seed_sd'], 2)} (sd)"
+        )
+    if pd.isna(smallest):
+        return f"{floor}; nothing can be said of what this design would detect."
+    between = number(smallest, 2)
+    if number(largest, 2) != between:
+        between = f"{between} to {number(largest, 2)}, depending on the pair"
+    return (
+        f"{floor}; with {count(int(first['n_replicates']), 'replicate')} on {count(int(first['n_splits']), 'split')} "
+        f"the smallest difference that these tests would probably detect is {between}."
+    )
+
+
+def _method(study: Study) -> str:
+    chosen = study.statistics
+    return (
+        "Verdicts come from repeated-measures tests on the test RMSE, one family of comparisons at a time: Tukey's HSD "
+        "with simultaneous intervals; where one noise does not fit all pairs, paired t tests at Bonferroni's level; "
+        "where the noise is not normal, Conover's test after Friedman's. Equivalence comes from "
+        f"two one-sided tests against the margin of {number(chosen.get('margin'), 2)} that was stated beforehand. The "
+        f"error probability of a family is {number(chosen.get('alpha'), 2)}, the stated power "
+        f"{number(chosen.get('power'), 2)}. With one split the units are its training seeds; with several they are the "
+        "splits, seeds averaged, and the variance allows for the molecules that they share."
+    )
+
+
+def _heatmap(study: Study, i: int, rows: pd.DataFrame) -> str:
+    whats, others = list(dict.fromkeys(rows["what"])), list(dict.fromkeys(rows["versus"]))
+    cells = {(row.what, row.versus): row for row in rows.itertuples(index=False)}
+
+    def grid(value):
+        return [[value(cells[one, other]) if (one, other) in cells else None for other in others] for one in whats]
+
+    figure = go.Figure(
+        go.Heatmap(
+            x=[plain(name) for name in others],
+            y=[plain(name) for name in whats],
+            z=grid(lambda cell: None if pd.isna(cell.difference) else float(cell.difference)),
+            text=grid(lambda cell: number(cell.difference, 2, sign=True)),
+            customdata=grid(lambda cell: plain(cell.verdict)),
+            texttemplate="%{text}",
+            textfont={"size": 11},
+            colorscale=SEQUENTIAL,
+            zmid=0,
+            showscale=False,
+            hoverongaps=False,
+            hovertemplate="%{y} against %{x}: %{text}<br>%{customdata}<extra></extra>",
+        )
+    )
+    figure.update_layout(xaxis=categories("", others), yaxis={**categories("", whats), "autorange": "reversed"})
+    unit = f" in {study.unit}" if study.unit else ""
+    return drawn(
+        f"comparisons-heatmap-{i}",
+        figure,
+        f"Mean difference of the test RMSE{unit}, row less column: blue is a lower error of the row. Point at a cell "
+        "for its verdict; a colour alone is none.",
+        140 + 44 * len(whats),
+    )

@@ -1,0 +1,62 @@
+"""Which configurations are compared with which: the families within which errors of the tests are bounded."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+Configuration = tuple[str, str, str]  # origin, method, selection
+DESCRIPTORS = "descriptors"
+SELECTIONS, ADAPTATION, METHODS = "selections", "adaptation", "methods on"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A comparison: two configurations, and the names that they go by in their family."""
+
+    one: Configuration
+    other: Configuration
+    what: str
+    versus: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """Configurations that are tested together, and the comparisons among them that are made."""
+
+    name: str
+    configurations: list[Configuration]
+    pairs: list[Pair]
+
+
+def families(found: list[Configuration]) -> list[Family]:
+    """Families of the configurations of a study.
+
+    Selections under full fine-tuning, all pairs; the adapted encoder against the baseline; the methods on each
+    selection, all pairs; and full fine-tuning, of either encoder and on each selection, against each descriptor model.
+    Later names are compared with earlier ones, controls and full fine-tuning being the first.
+    """
+    origin = "adapted" if any(one[0] == "adapted" for one in found) else "baseline"
+    made = []
+    selections = _first([s for o, m, s in found if (o, m) == (origin, "full")], ("none", "random", "all"))
+    made.append(_all_pairs(SELECTIONS, {name: (origin, "full", name) for name in selections}))
+    encoders = [name for name in ("baseline", "adapted") if (name, "full", "none") in found]
+    made.append(_all_pairs(ADAPTATION, {name: (name, "full", "none") for name in encoders}))
+    for selection in _first([s for o, m, s in found if o == origin and m != "full"], ("none", "random", "all")):
+        methods = _first([m for o, m, s in found if (o, s) == (origin, selection)], ("full",))
+        made.append(_all_pairs(f"{METHODS} {selection}", {name: (origin, name, selection) for name in methods}))
+    described = sorted(one for one in found if one[0] == DESCRIPTORS)
+    models = [one for one in found if one[1] == "full" and one[0] != DESCRIPTORS]
+    order = _first([one[2] for one in models], ("none", "random", "all"))
+    models.sort(key=lambda one: (one[0] != "baseline", order.index(one[2])))
+    pairs = [Pair(one, other, f"{one[0]}, {one[2]}", other[1]) for other in described for one in models]
+    made.append(Family(DESCRIPTORS, [*models, *described], pairs))
+    return [family for family in made if family.pairs]
+
+
+def _all_pairs(name: str, named: dict[str, Configuration]) -> Family:
+    pairs = [Pair(named[what], named[versus], what, versus) for versus, what in combinations(named, 2)]
+    return Family(name, list(named.values()), pairs)
+
+
+def _first(names: list[str], first: tuple[str, ...]) -> list[str]:
+    found = set(names)
+    return [name for name in first if name in found] + sorted(found - set(first))

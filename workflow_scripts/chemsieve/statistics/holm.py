@@ -1,0 +1,13 @@
+"""Adjustment of p values for their number."""
+
+import numpy as np
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """(m,) p values adjusted step-down (Holm 1979): to reject those below alpha errs in the family at most alpha."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p, kind="stable")
+    scaled = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(scaled, 1)
+    return adjusted
