@@ -146,7 +146,7 @@ NAMES = [
     ("selection.estimator", "gc", "cg, exact, greedy, lissa, shapley"),
     ("selection.run", ["none", "influnce"], "'influence'"),
     ("selection.strategies.mine", {"strategy": "diversty", "budget": {"count": 1}}, "'diversity'"),
-    ("selection.strategies.mine", {"budget": {"count": 1}}, "known: all, diversity"),
+    ("selection.strategies.mine", {"budget": {"count": 1}}, "known: all, curriculum"),
     ("grid.run", ["lorra"], "'lora'"),
     ("grid.selections", ["best"], "known: none, all"),
     ("grid.start", "scratch", "encoder, regressor"),
@@ -310,7 +310,7 @@ def test_every_choice_declares_options_that_are_valid_schemas():
 
 
 def test_an_unknown_choice_of_a_registry_is_refused():
-    with pytest.raises(ChemsieveError, match="unknown choice 'best'; known are all, diversity"):
+    with pytest.raises(ChemsieveError, match="unknown choice 'best'; known are all, curriculum"):
         registry.load("selection", "best")
 
 
