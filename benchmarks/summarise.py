@@ -41,9 +41,10 @@ def errors(tables: Path) -> pd.DataFrame:
 
 
 def errors_so_far(study: Path) -> pd.DataFrame:
-    """Test RMSE of the fine-tunings that an unfinished study has: mean and standard deviation over seeds, and each."""
+    """Test RMSE of the runs without a pool that an unfinished study has: mean, deviation over seeds, and each."""
     rows = []
-    for path in sorted(study.glob("runs/*/*/*/finetune/*/predictions.parquet")):
+    found = (study.glob(f"runs/*/*/*/{kind}/*/predictions.parquet") for kind in ("finetune", "descriptors"))
+    for path in sorted(itertools.chain(*found)):
         splitter, split_seed, seed, _, origin = path.relative_to(study / "runs").parts[:5]
         labels = pd.read_parquet(study / "splits" / splitter / split_seed / "test_labels.parquet")
         joined = pd.read_parquet(path).query("fold == 'test'")[["molecule_id", "prediction"]].merge(labels)
