@@ -45,13 +45,13 @@ def errors_so_far(study: Path) -> pd.DataFrame:
     rows = []
     found = (study.glob(f"runs/*/*/*/{kind}/*/predictions.parquet") for kind in ("finetune", "descriptors"))
     for path in sorted(itertools.chain(*found)):
-        splitter, split_seed, seed, _, origin = path.relative_to(study / "runs").parts[:5]
+        splitter, split_seed, seed, _, what = path.relative_to(study / "runs").parts[:5]
         labels = pd.read_parquet(study / "splits" / splitter / split_seed / "test_labels.parquet")
         joined = pd.read_parquet(path).query("fold == 'test'")[["molecule_id", "prediction"]].merge(labels)
         rmse = float(((joined["prediction"] - joined["label"]) ** 2).mean() ** 0.5)
         facts = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
-        rows.append({"splitter": splitter, "origin": origin, "seed": int(seed), "rmse": rmse} | facts)
-    groups = pd.DataFrame(rows).sort_values("seed").groupby(["splitter", "origin"])
+        rows.append(facts | {"splitter": splitter, "what": what, "seed": int(seed), "rmse": rmse})
+    groups = pd.DataFrame(rows).sort_values("seed").groupby(["splitter", "what"])
     frame = groups.agg(
         replicates=("rmse", "size"), mean=("rmse", "mean"), sd=("rmse", "std"), seconds=("train_seconds", "mean")
     )
