@@ -43,6 +43,12 @@ CHECKPOINTS = sorted(config["finetune"]["checkpoints"])
 STRATEGIES = configuration.all_strategies(config)
 EMBEDDED = "embedded" in (config["target"]["source"], config["pool"]["source"])
 CONTROL = config["pool"]["source"] == "embedded"
+# Where the pool's labels are treated, every split has a pool of its own.
+TREATED = config["pool"]["labels"] == "relabel_from_training" or config["pool"]["leaks"] == "drop"
+LABELLED_POOL = configuration.pool_is_labelled(config)
+POOL = f"{SPLIT}/pool.parquet" if TREATED else f"{RESULTS}/data/pool.parquet"
+SPLITS = dict(splitter=config["split"]["splitters"], split_seed=config["split"]["seeds"])
+REPLICATES = SPLITS | dict(seed=config["seeds"])
 
 
 def alternatives(names):
@@ -161,6 +167,14 @@ def table_columns(section):
     if config[section]["source"] == "file" and not config[section]["path"]:
         table |= {"smiles": "smiles", "label": "label", "fold": None, "delimiter": ","}
     return table
+
+
+# rules/audit.smk
+
+
+def audited(name):
+    """What is known of the pool's labels, where they are used."""
+    return [f"{RESULTS}/{name}"] if LABELLED_POOL else []
 
 
 # rules/encoder.smk

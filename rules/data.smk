@@ -66,6 +66,7 @@ rule data:
         spec=spec(
             target=table_columns("target"),
             pool=table_columns("pool"),
+            pool_labels=LABELLED_POOL,
             content_sha256=config["target"]["content_sha256"],
             stereo=config["encoder"]["stereo"],
             max_tokens=config["encoder"]["max_tokens"],

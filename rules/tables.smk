@@ -5,6 +5,12 @@ TABLES = [
     "molecules",
     "rejected",
     "splits",
+    "audit",
+    "audit_identity",
+    "audit_shift",
+    "nearest_training",
+    "pool_treatment",
+    *(["audit_labels", "label_sources"] if LABELLED_POOL else []),
     "learning_curves",
     "metrics",
     "predictions",
@@ -16,14 +22,12 @@ TABLES = [
     *(["pool_control"] if CONTROL else []),
 ]
 
-SPLITS = dict(splitter=config["split"]["splitters"], split_seed=config["split"]["seeds"])
-REPLICATES = SPLITS | dict(seed=config["seeds"])
-
 # Folders of the runs below a seed. Fine-tuning the adapted encoder on no pool molecule is the control `none`.
 RUNS = [
     "finetune/baseline",
     "finetune/adapted",
-    *(f"selected/full/{strategy}" for strategy in config["selection"]["run"] if strategy != "none"),
+    # A pool without labels is ordered, and nothing is trained on it.
+    *(f"selected/full/{strategy}" for strategy in config["selection"]["run"] if strategy != "none" and LABELLED_POOL),
     *(f"selected/{m}/{s}" for m in config["grid"]["run"] for s in config["grid"]["selections"]),
 ]
 BASELINES = [f"descriptors/{name}" for name in config["baselines"]["run"]]

@@ -6,7 +6,7 @@ rule retrain:
     input:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
-        pool=f"{RESULTS}/data/pool.parquet",
+        pool=POOL,
         encoder=lambda wildcards: folder(below_seed(wildcards, "mlm")),
         regressor=retrained_regressor,
     output:
@@ -36,7 +36,7 @@ rule retrain:
 rule validate_influence:
     input:
         losses=VALIDATION_LOSSES,
-        pool=f"{RESULTS}/data/pool.parquet",
+        pool=POOL,
         scores=VALIDATED_SCORES,
     output:
         table=f"{RESULTS}/tables/influence_validation.parquet",

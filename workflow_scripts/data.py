@@ -13,7 +13,7 @@ if __name__ == "__main__":
         from chemsieve.data.reading import read_labelled
         from chemsieve.errors import ChemsieveError
         from chemsieve.influence._room import check_pool
-        from chemsieve.tables import write_table
+        from chemsieve.tables import TABLES, write_table
 
         tables = {}
         for source in ("target", "pool"):
@@ -31,6 +31,7 @@ if __name__ == "__main__":
             lambda smiles: [len(ids) for ids in tokenization.encode(tokenizer, smiles)],
             backbone.token_limit(encoder, spec["family"], spec["max_tokens"]),
             spec["stereo"],
+            spec["pool_labels"],
         )
         pool = molecules[molecules["source"] == "pool"]
         if pool.empty:
@@ -44,4 +45,5 @@ if __name__ == "__main__":
         log.info("accepted: %s", molecules["source"].value_counts().to_dict())
         write_table(rejected, snakemake.output.rejected, "rejected")
         write_table(molecules, snakemake.output.molecules, "molecules", EXTRA)
-        write_table(pool[["molecule_id", "encoder_smiles", "label"]], snakemake.output.pool, "labelled")
+        table = "labelled" if spec["pool_labels"] else "unlabelled"
+        write_table(pool[list(TABLES[table])], snakemake.output.pool, table)

@@ -92,7 +92,15 @@ def schema() -> Json:
                     "content_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
                 }
             ),
-            "pool": _object(_TABLE),
+            "pool": _object(
+                _TABLE
+                | {
+                    "label": _OPTIONAL_TEXT,
+                    "labels": {"enum": ["as_given", "relabel_from_training", "unlabelled"]},
+                    "leaks": {"enum": ["keep", "drop"]},
+                }
+            ),
+            "audit": _object({"molecules": {"type": "integer", "minimum": 10}, "permutations": _COUNT}),
             "embedded": _object(
                 {"targets": _COUNT, "pool": _COUNT, "noise": {"type": "number", "minimum": 0}, "seed": _SEED}
             ),
@@ -358,6 +366,7 @@ def validate(config: Json) -> None:
         _choice(path, module, registry.choices(package))
         _check(entry, _object(registry.load(package, module).OPTIONS | extra, required=False), path)
     _references(config)
+    _pool_labels(config)
     for section in ("target", "pool"):
         if config[section]["source"] == "file":
             _table_given(config, section)
@@ -424,13 +433,42 @@ def _references(config: Json) -> None:
                 )
 
 
+def pool_is_labelled(config: Json) -> bool:
+    """Whether the pool's labels are used."""
+    return config["pool"]["labels"] != "unlabelled"
+
+
+def _pool_labels(config: Json) -> None:
+    """Where the pool's labels are not used, nothing may ask for them."""
+    if pool_is_labelled(config):
+        if not config["pool"]["label"]:
+            raise ChemsieveError(
+                "configuration: pool.label: name the column of the pool's labels, or set pool.labels to unlabelled"
+            )
+        return
+    why = "pool.labels is unlabelled"
+    if config["influence"]["run"]:
+        raise ChemsieveError(f"configuration: influence.run: {why}, and influence is that of a label; set it to []")
+    if config["validation"]["run"]:
+        raise ChemsieveError(f"configuration: validation.run: {why}, so that nothing can be retrained; set it to false")
+    if config["pool"]["leaks"] == "drop":
+        raise ChemsieveError(f"configuration: pool.leaks: {why}, so that no label can leak; set it to keep")
+    for name in config["grid"]["selections"]:
+        if name != "none":
+            raise ChemsieveError(f"configuration: grid.selections: {why}, so that {name!r} cannot be trained on")
+    for name in config["selection"]["run"]:
+        module = module_of(config["selection"]["strategies"][name], name, "strategy")
+        if module == "all" or not {"labels", "influence", "gram"}.isdisjoint(registry.load("selection", module).NEEDS):
+            raise ChemsieveError(f"configuration: selection.run: {why}, and {name!r} needs labels")
+
+
 def _table_given(config: Json, section: str) -> None:
     """The user's file exists and has its columns; read from its header alone."""
     from chemsieve.data.reading import check_header
 
     table = config[section]
     if table["path"]:
-        columns = [table["smiles"], table["label"]] + ([table["fold"]] if table.get("fold") else [])
+        columns = [table[name] for name in ("smiles", "label", "fold") if table.get(name)]
         check_header(table["path"], section, columns, table["delimiter"])
     elif not table.get("downloads"):
         raise ChemsieveError(

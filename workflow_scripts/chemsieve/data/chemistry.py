@@ -37,14 +37,15 @@ def scaffold(mol: Chem.Mol) -> str:
     return Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol), isomericSmiles=False)
 
 
-def parent_block(mol: Chem.Mol) -> str:
+def parent_block(mol: Chem.Mol, own: str | None = None) -> str:
     """First block of the InChIKey of the neutralised largest fragment: equal for salts, stereoisomers, charge states.
 
     RDKit's ``ChargeParent``, which also normalises groups and cuts bonds to metals, runs only where it can change
     anything (1.3 ms); most molecules are one neutral fragment and their own parent. Empty where there is no InChIKey.
+    ``own`` is the molecule's own first block, where it is known.
     """
     if not mol.HasSubstructMatch(_may_need_standardising()) and len(Chem.GetMolFrags(mol)) == 1:
-        return first_block(mol)
+        return first_block(mol) if own is None else own
     with rdBase.BlockLogs():
         try:
             parent = rdMolStandardize.ChargeParent(mol)

@@ -24,6 +24,7 @@ def prepare(
     count_tokens: Callable[[list[str]], list[int]],
     max_tokens: int,
     stereo: bool,
+    pool_labels: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide the rows of both files into accepted molecules and refused rows.
 
@@ -39,6 +40,7 @@ def prepare(
         count_tokens: tokens of each encoder SMILES, special tokens included.
         max_tokens: the most tokens that the encoder takes.
         stereo: whether the encoder reads stereochemistry.
+        pool_labels: whether the pool's labels are used; if not they are missing, whatever the file says.
 
     Returns:
         ``molecules`` (with the column of ``EXTRA``) and ``rejected``, target before pool, in row order.
@@ -46,7 +48,7 @@ def prepare(
     Raises:
         ChemsieveError: fewer than 10 target molecules are left, or all their labels are equal.
     """
-    kept_target, refused_target = _examine(target, "target", count_tokens, max_tokens, stereo, {}, {})
+    kept_target, refused_target = _examine(target, "target", count_tokens, max_tokens, stereo, True, {}, {})
     _check_target(kept_target, refused_target, len(target))
     blocks: dict[str, dict] = {}
     parents: dict[str, dict] = {}
@@ -56,7 +58,7 @@ def prepare(
     # InChI failed for these; an empty block would make them all equal.
     blocks.pop("", None)
     parents.pop("", None)
-    kept_pool, refused_pool = _examine(pool, "pool", count_tokens, max_tokens, stereo, blocks, parents)
+    kept_pool, refused_pool = _examine(pool, "pool", count_tokens, max_tokens, stereo, pool_labels, blocks, parents)
     return (
         pd.DataFrame(kept_target + kept_pool)[[*TABLES["molecules"], *EXTRA]],
         pd.DataFrame(refused_target + refused_pool, columns=list(TABLES["rejected"])),
@@ -69,12 +71,13 @@ def _examine(
     count_tokens: Callable[[list[str]], list[int]],
     max_tokens: int,
     stereo: bool,
+    labelled: bool,
     target_blocks: dict[str, dict],
     target_parents: dict[str, dict],
 ) -> tuple[list[dict], list[dict]]:
     """Accepted and refused rows of one file, each in row order."""
     described = [
-        _describe(source, row, smiles, label_text, given_fold, stereo)
+        _describe(source, row, smiles, label_text if labelled else None, given_fold, stereo)
         for row, smiles, label_text, given_fold in zip(
             frame["row"], frame["smiles"], frame["label_text"], frame["given_fold"], strict=True
         )
@@ -99,8 +102,8 @@ def _examine(
                 _refuse(
                     record,
                     "repeat",
-                    f"same molecule as {earlier['molecule_id']}, which is kept with label {earlier['label']:g}; "
-                    f"the label here is {record['label']:g}",
+                    f"same molecule as {earlier['molecule_id']}, which is kept"
+                    + (f" with label {earlier['label']:g}; the label here is {record['label']:g}" if labelled else ""),
                 )
             elif same_block:
                 _refuse(record, "in_target", f"same InChIKey first block as {same_block['molecule_id']}")
@@ -112,15 +115,15 @@ def _examine(
     return kept, refused
 
 
-def _describe(source: str, row: int, smiles: str, label_text: str, given_fold: str | None, stereo: bool) -> dict:
-    """What is known of one row by itself; with a ``reason`` where that refuses it."""
+def _describe(source: str, row: int, smiles: str, label_text: str | None, given_fold: str | None, stereo: bool) -> dict:
+    """What is known of one row by itself; with a ``reason`` where that refuses it. No text: no label is wanted."""
     record = {"source": source, "row": int(row), "smiles": smiles}
     if not smiles.strip():
         return _refuse(record, "unparsable", "the SMILES is empty")
     mol = chemistry.parse(smiles.strip())
     if mol is None:
         return _refuse(record, "unparsable", "RDKit cannot make a molecule of the SMILES")
-    label = _finite(label_text)
+    label = math.nan if label_text is None else finite(label_text)
     if label is None:
         return _refuse(record, "no_label", f"the label {label_text!r} is no finite number")
     inchikey = chemistry.inchikey(mol)
@@ -133,7 +136,7 @@ def _describe(source: str, row: int, smiles: str, label_text: str, given_fold: s
         "label": label,
         "given_fold": given_fold,
         "block": inchikey[:14],
-        "parent": chemistry.parent_block(mol),
+        "parent": chemistry.parent_block(mol, inchikey[:14]),
     }
 
 
@@ -142,7 +145,7 @@ def _refuse(record: dict, reason: str, detail: str) -> dict:
     return record
 
 
-def _finite(text: str) -> float | None:
+def finite(text: str) -> float | None:
     """The number that a text is, or None where it is none, infinite or not a number."""
     try:
         value = float(text)

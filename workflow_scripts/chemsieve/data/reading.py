@@ -38,7 +38,7 @@ def read_labelled(
     path: str | Path,
     source: str,
     smiles_column: str,
-    label_column: str,
+    label_column: str | None,
     fold_column: str | None = None,
     delimiter: str = ",",
 ) -> "pd.DataFrame":
@@ -49,13 +49,13 @@ def read_labelled(
             the end are no rows.
         source: what the file is to the study (target, pool), for messages.
         smiles_column: column of the SMILES.
-        label_column: column of the label.
+        label_column: column of the label; None where labels are not read.
         fold_column: column of a given division into folds, if there is one.
         delimiter: one character.
 
     Returns:
-        One line per row of the file: ``row`` (0-based), ``smiles`` and ``label_text`` as given, ``given_fold`` (None
-        without a fold column and where the cell is empty).
+        One line per row of the file: ``row`` (0-based), ``smiles`` and ``label_text`` as given (empty without a label
+        column), ``given_fold`` (None without a fold column and where the cell is empty).
 
     Raises:
         ChemsieveError: as :func:`check_header`; or a row has another number of fields than the header, or a quoted
@@ -63,7 +63,7 @@ def read_labelled(
     """
     import pandas as pd
 
-    columns = [smiles_column, label_column] + ([] if fold_column is None else [fold_column])
+    columns = [name for name in (smiles_column, label_column, fold_column) if name is not None]
     with _rows(path, source, delimiter) as (name, reader):
         header = _header(path, source, columns, reader)
         rows, blank_line = [], None
@@ -81,13 +81,13 @@ def read_labelled(
             rows.append(fields)
     if not rows:
         raise ChemsieveError(f"{name}: there is a header and no row below it")
-    smiles, label_text, *folds = ([fields[header.index(column)] for fields in rows] for column in columns)
-    given_fold = [fold.strip() or None for fold in folds[0]] if folds else [None] * len(rows)
+    cells = {column: [fields[header.index(column)] for fields in rows] for column in columns}
+    given_fold = [fold.strip() or None for fold in cells.get(fold_column, [""] * len(rows))]
     return pd.DataFrame(
         {
             "row": range(len(rows)),
-            "smiles": smiles,
-            "label_text": label_text,
+            "smiles": cells[smiles_column],
+            "label_text": cells.get(label_column, ""),
             "given_fold": pd.Series(given_fold, dtype=object),  # pandas' text type would turn None into NaN
         }
     )

@@ -1,0 +1,94 @@
+# Needs: the target's and the pool's files as given, tables/molecules, the splits, the encoder.
+# Makes: the tables of the audit, and the pool of each split where the configuration treats its labels. The labels of
+# test molecules are read here to find out whether pool labels were computed from them; nothing is trained or chosen
+# by what is found, except that a pool label may be computed anew or left out.
+
+
+if LABELLED_POOL:
+
+    rule audit_labels:
+        input:
+            target=table_file("target"),
+            pool=table_file("pool"),
+        output:
+            rules=f"{RESULTS}/tables/audit_labels.parquet",
+            sources=f"{RESULTS}/tables/label_sources.parquet",
+            facts=f"{RESULTS}/data/label_facts.json",
+        log:
+            f"{RESULTS}/logs/audit_labels.log",
+        priority: 1
+        conda:
+            ENVIRONMENT
+        params:
+            spec=spec(
+                tables={source: table_columns(source) for source in ("target", "pool")},
+                molecules=config["audit"]["molecules"],
+            ),
+            code=code("audit_labels"),
+        script:
+            "../workflow_scripts/audit_labels.py"
+
+
+rule audit_shift:
+    input:
+        molecules=f"{RESULTS}/tables/molecules.parquet",
+        encoder=folder(ENCODER),
+    output:
+        table=f"{RESULTS}/tables/audit_shift.parquet",
+    log:
+        f"{RESULTS}/logs/audit_shift.log",
+    priority: 1
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    params:
+        spec=spec(family=FAMILY, compute=COMPUTE, **config["audit"]),
+        code=code("audit_shift", f"encoders.{FAMILY}"),
+    script:
+        "../workflow_scripts/audit_shift.py"
+
+
+rule treat_pool:
+    input:
+        molecules=f"{RESULTS}/tables/molecules.parquet",
+        split=f"{SPLIT}/split.parquet",
+        facts=f"{RESULTS}/data/label_facts.json",
+        sources=f"{RESULTS}/tables/label_sources.parquet",
+    output:
+        pool=f"{SPLIT}/pool.parquet",
+        treatment=f"{SPLIT}/pool_treatment.parquet",
+    log:
+        f"{RESULTS}/logs/treat_pool/{{splitter}}/{{split_seed}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        spec=spec(labels=config["pool"]["labels"], leaks=config["pool"]["leaks"]),
+        code=code("treat_pool"),
+    script:
+        "../workflow_scripts/treat_pool.py"
+
+
+rule audit:
+    input:
+        molecules=f"{RESULTS}/tables/molecules.parquet",
+        splits=f"{RESULTS}/tables/splits.parquet",
+        shift=f"{RESULTS}/tables/audit_shift.parquet",
+        facts=audited("data/label_facts.json"),
+        rules=audited("tables/audit_labels.parquet"),
+        sources=audited("tables/label_sources.parquet"),
+        treated=expand(f"{SPLIT}/pool_treatment.parquet", **SPLITS) if TREATED else [],
+    output:
+        audit=f"{RESULTS}/tables/audit.parquet",
+        audit_identity=f"{RESULTS}/tables/audit_identity.parquet",
+        nearest_training=f"{RESULTS}/tables/nearest_training.parquet",
+        treatments=f"{RESULTS}/tables/pool_treatment.parquet",
+    log:
+        f"{RESULTS}/logs/audit.log",
+    priority: 1
+    conda:
+        ENVIRONMENT
+    params:
+        spec=spec(labels=config["pool"]["labels"], leaks=config["pool"]["leaks"]),
+        code=code("audit"),
+    script:
+        "../workflow_scripts/audit.py"

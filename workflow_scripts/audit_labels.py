@@ -1,0 +1,32 @@
+"""Find out where the pool's labels come from; all labels of the target are read, those of test molecules too."""
+
+from chemsieve.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        import logging
+
+        import pandas as pd
+
+        from chemsieve.audit import labelled
+        from chemsieve.audit.label_facts import facts
+        from chemsieve.audit.label_source import search, tolerance
+        from chemsieve.audit.shift import positions
+        from chemsieve.audit.tracing import Found, trace
+        from chemsieve.data.reading import read_labelled
+        from chemsieve.files import write_json
+        from chemsieve.tables import TABLES, write_table
+
+        files = {}
+        for source, columns in spec["tables"].items():
+            path, names = snakemake.input[source], (columns["smiles"], columns["label"], None, columns["delimiter"])
+            files[source] = labelled.read(read_labelled(path, source, *names))
+        target, pool = files["target"], files["pool"]
+        tried, rule = search(pool.part(positions(len(pool), spec["molecules"])), target)
+        found = rule and Found(rule, tolerance(pool), target.decimals)
+        sources = trace(found, pool, target) if found else pd.DataFrame(columns=list(TABLES["label_sources"]))
+        if found:
+            logging.getLogger("chemsieve").warning("the pool's labels are computed from the target's: %s", rule.words)
+        write_table(tried, snakemake.output.rules, "audit_labels")
+        write_table(sources, snakemake.output.sources, "label_sources")
+        write_json(snakemake.output.facts, {"facts": facts(pool, target), "found": found and found.as_dict()})

@@ -1,0 +1,222 @@
+"""What the audit says, one sentence each, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from chemsieve.audit.label_source import LINEAR, NEIGHBOURS, PROPERTY
+from chemsieve.audit.shift import EMBEDDING
+from chemsieve.audit.tracing import EXACT, OTHER, Found
+from chemsieve.audit.treatment import AS_GIVEN, RELABEL
+
+LEAK, WARNING, NOTE = "leak", "warning", "note"
+SEVERITIES = (LEAK, WARNING, NOTE)
+DISTANT = 0.4  # Tanimoto similarity of ECFP4 below which molecules are hardly related
+LARGE = 0.5  # standardised difference of means (Cohen 1988: medium)
+COLUMNS = ("topic", "severity", "splitter", "split_seed", "finding", "count", "of")
+
+
+def findings(
+    label_audit: dict | None,
+    tried: pd.DataFrame | None,
+    sources: pd.DataFrame | None,
+    treatments: pd.DataFrame,
+    identity: pd.DataFrame,
+    nearest: pd.DataFrame,
+    shift: pd.DataFrame,
+) -> pd.DataFrame:
+    """Sentences of the table ``audit``, from tables of those names; without pool labels the first three are None."""
+    found = bool(label_audit and label_audit["found"])
+    rows = [*_labels(label_audit, tried, sources), *_treatments(treatments, found)]
+    rows += [*_identity(identity), *_hardness(nearest), *_shift(shift)]
+    frame = pd.DataFrame([dict(zip(COLUMNS, row, strict=True)) for row in rows], columns=list(COLUMNS))
+    order = frame["severity"].map(SEVERITIES.index)
+    frame["split_seed"] = frame["split_seed"].astype("Int64")
+    return frame.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
+
+
+def _row(topic: str, severity: str, finding: str, count: int | None = None, of: int | None = None) -> tuple:
+    return topic, severity, "", None, finding, count, of
+
+
+def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFrame | None) -> Iterator[tuple]:
+    if audit is None:
+        yield _row("labels", NOTE, "The pool's labels are not used, so nothing is said of where they come from.")
+        return
+    facts, found = audit["facts"], Found.of(audit["found"])
+    size = facts["pool"]["molecules"]
+    if found:
+        untied, exact = int((sources["tied"].map(len) == 0).sum()), int((sources["match"] == EXACT).sum())
+        agree = int((sources["match"] != OTHER).sum())
+        yield _row(
+            "labels",
+            LEAK,
+            f"The pool's labels are computed from the target's: {exact:,} of the {untied:,} that no tie makes "
+            f"ambiguous, and within ties {agree:,} of {size:,}, equal {found.rule.words}, taken over all "
+            f"{facts['target']['molecules']:,} molecules of the target's file. They are not measurements, and to train "
+            "on them is to train on the labels of test molecules.",
+            agree,
+            size,
+        )
+    others = tried[tried["found"] & (tried["kind"] != NEIGHBOURS)].sort_values("matched", ascending=False)
+    for best in others.head(1).itertuples(index=False):
+        what = {LINEAR: f"a linear model of the target ({best.metric} on {best.features})", PROPERTY: best.features}
+        line = "" if best.map == "equal" else " up to a straight line"
+        yield _row(
+            "labels",
+            WARNING,
+            f"{best.matched:,} of {best.rows:,} pool labels equal {what[best.kind]}{line}: they are computed, not "
+            "measured.",
+            int(best.matched),
+            int(best.rows),
+        )
+    if not tried["found"].any():
+        best = tried.assign(share=tried["matched"] / tried["rows"].clip(lower=1)).nlargest(1, "share").iloc[0]
+        yield _row(
+            "labels",
+            NOTE,
+            f"None of {len(tried):,} rules (nearest neighbours, linear models, computed properties) gives the pool's "
+            f"labels from the target's molecules: at most {best['share']:.1%} of them agree to the last decimal, and "
+            f"{best['expected'] / max(best['rows'], 1):.1%} would by chance.",
+        )
+    yield from _rounding(facts)
+    yield from _stereoisomers(facts)
+    shared = facts["shared"]
+    if shared["first block of the parent"]:
+        difference = (
+            f"; of those with one InChIKey, {facts['same_label']:,} have the same label, and the others differ by up "
+            f"to {facts['largest_difference']:.3g}"
+            if shared["InChIKey"]
+            else ""
+        )
+        counts = ", ".join(f"{number:,} by {level}" for level, number in shared.items())
+        yield _row(
+            "identity",
+            WARNING,
+            f"Rows of the pool's file that are target molecules: {counts}{difference}. They are refused.",
+            shared["first block of the parent"],
+            size,
+        )
+
+
+def _rounding(facts: dict) -> Iterator[tuple]:
+    k, unit = facts["unit_ratio"], facts["pool"]["unit"]
+    if k:
+        yield _row(
+            "labels",
+            WARNING,
+            f"All pool labels are multiples of {unit:g}, and the target's of {facts['target']['unit']:g}: {k} times as "
+            f"much, as it would be for means of {k} labels.",
+        )
+
+
+def _stereoisomers(facts: dict) -> Iterator[tuple]:
+    from scipy.stats import fisher_exact
+
+    (same, groups), (known_same, known) = (
+        (facts[side]["identical"], facts[side]["groups"]) for side in ("pool", "target")
+    )
+    if not groups:
+        return
+    p_value = fisher_exact([[same, groups - same], [known_same, known - known_same]], "greater")[1]
+    yield _row(
+        "labels",
+        WARNING if known and p_value < 0.01 else NOTE,
+        f"Of {groups:,} groups of pool rows with one InChIKey first block (stereoisomers, charge states), {same:,} "
+        f"have one and the same label; in the target {known_same:,} of {known:,}.",
+        same,
+        groups,
+    )
+
+
+def _treatments(treatments: pd.DataFrame, found: bool) -> Iterator[tuple]:
+    for row in treatments.itertuples(index=False):
+        where = f"{row.splitter} split, seed {row.split_seed}: "
+        if found:
+            kept = row.labels == AS_GIVEN and row.leaks != "drop"
+            yield (
+                "labels",
+                LEAK if kept else NOTE,
+                row.splitter,
+                row.split_seed,
+                f"{where}the labels of {row.test:,} of {row.accepted:,} accepted pool molecules depend on at least one "
+                f"test label, and of {row.validation:,} on a validation label (of all {row.rows:,} rows of the file "
+                f"{row.test_rows:,} and {row.validation_rows:,})"
+                + (
+                    ". They are used as given; pool.leaks: drop leaves them out, pool.labels: relabel_from_training "
+                    "computes them from training molecules alone."
+                    if kept
+                    else "."
+                ),
+                row.test,
+                row.accepted,
+            )
+        if row.dropped:
+            text = f"{row.dropped:,} of {row.accepted:,} pool molecules were left out, {row.kept:,} are left."
+            yield "treatment", NOTE, row.splitter, row.split_seed, where + text, row.dropped, row.accepted
+        if row.labels == RELABEL:
+            text = (
+                f"all {row.relabelled:,} pool labels were computed anew from training molecules alone; they change by "
+                f"{row.mean_change:.3g} on average and {row.largest_change:.3g} at most."
+            )
+            yield "treatment", NOTE, row.splitter, row.split_seed, where + text, row.relabelled, row.accepted
+
+
+def _identity(identity: pd.DataFrame) -> Iterator[tuple]:
+    met = identity[(identity["molecules"] > 0) & (identity["level"] != "scaffold")]
+    for (splitter, seed, place, other), rows in met.groupby(["splitter", "split_seed", "place", "other"], sort=False):
+        severe = rows["level"].isin(["canonical SMILES", "InChIKey"]).any()
+        counts = ", ".join(f"{row.molecules:,} by {row.level}" for row in rows.itertuples(index=False))
+        yield (
+            "identity",
+            LEAK if severe else WARNING,
+            splitter,
+            seed,
+            f"{splitter} split, seed {seed}: {place} molecules that are also in {other}: {counts}.",
+            int(rows["molecules"].max()),
+            int(rows["of"].iloc[0]),
+        )
+
+
+def _hardness(nearest: pd.DataFrame) -> Iterator[tuple]:
+    test = nearest[nearest["fold"] == "test"]
+    for splitter, rows in test.groupby("splitter"):
+        low, middle, high = np.quantile(rows["similarity"], [0.1, 0.5, 0.9])
+        yield (
+            "splits",
+            NOTE,
+            splitter,
+            None,
+            f"{splitter} split: the nearest training molecule of a test molecule has a Tanimoto similarity of "
+            f"{middle:.2f} in the median (80 % of them {low:.2f} to {high:.2f}); "
+            f"{(rows['similarity'] < DISTANT).mean():.0%} of the test molecules have none above {DISTANT:g}.",
+            None,
+            None,
+        )
+
+
+def _shift(shift: pd.DataFrame) -> Iterator[tuple]:
+    mmd = shift[shift["what"] == EMBEDDING]
+    for row in mmd.itertuples(index=False):
+        apart = row.p_value < 0.05
+        yield _row(
+            "shift",
+            WARNING if apart else NOTE,
+            f"The pool and the target {'differ' if apart else 'do not differ beyond chance'} in the encoder's "
+            f"embedding: squared maximum mean discrepancy {row.statistic:.3g}, permutation p {row.p_value:.3g} "
+            f"({row.target:,} and {row.pool:,} molecules).",
+        )
+    far = shift[(shift["what"] != EMBEDDING) & (shift["standardised_difference"].abs() > LARGE)]
+    if len(far):
+        named = ", ".join(
+            f"{row.what} ({row.pool_mean:.3g} against {row.target_mean:.3g})"
+            for row in far.reindex(far["standardised_difference"].abs().sort_values(ascending=False).index).itertuples()
+        )
+        yield _row(
+            "shift",
+            NOTE,
+            f"Means of the pool that lie more than {LARGE:g} standard deviations from the target's: {named}.",
+        )

@@ -1,0 +1,74 @@
+"""What labels look like by themselves: how they are rounded, and whether they tell stereoisomers apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from chemsieve.audit.label_source import tolerance
+from chemsieve.audit.labelled import Labelled
+from chemsieve.audit.rounding import unit_of, whole_ratio
+from chemsieve.data import chemistry
+
+
+def facts(pool: Labelled, target: Labelled) -> dict:
+    """Plain values, for JSON.
+
+    Returns:
+        ``pool`` and ``target``: ``molecules``, ``decimals``, ``unit`` that all labels are multiples of, ``groups`` of
+        molecules with one first block of the InChIKey, and how many of the groups have one label (``identical``);
+        ``unit_ratio`` k where the target's unit is k times the pool's; ``shared`` pool molecules that are target
+        molecules, by level; ``same_label`` of those with one InChIKey, and the ``largest_difference``.
+    """
+    sides = {"pool": _side(pool), "target": _side(target)}
+    differences = _differences(pool, target)
+    return sides | {
+        "unit_ratio": whole_ratio(sides["target"]["unit"], sides["pool"]["unit"]),
+        "shared": _shared(pool, target),
+        "same_label": int((differences <= tolerance(pool)).sum()),
+        "largest_difference": float(differences.max(initial=0.0)),
+    }
+
+
+def _side(labelled: Labelled) -> dict:
+    groups: dict[str, list[float]] = {}
+    for key, value in zip(labelled.inchikeys, labelled.values, strict=True):
+        groups.setdefault(key[:14], []).append(float(value))
+    several = [values for block, values in groups.items() if block and len(values) > 1]
+    return {
+        "molecules": len(labelled),
+        "decimals": labelled.decimals,
+        "unit": unit_of(labelled.values, labelled.decimals),
+        "groups": len(several),
+        "identical": sum(len(set(values)) == 1 for values in several),
+    }
+
+
+def _shared(pool: Labelled, target: Labelled) -> dict[str, int]:
+    levels = {
+        "canonical SMILES": [_canonical(side) for side in (pool, target)],
+        "InChIKey": [list(side.inchikeys) for side in (pool, target)],
+        "InChIKey first block": [[key[:14] for key in side.inchikeys] for side in (pool, target)],
+        "first block of the parent": [list(side.parents) for side in (pool, target)],
+    }
+    return {level: _common(*sides) for level, sides in levels.items()}
+
+
+def _canonical(side: Labelled) -> list[str]:
+    return [chemistry.canonical_smiles(molecule) for molecule in side.molecules]
+
+
+def _common(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    known = set(theirs) - {""}
+    return sum(value in known for value in ours)
+
+
+def _differences(pool: Labelled, target: Labelled) -> np.ndarray:
+    """|label - label| of molecules with one InChIKey; of several the closest."""
+    known: dict[str, list[float]] = {}
+    for key, value in zip(target.inchikeys, target.values, strict=True):
+        known.setdefault(key, []).append(value)
+    known.pop("", None)
+    pairs = [(value, known[key]) for key, value in zip(pool.inchikeys, pool.values, strict=True) if key in known]
+    return np.array([min(abs(value - other) for other in others) for value, others in pairs])

@@ -1,0 +1,37 @@
+"""How labels are written: their decimals, and the unit that all of them are multiples of."""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+
+MOST_DECIMALS = 12  # beyond that the digits are those of binary arithmetic
+
+
+def decimals_of(labels: Sequence[str]) -> int:
+    """Most decimals among labels as written, at most ``MOST_DECIMALS``; 1.50 has one, 1e-3 three."""
+    return max((min(MOST_DECIMALS, max(0, -_exponent(text))) for text in labels), default=0)
+
+
+def _exponent(text: str) -> int:
+    try:
+        return int(Decimal(text.strip()).normalize().as_tuple().exponent)
+    except (InvalidOperation, TypeError):  # not a number, or not a finite one
+        return 0
+
+
+def unit_of(values: Sequence[float], decimals: int) -> float:
+    """Largest number that all values are multiples of, to ``decimals`` decimals; 0 where all are 0.
+
+    It is the greatest common divisor of the values as whole numbers of the last decimal.
+    """
+    scale = 10**decimals
+    return math.gcd(*(round(value * scale) for value in values)) / scale
+
+
+def whole_ratio(larger: float, smaller: float, most: int = 20) -> int | None:
+    """k where ``larger`` is k times ``smaller``, 2 <= k <= ``most``: what a mean of k values does to a unit."""
+    if not larger or not smaller:
+        return None
+    ratio = larger / smaller
+    k = round(ratio)
+    return k if 2 <= k <= most and math.isclose(ratio, k, rel_tol=1e-9) else None

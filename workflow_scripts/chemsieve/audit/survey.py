@@ -1,0 +1,53 @@
+"""A survey of every split: who is in two places, how near test lies to training, what depends on held-out labels."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from chemsieve.audit import identity
+from chemsieve.audit.tracing import OTHER, Found
+from chemsieve.audit.treatment import HELD_OUT, dependence, held_out_rows
+
+COUNTS = (
+    *("accepted", "computed", "validation", "test", "validation_used", "test_used"),
+    *("rows", "validation_rows", "test_rows"),
+)
+
+
+def survey(
+    molecules: pd.DataFrame, splits: pd.DataFrame, found: Found | None, sources: pd.DataFrame | None
+) -> dict[str, pd.DataFrame]:
+    """Tables over all splits.
+
+    Args:
+        molecules: the table ``molecules``.
+        splits: the table ``splits``.
+        found: the rule of the pool's labels, if one was found.
+        sources: the table ``label_sources``.
+
+    Returns:
+        ``audit_identity`` and ``nearest_training`` as declared; ``leaks`` with counts per split of accepted pool
+        molecules: ``accepted``, ``computed`` by the rule, and those whose labels depend on ``validation`` and ``test``
+        labels (at least so many, and ``_used`` by the choice among ties that was found); ``rows`` of the file with a
+        label and those of them that depend (``_rows``).
+    """
+    prints = pd.Series(list(identity.bits(molecules["smiles"])), index=molecules["molecule_id"])
+    accepted = molecules.loc[molecules["source"] == "pool", "row"]
+    here = sources["row"].isin(accepted) if found else None
+    tables: dict[str, list[pd.DataFrame]] = {"audit_identity": [], "nearest_training": [], "leaks": []}
+    for (splitter, seed), split in splits.groupby(["splitter", "split_seed"], sort=False):
+        parts = identity.places(molecules, split)
+        counts = dict.fromkeys(COUNTS, 0) | {"accepted": len(accepted)}
+        if found:
+            depends = dependence(found, sources, held_out_rows(molecules, split))
+            counts |= {name: int(flags[here].sum()) for name, flags in depends.items()}
+            counts |= {"computed": int((sources.loc[here, "match"] != OTHER).sum()), "rows": len(sources)}
+            counts |= {f"{fold}_rows": int(depends[fold].sum()) for fold in HELD_OUT}
+        made = {
+            "audit_identity": identity.shared(parts),
+            "nearest_training": identity.nearest_training(parts, prints),
+            "leaks": pd.DataFrame([counts]),
+        }
+        for name, table in made.items():
+            tables[name].append(table.assign(splitter=splitter, split_seed=seed))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}

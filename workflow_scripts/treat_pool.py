@@ -1,0 +1,28 @@
+"""The pool of one split, with labels computed anew or without what depends on held-out labels, as configured."""
+
+from chemsieve.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        import json
+        from pathlib import Path
+
+        from chemsieve import budgets
+        from chemsieve.audit.tracing import Found
+        from chemsieve.audit.treatment import treat_split
+        from chemsieve.tables import read_table, write_table
+
+        w = snakemake.wildcards
+        facts = json.loads(Path(snakemake.input.facts).read_text(encoding="utf-8"))
+        pool, counts = treat_split(
+            read_table(snakemake.input.molecules),
+            read_table(snakemake.input.split),
+            Found.of(facts["found"]),
+            read_table(snakemake.input.sources),
+            spec["labels"],
+            spec["leaks"],
+        )
+        budgets.check(budgets.of(snakemake.config), len(pool))
+        write_table(pool, snakemake.output.pool, "labelled")
+        counts = counts.assign(splitter=w.splitter, split_seed=int(w.split_seed))
+        write_table(counts, snakemake.output.treatment, "treatment")
