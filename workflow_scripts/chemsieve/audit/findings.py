@@ -74,13 +74,13 @@ def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFram
             int(best.rows),
         )
     if not tried["found"].any():
-        best = tried.assign(share=tried["matched"] / tried["rows"].clip(lower=1)).nlargest(1, "share").iloc[0]
+        best = tried.nsmallest(1, "p_value").iloc[0]
         yield _row(
             "labels",
             NOTE,
             f"None of {len(tried):,} rules (nearest neighbours, linear models, computed properties) gives the pool's "
-            f"labels from the target's molecules: at most {best['share']:.1%} of them agree to the last decimal, and "
-            f"{best['expected'] / max(best['rows'], 1):.1%} would by chance.",
+            f"labels from the target's molecules: the one that comes closest meets {best['matched']:,} of "
+            f"{best['rows']:,} to the last decimal, and would meet {best['expected']:.1f} by chance.",
         )
     yield from _rounding(facts)
     yield from _stereoisomers(facts)

@@ -14,9 +14,10 @@ def decimals_of(labels: Sequence[str]) -> int:
 
 def _exponent(text: str) -> int:
     try:
-        return int(Decimal(text.strip()).normalize().as_tuple().exponent)
-    except (InvalidOperation, TypeError):  # not a number, or not a finite one
+        value = Decimal(text.strip())
+    except InvalidOperation:
         return 0
+    return int(value.normalize().as_tuple().exponent) if value.is_finite() else 0
 
 
 def unit_of(values: Sequence[float], decimals: int) -> float:
