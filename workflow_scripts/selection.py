@@ -19,8 +19,8 @@ if __name__ == "__main__":
             expected_gain = gains.loc[pool["molecule_id"]].to_numpy()
         if snakemake.input.get("model"):
             from chemsieve import backbone, regressor, tokenization
-            from chemsieve.selection._model import outputs
-            from chemsieve.training import dropout
+            from chemsieve.selection import _model
+            from chemsieve.training import dropout, regression
 
             checkpoint, *encoder_files = snakemake.input.model
             encoder, device = Path(encoder_files[0]).parent, torch_device(spec)
@@ -30,11 +30,11 @@ if __name__ == "__main__":
             pad_id = tokenization.special_id(tokenizer, "pad")
 
             def predictions():
-                return outputs(model, ids, pad_id, device)[1]
+                return regression.predict(model.to(device), ids, pad_id, device)
 
             def embeddings():
                 known = tokenization.encode(tokenizer, list(training["encoder_smiles"]))
-                return outputs(model, known, pad_id, device)[0], outputs(model, ids, pad_id, device)[0]
+                return tuple(_model.embeddings(model, rows, pad_id, device) for rows in (known, ids))
 
             def predict_passes(count, seed):
                 return dropout.passes(model, ids, pad_id, count, seed, device)
