@@ -59,6 +59,8 @@ def full_context():
         embeddings=lambda: (rows[:N], rows[8:]),
         kernels=lambda: [kernel],
         rates=lambda: [1.0],
+        validation=POOL.iloc[:8],
+        validation_embeddings=lambda: rows[:8],
     )
 
 
