@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge as Refit
 
 from chemsieve import budgets, registry
 from chemsieve.influence._kernel import Kernel
-from chemsieve.selection import Context, ts_dshapley
+from chemsieve.selection import Context, s2l, ts_dshapley
 from chemsieve.selection._ridge import Ridge
 
 RANDOM = np.random.default_rng(0)
@@ -74,6 +74,11 @@ def test_influence_uncertainty_joins_ranks():
 
 def test_curriculum_takes_short_molecules_first():
     assert list(score("curriculum", pool_of([0.0] * 3), Context())) == [-1, -2, -3]
+
+
+def test_curriculum_by_loss_takes_well_predicted_molecules_first():
+    context = Context(predictions=lambda: np.array([1.0, 4.0, 2.0]))
+    assert list(score("curriculum_loss", pool_of([1.5, 2.0, 2.0]), context)) == [-0.25, -4, 0]
 
 
 def test_magnitude_takes_both_signs():
@@ -190,3 +195,70 @@ def test_best_removal_cuts_at_the_least_validation_error():
 def test_best_removal_may_keep_nothing():
     pool, context = proxy_context(wrong=60)
     assert (score("ts_dshapley", pool, context, permutations=20, best_removal=True) < 0).all()
+
+
+# -- S2L: trajectories against training in steps, order against the paper's algorithm ----------------------------------
+
+
+def test_trajectories_are_those_of_gradient_descent_in_small_steps():
+    rows, labels = labelled(12, 3)
+    steps = 4000
+    losses = s2l.trajectories(rows, labels, 5, 100.0)
+    first = 1 / np.linalg.eigvalsh(rows.T @ rows / 12)[-1]
+    for place, time in enumerate([1, 10**0.5, 10, 10**1.5, 100]):
+        weights = np.zeros(3)
+        for _ in range(steps):
+            weights -= first * time / steps * rows.T @ (rows @ weights - labels) / 12
+        np.testing.assert_allclose(losses[:, place], (rows @ weights - labels) ** 2, rtol=0.02, atol=1e-3)
+
+
+def test_trajectories_end_at_least_squares():
+    rows, labels = labelled(12, 3)
+    best = rows @ np.linalg.lstsq(rows, labels, rcond=None)[0]
+    losses = s2l.trajectories(rows, labels, 2, 1e9)
+    np.testing.assert_allclose(losses[:, 1], (labels - best) ** 2, atol=1e-9)
+    wide = np.column_stack([rows, RANDOM.normal(size=(12, 20))])  # more features than molecules: every label is met
+    np.testing.assert_allclose(s2l.trajectories(wide, labels, 2, 1e9)[:, 1], 0, atol=1e-9)
+
+
+def published_counts(sizes, budget):
+    """How many molecules algorithm 1 of the paper takes of each cluster, smallest cluster first."""
+    taken, left = {}, len(sizes)
+    for cluster in sorted(range(len(sizes)), key=lambda c: (sizes[c], c)):
+        taken[cluster] = min(sizes[cluster], (budget - sum(taken.values())) // left)
+        left -= 1
+    return [taken[c] for c in range(len(sizes))]
+
+
+@pytest.mark.parametrize("budget", [1, 5, 12, 20, 37, 48])
+def test_every_beginning_of_the_order_takes_what_the_paper_takes(budget):
+    sizes = [20, 3, 15, 10]
+    groups = np.random.default_rng(2).permutation(np.repeat(range(4), sizes))
+    order = s2l.balanced(groups, 0)
+    assert sorted(order) == list(range(48))
+    counts = np.bincount(groups[order[:budget]], minlength=4)
+    # The paper's divisions leave remainders to the larger clusters, turns leave them to the smaller.
+    assert np.abs(counts - published_counts(sizes, budget)).max() <= 1
+    assert list(groups[order[:5]]) == [1, 3, 2, 0, 1]
+
+
+def test_order_within_a_cluster_is_random():
+    orders = {tuple(s2l.balanced(np.zeros(8, dtype=int), seed)) for seed in range(20)}
+    assert len(orders) > 10
+
+
+def test_planted_clusters_of_trajectories_come_out_balanced():
+    """Equal losses at first; then one kind is learned fast, one slowly, and one contradicts the others."""
+    random = np.random.default_rng(3)
+    kinds = np.repeat([0, 1, 2], [60, 12, 6])
+    signs = random.choice([-1.0, 1.0], size=(78, 1))
+    rows = signs * np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])[kinds]
+    labels = signs[:, 0] * np.array([1.0, 1.0, -1.0])[kinds]
+    training = rows[:1], pd.DataFrame({"label": labels[:1]})
+    context = Context(training=training[1], embeddings=lambda: (training[0], rows))
+    values = score("s2l", pool_of(labels), context, clusters=3)
+    assert sorted(-values) == list(range(78))
+    order = np.argsort(-values)
+    assert list(kinds[order[:3]]) == [2, 1, 0]
+    assert list(np.bincount(kinds[order[:18]])) == [6, 6, 6]
+    assert list(np.bincount(kinds[order[:30]])) == [12, 12, 6]
