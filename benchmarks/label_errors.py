@@ -39,14 +39,17 @@ def main(study: Path) -> None:
     device, rows = torch.device("cpu"), []
     for folder in sorted((study / "runs").glob("*/*/*")):
         splitter, split_seed, seed = folder.parts[-3:]
-        training = pd.read_parquet(study / "splits" / splitter / split_seed / "train.parquet")
+        training, validation = (
+            pd.read_parquet(study / "splits" / splitter / split_seed / f"{fold}.parquet")
+            for fold in ("train", "validation")
+        )
         tuned, encoder = folder / "finetune/adapted", folder / "mlm"
         model = regressor.restore(encoder, settings["encoder"]["family"], "full", {}, tuned / "model.safetensors")
         tokenizer = backbone.load_tokenizer(encoder)
         pad_id = tokenization.special_id(tokenizer, "pad")
-        known, candidates = (
+        known, candidates, checked = (
             _model.embeddings(model, tokenization.encode(tokenizer, list(part["encoder_smiles"])), pad_id, device)
-            for part in (training, pool)
+            for part in (training, pool, validation)
         )
         ids = tokenization.encode(tokenizer, list(pool["encoder_smiles"]))
         predictions = regression.predict(model, ids, pad_id, device)
@@ -57,6 +60,8 @@ def main(study: Path) -> None:
         gains = pd.read_parquet(folder / "influence/adapted/aggregate/shapley.parquet").set_index("molecule_id")
         context = Context(
             training=training,
+            validation=validation,
+            validation_embeddings=lambda values=checked: values,
             predictions=lambda values=predictions: values,
             embeddings=lambda values=(known, candidates): values,
             kernels=lambda values=kernels: values,
@@ -71,6 +76,8 @@ def main(study: Path) -> None:
             "target_alignment",
             "gradient_matching",
             "curriculum",
+            "ts_dshapley",
+            "s2l",
             "influence",
         ):
             score = registry.load("selection", name).score(pool, context, int(seed))
