@@ -2,7 +2,7 @@
 
 The paper records each molecule's loss while a small language model trains. The proxy here is smaller: a linear model on
 the frozen outputs of the fine-tuned encoder, trained on training and pool molecules by gradient descent from zero, in
-the limit of small steps. Its residuals at time t are exp(-t K / n) y in closed form, K the products of the features,
+the limit of small steps. Its residuals at time t are exp(-t K) y in closed form, K the products of the features,
 so that one decomposition gives every trajectory without training.
 """
 
@@ -44,14 +44,13 @@ def score(
 
 
 def trajectories(rows: np.ndarray, labels: np.ndarray, times: int, span: float) -> np.ndarray:
-    """Squared errors (n, times) of weights that follow w' = -X^T (X w - y) / n from zero; ``rows`` X is (n, d).
+    """Squared errors (n, times) of weights that follow w' = -X^T (X w - y) from zero; ``rows`` X is (n, d).
 
-    The first time is that in which the fastest direction falls to 1/e.
+    The first time is that in which the fastest direction falls to 1/e, so that no scale of X or of the loss matters.
     """
     directions, sizes, _ = np.linalg.svd(rows, full_matrices=False)
-    rates = sizes**2 / len(rows)
-    when = np.geomspace(1, span, times) / rates[0]
-    learned = -np.expm1(-np.outer(rates, when)) * (directions.T @ labels)[:, None]
+    rates = (sizes / sizes[0]) ** 2
+    learned = -np.expm1(-np.outer(rates, np.geomspace(1, span, times))) * (directions.T @ labels)[:, None]
     return (labels[:, None] - directions @ learned) ** 2
 
 
