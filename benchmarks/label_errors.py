@@ -29,8 +29,8 @@ def main(study: Path) -> None:
     from chemsieve.aggregation import learning_rates
     from chemsieve.influence import _gramfile
     from chemsieve.report.control import CORRUPTED, auroc
-    from chemsieve.selection import Context
-    from chemsieve.selection._model import outputs
+    from chemsieve.selection import Context, _model
+    from chemsieve.training import regression
 
     settings = config.read(study / "config.yaml")
     pool = pd.read_parquet(study / "data/pool.parquet")
@@ -39,15 +39,20 @@ def main(study: Path) -> None:
     device, rows = torch.device("cpu"), []
     for folder in sorted((study / "runs").glob("*/*/*")):
         splitter, split_seed, seed = folder.parts[-3:]
-        training = pd.read_parquet(study / "splits" / splitter / split_seed / "train.parquet")
+        training, validation = (
+            pd.read_parquet(study / "splits" / splitter / split_seed / f"{fold}.parquet")
+            for fold in ("train", "validation")
+        )
         tuned, encoder = folder / "finetune/adapted", folder / "mlm"
         model = regressor.restore(encoder, settings["encoder"]["family"], "full", {}, tuned / "model.safetensors")
         tokenizer = backbone.load_tokenizer(encoder)
         pad_id = tokenization.special_id(tokenizer, "pad")
-        (known, _), (candidates, predictions) = (
-            outputs(model, tokenization.encode(tokenizer, list(part["encoder_smiles"])), pad_id, device)
-            for part in (training, pool)
+        known, candidates, checked = (
+            _model.embeddings(model, tokenization.encode(tokenizer, list(part["encoder_smiles"])), pad_id, device)
+            for part in (training, pool, validation)
         )
+        ids = tokenization.encode(tokenizer, list(pool["encoder_smiles"]))
+        predictions = regression.predict(model, ids, pad_id, device)
         kept = sorted(settings["finetune"]["checkpoints"])
         grams = [folder / "influence/adapted" / str(epoch) for epoch in kept]
         kernels = [_gramfile.read(place / "gram.safetensors", place / "gram.json")[0] for place in grams]
@@ -55,6 +60,8 @@ def main(study: Path) -> None:
         gains = pd.read_parquet(folder / "influence/adapted/aggregate/shapley.parquet").set_index("molecule_id")
         context = Context(
             training=training,
+            validation=validation,
+            validation_embeddings=lambda values=checked: values,
             predictions=lambda values=predictions: values,
             embeddings=lambda values=(known, candidates): values,
             kernels=lambda values=kernels: values,
@@ -69,6 +76,8 @@ def main(study: Path) -> None:
             "target_alignment",
             "gradient_matching",
             "curriculum",
+            "ts_dshapley",
+            "s2l",
             "influence",
         ):
             score = registry.load("selection", name).score(pool, context, int(seed))
@@ -101,8 +110,7 @@ def real(arguments: argparse.Namespace) -> None:
     from chemsieve.bundled import BUNDLED, local_folder
     from chemsieve.regressor import build
     from chemsieve.report.control import auroc
-    from chemsieve.selection import Context
-    from chemsieve.selection._model import outputs
+    from chemsieve.selection import Context, _model
 
     folder = local_folder(BUNDLED)
     model, tokenizer = build(folder, "molformer", {}), backbone.load_tokenizer(folder)
@@ -113,7 +121,7 @@ def real(arguments: argparse.Namespace) -> None:
         ids = tokenization.encode(tokenizer, list(frame["encoder_smiles"]))
         fits = [len(row) <= longest for row in ids]
         read = [row for row, fit in zip(ids, fits, strict=True) if fit]
-        return frame[fits].reset_index(drop=True), outputs(model, read, pad_id, torch.device("cpu"))[0]
+        return frame[fits].reset_index(drop=True), _model.embeddings(model, read, pad_id, torch.device("cpu"))
 
     target, known = embedded(labelled(*arguments.target))
     pool = labelled(*arguments.pool)

@@ -371,3 +371,9 @@ def training_inputs(wildcards):
     """Training molecules, for strategies that need them."""
     needed = not {"training", "embeddings"}.isdisjoint(strategy_needs(wildcards.strategy))
     return [f"{SPLIT}/train.parquet".format(**wildcards)] if needed else []
+
+
+def validation_inputs(wildcards):
+    """Validation molecules, for strategies that need them."""
+    needed = "validation" in strategy_needs(wildcards.strategy)
+    return [f"{SPLIT}/validation.parquet".format(**wildcards)] if needed else []

@@ -1,4 +1,5 @@
-# Needs: the pool, and what a strategy asks for: training molecules, the fine-tuned model, aggregated influence.
+# Needs: the pool, and what a strategy asks for: training or validation molecules, the fine-tuned
+# model, aggregated influence, Gram matrices.
 # Makes: one ordered and cut pool per strategy and seed.
 
 
@@ -8,6 +9,7 @@ rule selection:
         model=model_inputs,
         influence=influence_inputs,
         training=training_inputs,
+        validation=validation_inputs,
         gram=selection_gram_inputs,
     output:
         selection=f"{SEED}/selection/{{strategy}}.parquet",

@@ -1,22 +1,26 @@
 """Selection strategies against RDKit's own picker, hand-made orders and budgets; aggregation against pandas by hand."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 from rdkit.SimDivFilters.rdSimDivPickers import MaxMinPicker
 from scipy.stats import spearmanr
 
 from chemsieve import budgets, registry
+from chemsieve import config as configuration
 from chemsieve.aggregation import agreement_with_last, over_checkpoints
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence._kernel import Kernel
 from chemsieve.selection import Context, select
 from conftest import SMILES
 
+ROOT = Path(__file__).parent.parent
 POOL = pd.DataFrame(
     {"molecule_id": [f"pool-{i}" for i in range(len(SMILES))], "encoder_smiles": SMILES, "label": np.arange(24.0)}
 )
@@ -59,6 +63,8 @@ def full_context():
         embeddings=lambda: (rows[:N], rows[8:]),
         kernels=lambda: [kernel],
         rates=lambda: [1.0],
+        validation=POOL.iloc[:8],
+        validation_embeddings=lambda: rows[:8],
     )
 
 
@@ -194,6 +200,31 @@ def test_ties_keep_the_order_of_the_file():
 def test_budgets(budget, names):
     table = by_gain([4.0, 3.0, 2.0, 1.0, 0.0], budget)
     assert chosen(table) == [f"pool-{'abcde'.index(name)}" for name in names]
+
+
+def test_a_sweep_is_several_entries_of_one_strategy():
+    """Budgets of 2, 8 and 20 as a user writes them; each selection begins as the smaller one."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    sizes = {f"influence_{k}": k for k in (2, 8, 20)}
+    config["selection"]["strategies"] |= {
+        name: {"strategy": "influence", "budget": {"count": k}} for name, k in sizes.items()
+    }
+    config["selection"]["run"], config["grid"]["selections"] = list(sizes), ["influence_8"]
+    config = configuration.normalise(config)
+    configuration.validate(config)
+    assert configuration.all_strategies(config) == list(sizes)
+    assert {name: budget["count"] for name, budget in budgets.of(config).items()} == sizes
+    taken = []
+    for name in sizes:
+        entry = config["selection"]["strategies"][name]
+        module = configuration.module_of(entry, name, "strategy")
+        options = configuration.options_of(entry, configuration.STRATEGY_KEYS)
+        context = Context(expected_gain=GAIN)
+        taken.append(chosen(select(POOL, context, name, module, entry["budget"], 0, options)))
+    order = [f"pool-{i}" for i in np.argsort(-GAIN)]
+    assert taken == [order[:k] for k in sizes.values()]
+    with pytest.raises(ChemsieveError, match=r"influence_20\.budget: count 20 is more than the 10"):
+        budgets.check(budgets.of(config), 10)
 
 
 def test_a_budget_above_the_pool_is_one_sentence_that_names_it():

@@ -1,11 +1,16 @@
 """Strategies against planted answers and gradients written out."""
 
+from itertools import combinations, permutations
+
 import numpy as np
 import pandas as pd
+import pytest
+from sklearn.linear_model import Ridge as Refit
 
 from chemsieve import budgets, registry
 from chemsieve.influence._kernel import Kernel
-from chemsieve.selection import Context
+from chemsieve.selection import Context, s2l, ts_dshapley
+from chemsieve.selection._ridge import Ridge
 
 RANDOM = np.random.default_rng(0)
 
@@ -71,5 +76,188 @@ def test_curriculum_takes_short_molecules_first():
     assert list(score("curriculum", pool_of([0.0] * 3), Context())) == [-1, -2, -3]
 
 
+def test_curriculum_by_loss_takes_well_predicted_molecules_first():
+    context = Context(predictions=lambda: np.array([1.0, 4.0, 2.0]))
+    assert list(score("curriculum_loss", pool_of([1.5, 2.0, 2.0]), context)) == [-0.25, -4, 0]
+
+
 def test_magnitude_takes_both_signs():
     assert list(budgets.cut(np.array([6.0, 1, -5]), {"magnitude": 5}, "x")) == [True, False, True]
+
+
+def test_embeddings_through_the_head_are_the_predictions(encoder_folder):
+    import torch
+
+    from chemsieve import regressor
+    from chemsieve.selection import _model
+    from chemsieve.training.regression import predict
+
+    model = regressor.build(encoder_folder, "molformer", {})
+    model.set_label_scale(2.0, 3.0)
+    ids, device = [[0, 5, 6, 1], [0, 7, 1], [0, 8, 9, 9, 1]], torch.device("cpu")
+    embedded = _model.embeddings(model, ids, 2, device)
+    weight, bias = model.head.weight[0].detach().numpy(), model.head.bias.item()
+    np.testing.assert_allclose((embedded @ weight + bias) * 3 + 2, predict(model, ids, 2, device), rtol=1e-5)
+
+
+# -- TS-DShapley: contributions against explicit refits ----------------------------------------------------------------
+
+
+def labelled(count, width=4, noise=0.1, random=RANDOM):
+    """Features and labels of molecules that one linear rule explains."""
+    rows = random.normal(size=(count, width))
+    return rows, rows @ np.arange(1.0, width + 1) + 5 + noise * random.normal(size=count)
+
+
+def worth(base, joining, query, penalty, group):
+    """Minus the validation error of scikit-learn's ridge, refitted with the group."""
+    group = list(group)
+    model = Refit(alpha=penalty).fit(
+        np.concatenate([base[0], joining[0][group]]), np.concatenate([base[1], joining[1][group]])
+    )
+    return -np.mean((model.predict(query[0]) - query[1]) ** 2)
+
+
+@pytest.mark.parametrize("pool", [3, 64, 150])  # within one block, just one, and over several
+def test_gains_are_those_of_refitting_with_each_molecule(pool):
+    game = labelled(12), labelled(pool, noise=2), labelled(9)
+    order = np.random.default_rng(1).permutation(pool)
+    gains = Ridge.fit(*game, 2.0).gains(order)
+    worths = [worth(*game, 2.0, order[:size]) for size in range(pool + 1)]
+    np.testing.assert_allclose(gains, np.diff(worths), rtol=1e-6, atol=1e-11)
+    assert gains.sum() == pytest.approx(worths[-1] - worths[0], rel=1e-9)
+
+
+def test_shapley_values_are_means_over_all_orders():
+    game = labelled(6), labelled(5, noise=3), labelled(7)
+    known = {group: worth(*game, 1.5, group) for size in range(6) for group in combinations(range(5), size)}
+    exact = np.zeros(5)
+    for order in permutations(range(5)):
+        for place, player in enumerate(order):
+            exact[player] += known[tuple(sorted(order[: place + 1]))] - known[tuple(sorted(order[:place]))]
+    exact /= 120
+    proxy = Ridge.fit(*game, 1.5)
+    estimate = ts_dshapley.shapley(proxy, 1000, 1.0, 0)
+    np.testing.assert_allclose(estimate, exact, atol=0.02 * np.abs(exact).max())
+    # However few the permutations, the values share out the worth of the whole pool.
+    few = ts_dshapley.shapley(proxy, 3, 1.0, 0)
+    assert few.sum() == pytest.approx(known[tuple(range(5))] - known[()], rel=1e-9)
+    assert np.abs(few - exact).max() > 0.05 * np.abs(exact).max()
+
+
+def test_chains_over_one_molecule_each_are_first_contributions():
+    game = labelled(6), labelled(5, noise=3), labelled(7)
+    values = ts_dshapley.shapley(Ridge.fit(*game, 1.0), 2, 0.2, 0)
+    np.testing.assert_allclose(values, [worth(*game, 1.0, [i]) - worth(*game, 1.0, []) for i in range(5)], rtol=1e-8)
+
+
+def proxy_context(wrong=5, pool=60):
+    """A pool whose first molecules carry wrong labels, and the embeddings of a rule that all others follow."""
+    random = np.random.default_rng(7)
+    parts = {name: labelled(n, 5, random=random) for name, n in {"train": 40, "pool": pool, "validation": 40}.items()}
+    labels = parts["pool"][1].copy()
+    labels[:wrong] += 25  # all upwards: errors that cancel out may help each other
+    context = Context(
+        training=pd.DataFrame({"label": parts["train"][1]}),
+        validation=pd.DataFrame({"label": parts["validation"][1]}),
+        embeddings=lambda: (parts["train"][0], parts["pool"][0]),
+        validation_embeddings=lambda: parts["validation"][0],
+    )
+    return pool_of(labels), context
+
+
+@pytest.mark.parametrize("options", [{}, {"share": 0.25}, {"ridge": 3.0, "components": 5}], ids=str)
+def test_wrong_labels_have_the_lowest_values(options):
+    values = score("ts_dshapley", *proxy_context(), permutations=60, **options)
+    assert set(np.argsort(values)[:5]) == set(range(5))
+    assert (values[:5] < 0).all()
+
+
+def test_fewer_components_are_another_proxy():
+    pool, context = proxy_context()
+    narrow, wide = (ts_dshapley.fitted(pool, context, count, None) for count in (2, 64))
+    assert (narrow.rows.shape, wide.rows.shape) == ((60, 3), (60, 6))  # with the intercept; five where there are five
+
+
+def test_best_removal_cuts_at_the_least_validation_error():
+    pool, context = proxy_context()
+    values = score("ts_dshapley", pool, context, permutations=20)
+    moved = score("ts_dshapley", pool, context, permutations=20, best_removal=True)
+    np.testing.assert_allclose(moved - values, (moved - values)[0])  # moved together: the order stays
+    proxy = ts_dshapley.fitted(pool, context, 64, None)
+    order = np.argsort(-values)
+    losses = [-proxy.gains(order[:kept]).sum() for kept in range(len(order) + 1)]
+    best = int(np.argmin(losses))
+    assert 0 < best <= 55
+    assert set(np.flatnonzero(moved >= 0)) == set(order[:best])
+
+
+def test_best_removal_may_keep_nothing():
+    pool, context = proxy_context(wrong=60)
+    assert (score("ts_dshapley", pool, context, permutations=20, best_removal=True) < 0).all()
+
+
+# -- S2L: trajectories against training in steps, order against the paper's algorithm ----------------------------------
+
+
+def test_trajectories_are_those_of_gradient_descent_in_small_steps():
+    rows, labels = labelled(12, 3)
+    steps = 4000
+    losses = s2l.trajectories(rows, labels, 5, 100.0)
+    first = 1 / np.linalg.eigvalsh(rows.T @ rows / 12)[-1]
+    for place, time in enumerate([1, 10**0.5, 10, 10**1.5, 100]):
+        weights = np.zeros(3)
+        for _ in range(steps):
+            weights -= first * time / steps * rows.T @ (rows @ weights - labels) / 12
+        np.testing.assert_allclose(losses[:, place], (rows @ weights - labels) ** 2, rtol=0.02, atol=1e-3)
+
+
+def test_trajectories_end_at_least_squares():
+    rows, labels = labelled(12, 3)
+    best = rows @ np.linalg.lstsq(rows, labels, rcond=None)[0]
+    losses = s2l.trajectories(rows, labels, 2, 1e9)
+    np.testing.assert_allclose(losses[:, 1], (labels - best) ** 2, atol=1e-9)
+    wide = np.column_stack([rows, RANDOM.normal(size=(12, 20))])  # more features than molecules: every label is met
+    np.testing.assert_allclose(s2l.trajectories(wide, labels, 2, 1e9)[:, 1], 0, atol=1e-9)
+
+
+def published_counts(sizes, budget):
+    """How many molecules algorithm 1 of the paper takes of each cluster, smallest cluster first."""
+    taken, left = {}, len(sizes)
+    for cluster in sorted(range(len(sizes)), key=lambda c: (sizes[c], c)):
+        taken[cluster] = min(sizes[cluster], (budget - sum(taken.values())) // left)
+        left -= 1
+    return [taken[c] for c in range(len(sizes))]
+
+
+@pytest.mark.parametrize("budget", [1, 5, 12, 20, 37, 48])
+def test_every_beginning_of_the_order_takes_what_the_paper_takes(budget):
+    sizes = [20, 3, 15, 10]
+    groups = np.random.default_rng(2).permutation(np.repeat(range(4), sizes))
+    order = s2l.balanced(groups, 0)
+    assert sorted(order) == list(range(48))
+    counts = np.bincount(groups[order[:budget]], minlength=4)
+    # The paper's divisions leave remainders to the larger clusters, turns leave them to the smaller.
+    assert np.abs(counts - published_counts(sizes, budget)).max() <= 1
+    assert list(groups[order[:5]]) == [1, 3, 2, 0, 1]
+
+
+def test_order_within_a_cluster_is_random():
+    orders = {tuple(s2l.balanced(np.zeros(8, dtype=int), seed)) for seed in range(20)}
+    assert len(orders) > 10
+
+
+def test_planted_clusters_of_trajectories_come_out_balanced():
+    """Equal losses at first; then one kind is learned fast, one slowly, and one contradicts the others."""
+    random = np.random.default_rng(3)
+    kinds = np.repeat([0, 1, 2], [60, 12, 6])
+    signs = random.choice([-1.0, 1.0], size=(78, 1))
+    rows = signs * np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])[kinds]
+    labels = signs[:, 0] * np.array([1.0, 1.0, -1.0])[kinds]
+    context = Context(training=pd.DataFrame({"label": labels[:9]}), embeddings=lambda: (rows[:9], rows))
+    values = score("s2l", pool_of(labels), context, clusters=3)
+    assert sorted(-values) == list(range(78))
+    order = np.argsort(-values)
+    assert list(kinds[order[:3]]) == [2, 1, 0]
+    assert list(np.bincount(kinds[order[:18]])) == [6, 6, 6]
+    assert list(np.bincount(kinds[order[:30]])) == [12, 12, 6]

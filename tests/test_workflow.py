@@ -363,6 +363,17 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_the_last_st
     assert "label" not in pq.read_schema(finished / RESULTS / "data" / "descriptors.parquet").names
 
 
+@pytest.mark.parametrize(
+    ("strategy", "folds"), [("ts_dshapley", {"train", "validation"}), ("s2l", {"train"}), ("curriculum_loss", set())]
+)
+def test_strategies_read_the_folds_that_they_need(workspace, strategy, folds):
+    change = {"selection": {"run": [strategy], "strategies": {strategy: {"budget": {"count": 5}}}}}
+    target = f"{RESULTS}/runs/scaffold/0/0/selection/{strategy}.parquet"
+    jobs = plan(workspace, target, *overlay(workspace, change))
+    (job,) = (job for job in jobs if job.rule == "selection")
+    assert {Path(path).stem for path in job.input if "/splits/" in path} == folds
+
+
 # What a change reruns.
 
 

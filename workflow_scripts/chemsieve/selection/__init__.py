@@ -1,10 +1,10 @@
 """Selection strategies: each module is one way to order the pool, best first.
 
 A module has ``OPTIONS`` (JSON Schema of its options), ``NEEDS`` (what it reads besides the pool: ``training``,
-``model``, ``influence``, ``predictions``, ``embeddings``, ``gram``), ``BUDGET`` (whether a budget cuts its order; the
-controls ``none`` and ``all`` have none), and ``score(pool, context, seed, **options)``, which returns one score per
-pool molecule, higher chosen first, or ``None`` for a missing score. Nothing that is handed to a strategy holds a test
-label or the pool's hidden truth.
+``validation``, ``model``, ``influence``, ``predictions``, ``embeddings``, ``gram``), ``BUDGET`` (whether a budget cuts
+its order; the controls ``none`` and ``all`` have none), and ``score(pool, context, seed, **options)``, which returns
+one score per pool molecule, higher chosen first, or ``None`` for a missing score. Nothing that is handed to a strategy
+holds a test label or the pool's hidden truth.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 class Context:
     """What strategies may read, where their ``NEEDS`` ask for it.
 
-    ``training`` is the labelled training set; ``predict_passes(passes, seed)`` gives MC-dropout predictions (passes,
-    pool) of the fine-tuned model; ``expected_gain`` is the aggregated expected gain per pool molecule;
-    ``predictions()`` gives those of the pool (pool,) without dropout, in label units; ``embeddings()`` the pooled
-    outputs of the fine-tuned encoder for training (train, hidden) and pool (pool, hidden); ``kernels()`` the Gram
-    matrices at the kept checkpoints, first to last, and ``rates()`` the mean learning rates of their epochs.
+    ``training`` is the labelled training set, ``validation`` the labelled validation set;
+    ``predict_passes(passes, seed)`` gives MC-dropout predictions (passes, pool) of the fine-tuned model;
+    ``expected_gain`` is the aggregated expected gain per pool molecule; ``predictions()`` gives those of the pool
+    (pool,) without dropout, in label units; ``embeddings()`` the pooled outputs of the fine-tuned encoder for training
+    (train, hidden) and pool (pool, hidden), ``validation_embeddings()`` those for validation (validation, hidden);
+    ``kernels()`` the Gram matrices at the kept checkpoints, first to last, and ``rates()`` the mean learning rates of
+    their epochs.
     """
 
     training: pd.DataFrame | None = None
@@ -43,6 +45,8 @@ class Context:
     embeddings: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
     kernels: Callable[[], list[Kernel]] | None = None
     rates: Callable[[], list[float]] | None = None
+    validation: pd.DataFrame | None = None
+    validation_embeddings: Callable[[], np.ndarray] | None = None
 
 
 def select(
