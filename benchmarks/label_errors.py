@@ -25,11 +25,11 @@ def main(study: Path) -> None:
     """Print a table of each replicate's AUROCs and the same as one JSON line; the truth is read for evaluating only."""
     import torch
 
-    from chemsieve import backbone, config, registry, regressor, tokenization
+    from chemsieve import backbone, config, embeddings, registry, regressor, tokenization
     from chemsieve.aggregation import learning_rates
     from chemsieve.influence import _gramfile
     from chemsieve.report.control import CORRUPTED, auroc
-    from chemsieve.selection import Context, _model
+    from chemsieve.selection import Context
     from chemsieve.training import regression
 
     settings = config.read(study / "config.yaml")
@@ -48,7 +48,9 @@ def main(study: Path) -> None:
         tokenizer = backbone.load_tokenizer(encoder)
         pad_id = tokenization.special_id(tokenizer, "pad")
         known, candidates, checked = (
-            _model.embeddings(model, tokenization.encode(tokenizer, list(part["encoder_smiles"])), pad_id, device)
+            embeddings.pooled(
+                model.encoder, tokenization.encode(tokenizer, list(part["encoder_smiles"])), pad_id, device
+            )
             for part in (training, pool, validation)
         )
         ids = tokenization.encode(tokenizer, list(pool["encoder_smiles"]))
@@ -106,11 +108,11 @@ def real(arguments: argparse.Namespace) -> None:
     """Corrupt labels of a real pool and score them, once per seed."""
     import torch
 
-    from chemsieve import backbone, registry, tokenization
+    from chemsieve import backbone, embeddings, registry, tokenization
     from chemsieve.bundled import BUNDLED, local_folder
     from chemsieve.regressor import build
     from chemsieve.report.control import auroc
-    from chemsieve.selection import Context, _model
+    from chemsieve.selection import Context
 
     folder = local_folder(BUNDLED)
     model, tokenizer = build(folder, "molformer", {}), backbone.load_tokenizer(folder)
@@ -121,7 +123,7 @@ def real(arguments: argparse.Namespace) -> None:
         ids = tokenization.encode(tokenizer, list(frame["encoder_smiles"]))
         fits = [len(row) <= longest for row in ids]
         read = [row for row, fit in zip(ids, fits, strict=True) if fit]
-        return frame[fits].reset_index(drop=True), _model.embeddings(model, read, pad_id, torch.device("cpu"))
+        return frame[fits].reset_index(drop=True), embeddings.pooled(model.encoder, read, pad_id, torch.device("cpu"))
 
     target, known = embedded(labelled(*arguments.target))
     pool = labelled(*arguments.pool)

@@ -88,14 +88,13 @@ def test_magnitude_takes_both_signs():
 def test_embeddings_through_the_head_are_the_predictions(encoder_folder):
     import torch
 
-    from chemsieve import regressor
-    from chemsieve.selection import _model
+    from chemsieve import embeddings, regressor
     from chemsieve.training.regression import predict
 
     model = regressor.build(encoder_folder, "molformer", {})
     model.set_label_scale(2.0, 3.0)
     ids, device = [[0, 5, 6, 1], [0, 7, 1], [0, 8, 9, 9, 1]], torch.device("cpu")
-    embedded = _model.embeddings(model, ids, 2, device)
+    embedded = embeddings.pooled(model.encoder, ids, 2, device)
     weight, bias = model.head.weight[0].detach().numpy(), model.head.bias.item()
     np.testing.assert_allclose((embedded @ weight + bias) * 3 + 2, predict(model, ids, 2, device), rtol=1e-5)
 

@@ -20,8 +20,7 @@ if __name__ == "__main__":
             gains = read_table(path).set_index("molecule_id")["expected_gain"]
             given["expected_gain"] = gains.loc[pool["molecule_id"]].to_numpy()
         if snakemake.input.get("model"):
-            from chemsieve import backbone, regressor, tokenization
-            from chemsieve.selection import _model
+            from chemsieve import backbone, embeddings, regressor, tokenization
             from chemsieve.training import dropout, regression
 
             checkpoint, *encoder_files = snakemake.input.model
@@ -34,7 +33,7 @@ if __name__ == "__main__":
                 return tokenization.encode(tokenizer, list(molecules["encoder_smiles"]))
 
             def embed(molecules):
-                return _model.embeddings(model, ids(molecules), pad_id, device)
+                return embeddings.pooled(model.encoder, ids(molecules), pad_id, device)
 
             given |= {
                 "predictions": lambda: regression.predict(model.to(device), ids(pool), pad_id, device),
@@ -48,7 +47,6 @@ if __name__ == "__main__":
 
             curve, *files = snakemake.input.gram
             pairs = list(zip(files[::2], files[1::2], strict=True))
-
             epochs = [int(Path(matrix).parent.name) for matrix, _ in pairs]
             given |= {
                 "kernels": lambda: [_gramfile.read(*pair)[0] for pair in pairs],

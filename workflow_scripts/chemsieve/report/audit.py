@@ -6,18 +6,41 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.audit.findings import LEAK
 from chemsieve.report.figure import axis, colours, drawn, plain
-from chemsieve.report.markup import Section, count, heading, number, paragraph, table
+from chemsieve.report.markup import Section, count, folded, heading, number, paragraph, table
 from chemsieve.report.study import Study
 
 FOLDS = ["train", "validation", "test"]
 BINS = 40
+MANY = 20  # rows beyond which a table can be sorted and scrolls
 
 
 def section(study: Study) -> Section:
     """The data audit."""
-    blocks = [_rejected(study), *(paragraph(text) for text in _overlap(study)), *_histograms(study), *_splits(study)]
+    blocks = [
+        *_findings(study),
+        _rejected(study),
+        *(paragraph(text) for text in _overlap(study)),
+        *_histograms(study),
+        *_splits(study),
+    ]
     return Section("data", "Data audit", blocks)
+
+
+def leaks(study: Study) -> list[str]:
+    """What the audit calls a leak, in words."""
+    if study.audit is None:
+        return []
+    return study.audit.loc[study.audit["severity"] == LEAK, "finding"].tolist()
+
+
+def _findings(study: Study) -> list[str]:
+    if study.audit is None or study.audit.empty:
+        return []
+    rows = [(row.severity, row.topic, row.finding) for row in study.audit.itertuples(index=False)]
+    caption = "What the audit found before training, worst first"
+    return [table(caption, ["severity", "about", "finding"], rows, sortable=len(rows) > MANY)]
 
 
 def shared_scaffolds(study: Study) -> pd.DataFrame:
@@ -128,4 +151,59 @@ def _splits(study: Study) -> list[str]:
             [*header, "test molecules with a training scaffold"],
             shared_scaffolds(study).itertuples(index=False, name=None),
         ),
+        *_hardness(study),
+        *_identity(study),
     ]
+
+
+def _hardness(study: Study) -> list[str]:
+    """Similarity of test to training molecules: how much of a test can be answered by resemblance."""
+    if study.nearest_training is None:
+        return []
+    test = study.nearest_training[study.nearest_training["fold"] == "test"]
+    figure = go.Figure()
+    for splitter, colour in colours(sorted(test["splitter"].unique())).items():
+        values = np.sort(test.loc[test["splitter"] == splitter, "similarity"].to_numpy())
+        at = np.linspace(0, 1, min(101, len(values)))
+        figure.add_scatter(
+            x=np.quantile(values, at),
+            y=at,
+            mode="lines",
+            line={"color": colour},
+            name=plain(splitter),
+            hovertemplate="%{y:.0%} have at most %{x:.2f}<extra>" + plain(splitter) + "</extra>",
+        )
+    figure.update_layout(
+        xaxis=axis("Tanimoto similarity to the nearest training molecule (ECFP4)", range=[0, 1.02]),
+        yaxis=axis("share of test molecules", tickformat=".0%"),
+        showlegend=True,
+    )
+    reading = (
+        "Share of test molecules whose nearest training molecule is at most so similar: the further left a curve, the "
+        "harder the split."
+    )
+    return [drawn("data-hardness", figure, reading, 340)]
+
+
+def _identity(study: Study) -> list[str]:
+    """Molecules in two places."""
+    if study.audit_identity is None or study.audit_identity.empty:
+        return []
+    made = study.audit_identity
+    keys = ["splitter", "split_seed", "place", "other", "of"]
+    wide = made.pivot_table(index=keys, columns="level", values="molecules", sort=False).reset_index()
+    levels = list(dict.fromkeys(made["level"]))
+    rows = [
+        (
+            row["splitter"],
+            row["split_seed"],
+            row["place"],
+            row["other"],
+            row["of"],
+            *(int(row[name]) for name in levels),
+        )
+        for row in wide.to_dict("records")
+    ]
+    caption = "Molecules that are also elsewhere, by what two of them have in common"
+    header = ["splitter", "split seed", "molecules of", "that are in", "of", *levels]
+    return [folded("Molecules in two places", table(caption, header, rows, sortable=len(rows) > MANY))]

@@ -13,7 +13,10 @@ from chemsieve.tables import read_table
 REPLICATE = ["splitter", "split_seed", "seed"]
 RUN_PARTS = [*REPLICATE, "origin", "method", "selection"]
 CONTROLS = ("none", "random")
-OPTIONAL = ("pool_control", "influence_validation")
+OPTIONAL = (
+    *("pool_control", "influence_validation"),
+    *("audit", "audit_identity", "audit_labels", "audit_shift", "label_sources", "nearest_training", "pool_treatment"),
+)
 AGGREGATE = -1  # the checkpoint that stands for all checkpoints of a model
 
 
@@ -34,6 +37,13 @@ class Study:
     selections: pd.DataFrame
     pool_control: pd.DataFrame | None = None
     influence_validation: pd.DataFrame | None = None
+    audit: pd.DataFrame | None = None
+    audit_identity: pd.DataFrame | None = None
+    audit_labels: pd.DataFrame | None = None
+    audit_shift: pd.DataFrame | None = None
+    label_sources: pd.DataFrame | None = None
+    nearest_training: pd.DataFrame | None = None
+    pool_treatment: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 
+from chemsieve.report.audit import leaks
 from chemsieve.report.comparisons import HEADER, evidence, noise
 from chemsieve.report.markup import Section, bullets, count, listing, number, paragraph, table, tiles, warning
 from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study
@@ -11,6 +12,7 @@ from chemsieve.statistics.families import ADAPTATION, SELECTIONS
 from chemsieve.statistics.verdicts import ALONE, LEAST
 
 SPLIT = REPLICATE[:2]
+SHOWN_LEAKS = 3
 # How a verdict begins, and how those that begin so are introduced.
 KINDS = {
     "better": "better than",
@@ -23,7 +25,7 @@ KINDS = {
 
 def section(study: Study) -> Section:
     """Counts, the verdicts on selections, adaptation and descriptor baselines in words, and their evidence."""
-    blocks = [_tiles(study), *_answers(study), paragraph(_data(study))]
+    blocks = [_tiles(study), *_leaks(study), *_answers(study), paragraph(_data(study))]
     blocks.append(
         paragraph(
             "Every choice (early stopping, the loss that influence is taken of, the selections, the epoch that is "
@@ -32,6 +34,15 @@ def section(study: Study) -> Section:
         )
     )
     return Section("summary", "Summary", blocks)
+
+
+def _leaks(study: Study) -> list[str]:
+    """What makes the errors below better than they are, before anything is said of them."""
+    found = leaks(study)
+    blocks = [warning(text) for text in found[:SHOWN_LEAKS]]
+    if len(found) > SHOWN_LEAKS:
+        blocks.append(paragraph(f"{count(len(found) - SHOWN_LEAKS, 'more leak')} under Data audit."))
+    return blocks
 
 
 def _tiles(study: Study) -> str:

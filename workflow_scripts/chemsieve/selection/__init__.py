@@ -1,6 +1,6 @@
 """Selection strategies: each module is one way to order the pool, best first.
 
-A module has ``OPTIONS`` (JSON Schema of its options), ``NEEDS`` (what it reads besides the pool: ``training``,
+A module has ``OPTIONS`` (JSON Schema of its options), ``NEEDS`` (what it reads: the pool's ``labels``, ``training``,
 ``validation``, ``model``, ``influence``, ``predictions``, ``embeddings``, ``gram``), ``BUDGET`` (whether a budget cuts
 its order; the controls ``none`` and ``all`` have none), and ``score(pool, context, seed, **options)``, which returns
 one score per pool molecule, higher chosen first, or ``None`` for a missing score. Nothing that is handed to a strategy

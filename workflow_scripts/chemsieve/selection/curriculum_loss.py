@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chemsieve.selection import Context
 
 OPTIONS: dict = {}
-NEEDS: tuple[str, ...] = ("predictions",)
+NEEDS: tuple[str, ...] = ("labels", "predictions")
 BUDGET = True
 
 

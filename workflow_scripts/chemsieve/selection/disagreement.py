@@ -19,10 +19,7 @@ OPTIONS: dict = {
     "folds": {"type": "integer", "minimum": 2},
     "penalties": {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}, "minItems": 1},
 }
-NEEDS: tuple[str, ...] = (
-    "labels",
-    "embeddings",
-)
+NEEDS: tuple[str, ...] = ("labels", "embeddings")
 BUDGET = True
 
 

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from chemsieve.selection import Context
 
 OPTIONS: dict = {}
-NEEDS: tuple[str, ...] = (
-    "labels",
-    "predictions",
-)
+NEEDS: tuple[str, ...] = ("labels", "predictions")
 BUDGET = True
 
 

@@ -22,7 +22,7 @@ OPTIONS: dict = {
     "times": {"type": "integer", "minimum": 1, "description": "at which losses are recorded, evenly spaced in log"},
     "span": {"type": "number", "minimum": 1, "description": "last time over first"},
 }
-NEEDS: tuple[str, ...] = ("embeddings",)
+NEEDS: tuple[str, ...] = ("labels", "embeddings")
 BUDGET = True
 
 

@@ -26,7 +26,7 @@ OPTIONS: dict = {
     "share": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "description": "of the pool in one chain"},
     "best_removal": {"type": "boolean", "description": "molecules to remove score below 0"},
 }
-NEEDS: tuple[str, ...] = ("embeddings", "validation")
+NEEDS: tuple[str, ...] = ("labels", "embeddings", "validation")
 BUDGET = True
 
 
