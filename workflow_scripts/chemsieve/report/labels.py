@@ -20,9 +20,9 @@ def section(study: Study) -> Section | None:
         paragraph(
             f"Can the pool's labels be computed from the target's? {len(tried):,} rules were tried: the mean label of "
             "the nearest molecules over fingerprints, metrics, numbers and weights, linear models fitted to the "
-            "target, and single computed properties, each also after a straight line. A rule counts as found where it "
-            "gives labels to the last decimal far more often than predictions of equal skill would by chance. Labels of test "
-            "molecules were read for this, and for this alone."
+            "target, and single computed properties, each also after a straight line. A rule counts as found where "
+            "it gives labels to the last decimal far more often than predictions of equal skill would by chance. "
+            "Labels of test molecules were read for this, and for this alone."
         )
     ]
     if sources is not None and len(sources):
