@@ -356,11 +356,25 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_the_last_st
     split = "splits/scaffold/0"
     assert readers[f"{split}/test_labels.parquet"] == {"metrics_table"}
     assert readers["tables/pool_control.parquet"] == {"report"}
-    # These hold the labels of the test molecules too.
-    assert readers["embedded/target.csv"] == readers["embedded/pool.csv"] == {"data"}
-    assert readers["tables/molecules.parquet"] == {"split", "descriptors", "report"}
+    # These hold the labels of the test molecules too. What the audit makes of them reaches the report alone.
+    assert readers["embedded/target.csv"] == readers["embedded/pool.csv"] == {"data", "audit_labels"}
+    assert readers["tables/molecules.parquet"] == {"split", "descriptors", "audit", "audit_shift", "report"}
+    for table in ("audit_labels", "label_sources"):
+        assert readers[f"tables/{table}.parquet"] == {"audit", "report"}
+    for table in ("audit", "audit_identity", "audit_shift", "nearest_training", "pool_treatment"):
+        assert readers[f"tables/{table}.parquet"] - {"audit"} == {"report"}
+    assert readers["data/label_facts.json"] == {"audit"}
     assert readers[f"{split}/test.parquet"] == {"finetune", "finetune_on_selection", "baseline"}
     assert "label" not in pq.read_schema(finished / RESULTS / "data" / "descriptors.parquet").names
+
+
+@pytest.mark.parametrize("pool", [{"labels": "relabel_from_training"}, {"leaks": "drop"}])
+def test_a_treated_pool_is_one_of_each_split_and_all_read_it(workspace, pool):
+    jobs = plan(workspace, "all", *overlay(workspace, {"pool": pool}))
+    readers = {job.rule for job in jobs if f"{RESULTS}/splits/scaffold/0/pool.parquet" in job.input}
+    assert readers == {"gram", "influence", "selection", "finetune_on_selection", "retrain"}
+    untreated = {job.rule for job in jobs if f"{RESULTS}/data/pool.parquet" in job.input}
+    assert not untreated
 
 
 @pytest.mark.parametrize(
