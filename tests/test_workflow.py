@@ -578,6 +578,22 @@ def test_budget_and_training_changed_together_rerun_all_that_either_changes(work
     ]
 
 
+def test_full_fine_tuning_by_a_curriculum_is_a_method_of_the_grid(workspace):
+    easy = {"method": "full", "training": {"curriculum": "length", "epochs": 2}}
+    cell = RESULTS / "runs/scaffold/0/0/selected/easy/none"
+    arguments = overlay(workspace, {"grid": {"run": ["easy"], "methods": {"easy": easy}}})
+    done = snakemake(workspace, str(cell / "run.json"), *arguments)
+    assert done.returncode == 0, done.stdout
+    facts = yaml.safe_load((workspace / cell / "run.json").read_text(encoding="utf-8"))
+    assert (facts["method"], facts["n_selected"], facts["epochs"]) == ("easy", 0, 2)
+    assert facts["trainable_parameters"] == facts["total_parameters"] > 0
+    lengths = pd.read_parquet(workspace / RESULTS / "splits/scaffold/0/train.parquet")["encoder_smiles"].str.len()
+    short = (lengths <= (lengths.min() + lengths.max()) / 2).sum()
+    assert 0 < short < len(lengths)
+    log = next((workspace / RESULTS / "logs/finetune_on_selection").rglob("easy/none.log")).read_text(encoding="utf-8")
+    assert f"curriculum: {short}, {len(lengths)} molecules in the epochs" in log
+
+
 # The user's own molecules.
 
 AMPHETAMINE, RACEMIC_SALT, MIRRORED = "C[C@H](N)Cc1ccccc1", "CC(N)Cc1ccccc1.Cl", "C[C@@H](N)Cc1ccccc1"

@@ -53,7 +53,12 @@ _TRAINING = {
     "layer_decay": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     "average": {"type": ["number", "null"], "exclusiveMinimum": 0, "exclusiveMaximum": 1},
 }
-_REGRESSION = _TRAINING | {"randomise": {"type": "boolean"}, "writings": _COUNT, "draws": _COUNT}
+_REGRESSION = _TRAINING | {
+    "randomise": {"type": "boolean"},
+    "writings": _COUNT,
+    "draws": _COUNT,
+    "curriculum": {"enum": ["length", None]},
+}
 _BUDGET = {
     "type": "object",
     "properties": {
