@@ -32,6 +32,8 @@ if config["encoder"]["path"] or not config["encoder"]["repository"]:
 RESULTS = f"results/{config['study']}"
 SPLIT = f"{RESULTS}/splits/{{splitter}}/{{split_seed}}"
 SEED = f"{RESULTS}/runs/{{splitter}}/{{split_seed}}/{{seed}}"
+# The labelled pool; its labels are those of one split where they are cut at that split's training mean.
+POOL = f"{SPLIT}/pool.parquet" if config["target"]["binarise"] else f"{RESULTS}/data/pool.parquet"
 ENCODER = f"{RESULTS}/encoder"
 FOLDER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 ENVIRONMENT = "../envs/chemsieve.yaml"

@@ -38,7 +38,7 @@ rule finetune_on_selection:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
-        pool=f"{RESULTS}/data/pool.parquet",
+        pool=POOL,
         selection=f"{SEED}/selection/{{strategy}}.parquet",
         encoder=origin_encoder,
         regressor=cell_regressor,

@@ -7,7 +7,7 @@ rule gram:
     input:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
-        pool=f"{RESULTS}/data/pool.parquet",
+        pool=POOL,
         encoder=origin_encoder,
         checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
     output:
@@ -37,7 +37,7 @@ rule influence:
     input:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
-        pool=f"{RESULTS}/data/pool.parquet",
+        pool=POOL,
         encoder=origin_encoder,
         checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
         gram=lambda wildcards: gram_inputs(wildcards, "safetensors"),
@@ -74,7 +74,7 @@ rule influence_per_query:
     input:
         matrix=f"{SEED}/influence/{{origin}}/{{checkpoint}}/gram.safetensors",
         facts=f"{SEED}/influence/{{origin}}/{{checkpoint}}/gram.json",
-        pool=f"{RESULTS}/data/pool.parquet",
+        pool=POOL,
         validation=f"{SPLIT}/validation.parquet",
     output:
         table=f"{SEED}/influence/{{origin}}/{{checkpoint}}/per_query.parquet",
@@ -94,7 +94,7 @@ rule cell_influence:
     input:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
-        pool=f"{RESULTS}/data/pool.parquet",
+        pool=POOL,
         encoder=lambda wildcards: folder(below_seed(wildcards, "mlm")),
         checkpoint=f"{SEED}/selected/{{method}}/{{strategy}}/model.safetensors",
         regressor=cell_regressor,

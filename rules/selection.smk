@@ -4,7 +4,7 @@
 
 rule selection:
     input:
-        pool=f"{RESULTS}/data/pool.parquet",
+        pool=POOL,
         model=model_inputs,
         influence=influence_inputs,
         training=training_inputs,

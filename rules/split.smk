@@ -1,6 +1,6 @@
 # Needs: tables/molecules.
 # Makes: the folds of each splitter and split seed. Test molecules travel without labels; their labels go to a file
-# of their own, which only the tables step reads.
+# of their own, which only the tables step reads. Where labels are cut, at the training mean, the pool's are cut alike.
 
 
 rule split:
@@ -12,6 +12,7 @@ rule split:
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
         test_labels=f"{SPLIT}/test_labels.parquet",
+        pool=[POOL] if config["target"]["binarise"] else [],
     log:
         f"{RESULTS}/logs/split/{{splitter}}/{{split_seed}}.log",
     conda:
@@ -20,6 +21,7 @@ rule split:
         spec=lambda wildcards: spec(
             fractions=config["split"]["fractions"],
             options=config["split"]["options"].get(wildcards.splitter, {}),
+            binarise=config["target"]["binarise"],
         ),
         code=lambda wildcards: code("split", f"splitting.{wildcards.splitter}"),
     script:

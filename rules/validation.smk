@@ -6,7 +6,7 @@ rule retrain:
     input:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
-        pool=f"{RESULTS}/data/pool.parquet",
+        pool=POOL,
         encoder=lambda wildcards: folder(below_seed(wildcards, "mlm")),
         regressor=retrained_regressor,
     output:

@@ -68,6 +68,7 @@ def of_file(path, **changes) -> dict:
          "selection.run": ["mine"]},
         {"grid.methods.wide": {"method": "lora", "rank": 64, "training": {"epochs": 9}}, "grid.run": ["wide"]},
         {"grid.methods.easy": {"method": "full", "training": {"curriculum": "length"}}, "grid.run": ["easy"]},
+        {"target.binarise": "mean"},
         {"finetune.curriculum": "length", "validation.training": {"curriculum": None}},
         {"split.splitters": ["column"], "target.fold": "part"},
         {"split.options": {"butina": {"cutoff": 0.5}}},
@@ -208,6 +209,7 @@ VALUES = [
     ("target.delimiter", ";;"),
     ("target.delimiter", ""),
     ("target.content_sha256", "abc"),
+    ("target.binarise", "median"),
     ("target.downloads", [{"url": "http://example.org/a.csv", "smiles": "a", "label": "b"}]),
     ("embedded.noise", -1),
     ("encoder.revision", "main"),
@@ -259,6 +261,7 @@ CONFLICTS = [
     ({"target.source": "file"}, "target.path: give your file"),
     ({"pool.source": "file"}, "pool.path: give your file"),
     ({"grid.methods.full": {}, "grid.run": ["full"]}, "grid.run: 'full' is fine-tuned on every selection anyway"),
+    ({"target.binarise": "mean", "split.seeds": [0, 1]}, "target.binarise: labels are cut at the training mean of one"),
     ({"selection.strategies.my-own": {}}, "selection.strategies: 'my-own'"),
 ]
 

@@ -4,6 +4,7 @@ from chemsieve.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
+        from chemsieve.data.binarising import binarised
         from chemsieve.splitting import divide
         from chemsieve.tables import read_table, write_table
 
@@ -21,7 +22,12 @@ if __name__ == "__main__":
         )
         split = target[["molecule_id"]].assign(splitter=splitter, split_seed=seed, fold=folds)
         write_table(split, snakemake.output.split, "splits")
-        labelled = target[["molecule_id", "encoder_smiles", "label"]]
+        if spec["binarise"]:
+            training = split.loc[folds == "train", "molecule_id"]
+            molecules = binarised(molecules, molecules["molecule_id"].isin(training))
+            pool = molecules.loc[molecules["source"] == "pool", ["molecule_id", "encoder_smiles", "label"]]
+            write_table(pool, snakemake.output.pool, "labelled")
+        labelled = molecules.loc[molecules["source"] == "target", ["molecule_id", "encoder_smiles", "label"]]
         test = labelled[folds == "test"]
         write_table(labelled[folds == "train"], snakemake.output.train, "labelled")
         write_table(labelled[folds == "validation"], snakemake.output.validation, "labelled")

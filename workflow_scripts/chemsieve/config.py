@@ -93,6 +93,7 @@ def schema() -> Json:
                     "fold": _OPTIONAL_TEXT,
                     "name": _TEXT,
                     "unit": {"type": "string"},
+                    "binarise": {"enum": ["mean", None]},
                     "downloads": {"type": "array", "items": download},
                     "content_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
                 }
@@ -363,6 +364,7 @@ def validate(config: Json) -> None:
         _choice(path, module, registry.choices(package))
         _check(entry, _object(registry.load(package, module).OPTIONS | extra, required=False), path)
     _references(config)
+    published.check(config["published"])
     for section in ("target", "pool"):
         if config[section]["source"] == "file":
             _table_given(config, section)
@@ -375,6 +377,11 @@ def validate(config: Json) -> None:
         raise ChemsieveError(f"configuration: split.fractions: they sum to {total:g}, not to 1")
     if "column" in config["split"]["splitters"] and not config["target"]["fold"]:
         raise ChemsieveError("configuration: target.fold: the splitter 'column' needs the name of the fold's column")
+    if config["target"]["binarise"] and len(config["split"]["splitters"]) * len(config["split"]["seeds"]) > 1:
+        raise ChemsieveError(
+            "configuration: target.binarise: labels are cut at the training mean of one split; give one splitter and "
+            "one split seed"
+        )
     encoder = config["encoder"]
     if encoder["path"] == BUNDLED and encoder["family"] != "molformer":
         raise ChemsieveError(
