@@ -12,7 +12,7 @@ rule split:
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
         test_labels=f"{SPLIT}/test_labels.parquet",
-        pool=[POOL] if config["target"]["binarise"] else [],
+        pool=POOL if config["target"]["binarise"] else [],
     log:
         f"{RESULTS}/logs/split/{{splitter}}/{{split_seed}}.log",
     conda:

@@ -27,8 +27,8 @@ def section(study: Study) -> Section | None:
             f"The protocol is that of {published['source']}. Ours is the mean over the replicates of this study, on "
             "test molecules that nothing else has seen, with a 95 % t interval from three replicates on and the range "
             "below that. A printed figure is one run of somebody else's: one number, without its noise, or a dash "
-            "where a chart has none. A training error is the mean over the steps of an epoch; an evaluation is one pass "
-            "over the validation molecules, and its speed is that of the machine."
+            "where a chart has none. A training error is the mean over the steps of an epoch; an evaluation is one "
+            "pass over the validation molecules, and its speed is that of the machine."
         ),
         table(
             "Printed figures and ours",
