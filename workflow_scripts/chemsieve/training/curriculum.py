@@ -1,7 +1,8 @@
 """Curriculum in training: easy molecules first, all of them in the last epoch (Bengio et al. 2009).
 
 At epoch e of E, from 1, an epoch is over the molecules of difficulty at most d_min + (d_max - d_min) e / E, where d_min
-and d_max are the smallest and the largest difficulty of the training molecules.
+and d_max are the smallest and the largest difficulty of the training molecules. As in any training, the epoch that is
+kept is the one of the lowest validation loss, and patience may end it before the hardest molecules come.
 """
 
 from collections.abc import Callable, Iterator, Sequence
