@@ -62,7 +62,11 @@ rule treat_pool:
     conda:
         ENVIRONMENT
     params:
-        spec=spec(labels=config["pool"]["labels"], leaks=config["pool"]["leaks"]),
+        spec=spec(
+            labels=config["pool"]["labels"],
+            leaks=config["pool"]["leaks"],
+            binarise=config["target"]["binarise"],
+        ),
         code=code("treat_pool"),
     script:
         "../workflow_scripts/treat_pool.py"

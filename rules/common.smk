@@ -43,8 +43,12 @@ CHECKPOINTS = sorted(config["finetune"]["checkpoints"])
 STRATEGIES = configuration.all_strategies(config)
 EMBEDDED = "embedded" in (config["target"]["source"], config["pool"]["source"])
 CONTROL = config["pool"]["source"] == "embedded"
-# Where the pool's labels are treated, every split has a pool of its own.
-TREATED = config["pool"]["labels"] == "relabel_from_training" or config["pool"]["leaks"] == "drop"
+# Where the pool's labels are treated, or cut at the training mean, every split has a pool of its own.
+TREATED = (
+    config["pool"]["labels"] == "relabel_from_training"
+    or config["pool"]["leaks"] == "drop"
+    or config["target"]["binarise"] is not None
+)
 LABELLED_POOL = configuration.pool_is_labelled(config)
 POOL = f"{SPLIT}/pool.parquet" if TREATED else f"{RESULTS}/data/pool.parquet"
 SPLITS = dict(splitter=config["split"]["splitters"], split_seed=config["split"]["seeds"])

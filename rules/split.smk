@@ -1,6 +1,6 @@
 # Needs: tables/molecules.
 # Makes: the folds of each splitter and split seed. Test molecules travel without labels; their labels go to a file
-# of their own, which only the tables step reads.
+# of their own, which only the tables step reads. Labels are cut at the training mean where that is asked for.
 
 
 rule split:
@@ -20,6 +20,7 @@ rule split:
         spec=lambda wildcards: spec(
             fractions=config["split"]["fractions"],
             options=config["split"]["options"].get(wildcards.splitter, {}),
+            binarise=config["target"]["binarise"],
         ),
         code=lambda wildcards: code("split", f"splitting.{wildcards.splitter}"),
     script:

@@ -9,6 +9,7 @@ import pytest
 from rdkit import Chem
 
 from chemsieve.data import chemistry
+from chemsieve.data.binarising import binarised
 from chemsieve.data.molecules import EXTRA, prepare
 from chemsieve.data.reading import check_header, read_labelled
 from chemsieve.errors import ChemsieveError
@@ -273,3 +274,13 @@ def test_target_that_cannot_be_learned_from():
         run(frame(ALKANES, ["3,1", *map(str, range(9))]))
     with pytest.raises(ChemsieveError, match=r"all 10 labels are 2\.5"):
         run(frame(ALKANES, ["2.5"] * 10))
+
+
+def test_labels_are_cut_at_the_mean_of_the_training_labels_alone():
+    molecules = pd.DataFrame({"molecule_id": list("abcde"), "label": [1.0, 2.0, 9.0, 4.0, 1000.0]})
+    cut = binarised(molecules, [True, False, True, True, False])  # 14 / 3 is their mean
+    assert cut["label"].tolist() == [0.0, 0.0, 1.0, 0.0, 1.0]
+    assert molecules["label"].tolist() == [1.0, 2.0, 9.0, 4.0, 1000.0]
+    assert binarised(molecules, [True, False, False, False, False])["label"].tolist() == [0.0, 1.0, 1.0, 1.0, 1.0]
+    with pytest.raises(ChemsieveError, match="no training molecule"):
+        binarised(molecules, [False] * 5)

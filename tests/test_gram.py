@@ -60,7 +60,8 @@ def adapted(method):
     registry.load("methods", method).apply(model, **({"rank": 2} if method == "lora" else {}))
     model.double()
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and ("lora_B" in name or "ia3" in name):  # away from where training starts
+        if parameter.requires_grad and any(part in name for part in ("lora_B", "ia3", "pooled")):
+            # Away from where training starts.
             torch.nn.init.normal_(parameter, mean=0.5)
     return model
 
@@ -80,8 +81,8 @@ def jacobian(problem, molecules=MOLECULES):
 @pytest.mark.parametrize(
     "make",
     [molformer, lambda: transformer("roberta"), lambda: transformer("bert")]
-    + [lambda m=method: adapted(m) for method in ("bitfit", "lora", "ia3")],
-    ids=["molformer", "roberta", "bert", "bitfit", "lora", "ia3"],
+    + [lambda m=method: adapted(m) for method in ("bitfit", "lora", "ia3", "ia3_pooled")],
+    ids=["molformer", "roberta", "bert", "bitfit", "lora", "ia3", "ia3_pooled"],
 )
 @pytest.mark.parametrize("memory_mb", [600, 0])  # 0: one layer and one row of outputs at a time
 def test_it_is_that_of_explicit_gradients(make, memory_mb):

@@ -9,7 +9,7 @@ import torch
 from chemsieve import backbone, registry, regressor, tokenization
 from chemsieve.checkpoints import read_tensors, trained_state, write_tensors
 from chemsieve.errors import CheckpointMismatch, ChemsieveError
-from chemsieve.methods import bitfit, full, ia3, lora
+from chemsieve.methods import bitfit, full, ia3, ia3_pooled, lora
 from chemsieve.molformer.configuration import MolformerConfig
 from chemsieve.molformer.modeling import MolformerModel
 from chemsieve.regressor import Regressor
@@ -24,6 +24,7 @@ METHODS = {
     "bitfit": {},
     "lora": {"rank": 2, "alpha": 4, "targets": LORA_ROLES},
     "ia3": {"targets": ["key", "value", "intermediate", "output"], "feedforward": ["output"]},
+    "ia3_pooled": {},
 }
 ROBERTA = {
     "model_type": "roberta",
@@ -40,6 +41,7 @@ DECLARED = {
     "bitfit": r"(encoder\..*bias|head\.(weight|bias))$",
     "lora": r"(.*\.lora_[AB]\.default\.weight|head\.(weight|bias))$",
     "ia3": r"(.*\.ia3_l\.default|head\.(weight|bias))$",
+    "ia3_pooled": r"(pooled\.scale|head\.(weight|bias))$",
 }
 
 
@@ -91,6 +93,8 @@ def trained(folder, family, method, data, **changes):
         (bitfit, {"head": "bias"}, 74_497),
         (bitfit, {"head": "all"}, 75_265),
         (ia3, {"head": "none"}, 27_648),
+        (ia3_pooled, {"head": "none"}, 768),
+        (ia3_pooled, {"head": "all"}, 768 + 769),
     ],
 )
 def test_trainable_parameters_of_the_full_size_model_are_the_published_ones(method, options, count):
@@ -197,10 +201,21 @@ def test_an_adapter_checkpoint_holds_the_adapter_and_not_the_encoder(runs, tmp_p
 
 
 @pytest.mark.parametrize(("policy", "free"), [("all", {"weight", "bias"}), ("bias", {"bias"}), ("none", set())])
-@pytest.mark.parametrize("method", ["bitfit", "lora", "ia3"])
+@pytest.mark.parametrize("method", ["bitfit", "lora", "ia3", "ia3_pooled"])
 def test_the_heads_policy(folders, method, policy, free):
     model = prepared(folders["molformer"], "molformer", method, head=policy)
     assert {name for name, p in model.head.named_parameters() if p.requires_grad} == free
+
+
+def test_scaling_the_pooled_output_is_scaling_the_weights_of_the_head(folders, data):
+    torch.manual_seed(1)
+    plain = regressor.build(folders["molformer"], "molformer", {})
+    model = prepared(folders["molformer"], "molformer", "ia3_pooled")
+    factors = torch.linspace(-2.0, 3.0, model.head.in_features)
+    with torch.no_grad():
+        model.pooled.scale.copy_(factors)
+        plain.head.weight.mul_(factors)
+    np.testing.assert_allclose(predictions(model, data), predictions(plain, data), atol=1e-6)
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------

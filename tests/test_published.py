@@ -24,11 +24,26 @@ def study(published=None, seeds=(0, 1, 2)):
         for run in (FULL, LORA)
         for fold in ("validation", "test")
     )
-    curves = pd.DataFrame(
-        {"run_id": ["a", "a", "b", "a"], "stage": ["mlm"] * 3 + ["regression"], "validation_loss": [0.5, 0.4, 0.6, 0.1]}
-    )
+    columns = ["run_id", "stage", "epoch", "train_loss", "validation_loss", "validation_rmse", "gradient_norm"]
+    full, lora = "random/0/0/adapted/full/none", "random/0/0/adapted/lora/random"
+    curves = [
+        ("a", "mlm", 1, 0.9, 0.5, None, None),
+        ("a", "mlm", 2, 0.7, 0.4, None, None),
+        ("b", "mlm", 1, 0.8, 0.6, None, None),
+        # Labels of variance 4: the squared RMSE is four times the standardised loss.
+        (full, "regression", 1, 0.5, 0.25, 1.0, 3.0),
+        (full, "regression", 2, 0.2, 0.0625, 0.5, 5.0),
+        (lora, "regression", 1, 0.7, 0.25, 1.0, 7.0),
+    ]
+    curves = pd.DataFrame(curves, columns=columns).assign(evaluation_seconds=[None, None, None, 0.5, 2.0, 4.0])
+    sizes = {(full, "validation"): 8, (full, "test"): 3, (lora, "validation"): 2}
+    predictions = pd.DataFrame([key for key, size in sizes.items() for _ in range(size)], columns=["run_id", "fold"])
     tables = dict.fromkeys(name for name in Study.__annotations__ if name != "config")
-    return Study(**tables | {"config": {"published": published}, "metrics": metrics, "learning_curves": curves})
+    return Study(
+        **tables
+        | {"config": {"published": published}, "metrics": metrics, "learning_curves": curves}
+        | {"predictions": predictions}
+    )
 
 
 def test_values_are_those_of_the_test_fold_of_the_run_that_is_named():
@@ -45,6 +60,25 @@ def test_improvement_is_paired_by_replicate_and_in_percent():
 
 def test_masked_language_loss_is_the_best_of_each_run():
     assert ours(study(), {"measure": "mlm_loss"}).tolist() == [0.4, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("measure", "epoch", "wanted"),
+    [
+        ("train_mse", 1, [2.0]),  # 4 times 0.5
+        ("train_mse", 2, [0.8]),
+        ("validation_mse", 2, [0.25]),
+        ("validation_mse", 3, []),
+        ("gradient_norm", None, [4.0]),
+        ("evaluation_seconds", None, [1.25]),
+        ("evaluated_per_second", None, [10.0]),  # the mean of 8 / 0.5 and 8 / 2
+        ("mlm_train_loss", 1, [0.9, 0.8]),
+        ("mlm_validation_loss", 2, [0.4]),
+    ],
+)
+def test_figures_of_learning_curves_are_those_of_their_epoch_in_units_of_the_label(measure, epoch, wanted):
+    figure = {"measure": measure, "run": FULL} | ({"epoch": epoch} if epoch else {})
+    assert ours(study(), figure).tolist() == pytest.approx(wanted)
 
 
 def test_interval_is_the_t_interval_and_below_three_the_range():
@@ -69,6 +103,8 @@ def test_the_section_names_leaks_and_what_was_not_run():
     assert "LoRA &lt;best&gt;" in page
     assert row(study(published), figures[0])[3:7] == ("1.333", "-0.5640", "3.231", "3")
     assert row(study(published), figures[0])[-1] == "leaks as published"
+    chart = {"what": "chart", "printed": None, "measure": "train_mse", "epoch": 2, "run": FULL}
+    assert row(study(published), chart)[:4] == ("chart", "training MSE, epoch 2", "–", "0.8000")
     assert row(study(published), figures[1])[-1] == "no such step; not run here"
 
 
@@ -81,3 +117,14 @@ def test_the_schema_knows_the_measures(measure):
         return
     with pytest.raises(ChemsieveError, match="measure"):
         configuration._check(published, configuration.published.SCHEMA, "published")
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [({"measure": "train_mse"}, "train_mse is of one epoch"), ({"measure": "mse", "epoch": 2}, "leave epoch out")],
+)
+def test_a_figure_names_an_epoch_where_it_is_of_one(figure, said):
+    published = {"figures": [{"what": "x", "printed": 1.0, "measure": "r2"}, {"what": "x", "printed": 1.0, **figure}]}
+    with pytest.raises(ChemsieveError, match=rf"^configuration: published\.figures\.1: {said}|{said}$"):
+        configuration.published.check(published)
+    configuration.published.check(None)

@@ -91,10 +91,12 @@ def study_tables(seeds=(0, 1, 2)):
             for molecule, label in labels.items():
                 predictions.append((run_id, molecule, fold, label, label + rng.normal(0, 0.5)))
         for epoch in range(1, 4) if language else ():
-            curves.append((run_id, "regression", epoch, 1 / epoch, 1.2 / epoch, 1 / epoch, 1e-4, 1.0, 0.5, None))
+            curves.append((run_id, "regression", epoch, 1 / epoch, 1.2 / epoch, 1 / epoch, 1e-4, 1.0, 0.5, 0.1, None))
     for epoch in range(3):
         loss = None if epoch == 0 else 2.0 - epoch
-        curves.append(("scaffold/0/0/adapted/mlm/none", "mlm", epoch, loss, 2 - epoch / 2, None, None, None, None, 0.5))
+        curves.append(
+            ("scaffold/0/0/adapted/mlm/none", "mlm", epoch, loss, 2 - epoch / 2, None, None, None, None, None, 0.5)
+        )
 
     influence, diagnostics, selections = [], [], []
     for seed in seeds:
@@ -414,6 +416,12 @@ def test_tables_with_nothing_to_show_are_said_to_be_empty(tables, tmp_path):
         "No descriptor baseline was run.",
     ):
         assert sentence in text
+
+
+def test_cut_labels_are_said_to_be_cut(page, tables, tmp_path):
+    assert "labels of this study are cut" not in page.text
+    cut = {**CONFIG, "target": {**CONFIG.get("target", {}), "binarise": "mean"}}
+    assert "labels of this study are cut" in make(tmp_path, tables, cut).text
 
 
 def test_all_tables_empty(tables, tmp_path):

@@ -30,6 +30,7 @@ def curve():
             "learning_rate": [None, 1e-4, 0.0],
             "gradient_norm": None,
             "seconds": [None, 1.0, 2.0],
+            "evaluation_seconds": [None, 0.25, 0.5],
             "masked_accuracy": [0.5, None, None],
         }
     )

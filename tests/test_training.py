@@ -14,7 +14,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.molformer.configuration import MolformerConfig
 from chemsieve.molformer.modeling import MolformerModel
 from chemsieve.regressor import Regressor
-from chemsieve.training import dropout, layers, loop, mlm
+from chemsieve.training import curriculum, dropout, layers, loop, mlm, regression
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_length, pad
 from chemsieve.training.loop import Settings, choose_device, fit, low_precision
@@ -254,6 +254,86 @@ def test_a_gpu_that_is_not_there_is_refused():
         choose_device("cuda")
 
 
+def test_validation_is_timed_apart_from_the_epoch_that_it_ends(monkeypatch):
+    ticks = iter([10.0, 13.0, 15.0, 20.0, 26.0, 27.0])  # an epoch begins, has trained, has validated; and another
+    clock = type("Clock", (), {"perf_counter": staticmethod(lambda: next(ticks, 0.0))})
+    outcome = loop.Outcome()
+    trainer = type("Trainer", (), {})()
+    trainer.lr_scheduler = torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD(Line().parameters(), 0.1))
+    each = loop._EachEpoch(trainer, Settings(2, 8, 0.01), lambda: {"validation_loss": 1.0}, outcome, None)
+    monkeypatch.setattr(loop, "time", clock)
+    for _ in range(2):
+        trainer.losses, trainer.norms = [torch.ones(())], []
+        each.on_epoch_begin(None, None, None)
+        each.on_epoch_end(None, None, None, model=Line())
+    assert [row["seconds"] for row in outcome.curve] == [5.0, 7.0]
+    assert [row["evaluation_seconds"] for row in outcome.curve] == [2.0, 1.0]
+
+
+# -- curriculum --------------------------------------------------------------------------------------------------------
+
+
+def test_a_curriculum_admits_the_molecules_below_its_published_threshold():
+    # 11 + 256 e / 5: the thresholds are 62.2, 113.4, 164.6, 215.8 and 267.
+    epochs = curriculum.admitted([267, 11, 62, 63, 113, 114, 165, 215, 216], 5)
+    assert [positions.tolist() for positions in epochs] == [
+        [1, 2],
+        [1, 2, 3, 4],
+        [1, 2, 3, 4, 5],
+        [1, 2, 3, 4, 5, 6, 7],
+        [0, 1, 2, 3, 4, 5, 6, 7, 8],
+    ]
+    assert [len(positions) for positions in curriculum.admitted([7, 7, 7], 3)] == [3, 3, 3]
+    # 0.1 + (0.7 - 0.1) * 3 / 3 is below 0.7 in floating point; the hardest is in the last epoch all the same.
+    assert curriculum.admitted([0.1, 0.7], 3)[-1].tolist() == [0, 1]
+
+
+def by_curriculum(seed=0, group=True, epochs=4, schedule="linear"):
+    """Train on EXAMPLES, of difficulty equal to their number; the molecules of each epoch, the outcome."""
+    seen = [[]]
+
+    def collate(batch):
+        seen[-1] += [example["input_ids"][0] for example in batch]
+        return RegressionCollator(PAD)(batch)
+
+    def validate():
+        seen.append([])
+        return {"validation_loss": 1.0}
+
+    settings = Settings(epochs, 8, 0.01, warmup=0.0, schedule=schedule, group_by_length=group)
+    functions = (collate, lambda m, inputs: m(inputs).square().mean(), validate)
+    outcome = fit(Line(), EXAMPLES, *functions, settings, seed, CPU, difficulty=range(40))
+    return seen[:-1], outcome
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_each_epoch_of_a_curriculum_has_what_is_easy_enough_in_an_order_of_the_seed(group):
+    seen, outcome = by_curriculum(group=group)
+    assert [sorted(molecules) for molecules in seen] == [list(range(count)) for count in (10, 20, 30, 40)]
+    assert [row["epoch"] for row in outcome.curve] == [1, 2, 3, 4]
+    assert seen[3] != list(range(40)), "in random order"
+    torch.manual_seed(99)
+    assert by_curriculum(group=group)[0] == seen
+    assert by_curriculum(group=group, seed=1)[0] != seen
+
+
+def test_the_schedule_is_over_the_steps_that_a_curriculum_has():
+    # Batches of eight of 10, 20, 30 and 40 molecules are 2 + 3 + 4 + 5 = 14 steps, where whole epochs have 20.
+    _, outcome = by_curriculum()
+    rates = [row["learning_rate"] for row in outcome.curve]
+    np.testing.assert_allclose(rates, [0.01 * (1 - done / 14) for done in (2, 5, 9, 14)], atol=1e-12)
+
+
+def test_a_curriculum_groups_molecules_of_similar_length():
+    torch.manual_seed(0)
+    lengths = [1 + i % 7 for i in range(400)]
+    sampler = curriculum.CurriculumSampler([np.arange(0, 400, 2), np.arange(400)], lengths, 8)
+    order = list(sampler)
+    assert sorted(order) == list(range(0, 400, 2))
+    spread = [np.ptp([lengths[i] for i in order[start : start + 8]]) for start in range(0, 200, 8)]
+    assert np.mean(spread) < 2, "in random batches it is about five"
+
+
 # -- adaptation --------------------------------------------------------------------------------------------------------
 
 ADAPT = Settings(epochs=2, batch_size=4, learning_rate=0.003)
@@ -445,6 +525,26 @@ def test_an_absurd_learning_rate_is_an_error_and_no_model(encoder_folder, rate):
     absurd = Settings(epochs=3, batch_size=4, learning_rate=rate, warmup=0.0)
     with pytest.raises(ChemsieveError, match=r"diverged|not finite"):
         tuned(encoder_folder, absurd)
+
+
+def test_a_curriculum_by_length_counts_the_characters_of_the_smiles(encoder_folder, monkeypatch):
+    """ClCCl has as many characters as CCCCC, and fewer tokens."""
+    seen = []
+
+    class Spy(RegressionCollator):
+        def __call__(self, examples):
+            seen.extend(example["smiles"] for example in examples)
+            return super().__call__(examples)
+
+    monkeypatch.setattr(regression, "RegressionCollator", Spy)
+    smiles = ["CCCCC", "ClCCl", "BrCCBr", "CCCCCCCCC", "C" * 13]  # 5, 5, 6, 9 and 13 characters
+    changes = {"train": (smiles, LABELS[:5])}
+    settings = replace(FIT, epochs=2, batch_size=2, curriculum="length")
+    tuned(encoder_folder, settings, **changes)
+    assert sorted(seen) == sorted([*smiles[:4], *smiles]), "at most 5 + 8 / 2 characters, then all"
+    seen.clear()
+    tuned(encoder_folder, replace(settings, curriculum=None), **changes)
+    assert sorted(seen) == sorted(2 * smiles)
 
 
 def test_equal_labels_are_refused(encoder_folder):

@@ -603,6 +603,43 @@ def test_budget_and_training_changed_together_rerun_all_that_either_changes(work
     ]
 
 
+def test_full_fine_tuning_by_a_curriculum_is_a_method_of_the_grid(workspace):
+    easy = {"method": "full", "training": {"curriculum": "length", "epochs": 2}}
+    cell = RESULTS / "runs/scaffold/0/0/selected/easy/none"
+    arguments = overlay(workspace, {"grid": {"run": ["easy"], "methods": {"easy": easy}}})
+    done = snakemake(workspace, str(cell / "run.json"), *arguments)
+    assert done.returncode == 0, done.stdout
+    facts = yaml.safe_load((workspace / cell / "run.json").read_text(encoding="utf-8"))
+    assert (facts["method"], facts["n_selected"], facts["epochs"]) == ("easy", 0, 2)
+    assert facts["trainable_parameters"] == facts["total_parameters"] > 0
+    lengths = pd.read_parquet(workspace / RESULTS / "splits/scaffold/0/train.parquet")["encoder_smiles"].str.len()
+    short = (lengths <= (lengths.min() + lengths.max()) / 2).sum()
+    assert 0 < short < len(lengths)
+    log = next((workspace / RESULTS / "logs/finetune_on_selection").rglob("easy/none.log")).read_text(encoding="utf-8")
+    assert f"curriculum: {short}, {len(lengths)} molecules in the epochs" in log
+
+
+def test_cut_labels_are_those_of_the_training_mean_wherever_labels_are_read(workspace):
+    arguments = overlay(workspace, {"target": {"binarise": "mean"}})
+    split = RESULTS / "splits/scaffold/0"
+    before = {name: pd.read_parquet(workspace / split / f"{name}.parquet") for name in ("train", "validation")}
+    before |= {"test_labels": pd.read_parquet(workspace / split / "test_labels.parquet")}
+    before |= {"pool": pd.read_parquet(workspace / RESULTS / "data/pool.parquet")}
+    done = snakemake(workspace, str(split / "pool.parquet"), *arguments)
+    assert done.returncode == 0, done.stdout
+    mean = np.mean(before["train"]["label"].to_numpy())
+    for name, table in before.items():
+        cut = pd.read_parquet(workspace / split / f"{name}.parquet")
+        assert list(cut["molecule_id"]) == list(table["molecule_id"])
+        assert cut["label"].tolist() == [float(label > mean) for label in table["label"]]
+        assert set(cut["label"]) == {0.0, 1.0}, name
+    wanted = {"gram", "influence", "selection", "finetune_on_selection", "retrain"}
+    readers = {job.rule for job in plan(workspace, "all", *arguments) if str(split / "pool.parquet") in job.input}
+    assert readers == wanted
+    plain = plan(workspace, "all", "--forceall", *study(workspace))
+    assert not [job.rule for job in plain if str(split / "pool.parquet") in job.input + job.output]
+
+
 # The user's own molecules.
 
 AMPHETAMINE, RACEMIC_SALT, MIRRORED = "C[C@H](N)Cc1ccccc1", "CC(N)Cc1ccccc1.Cl", "C[C@@H](N)Cc1ccccc1"

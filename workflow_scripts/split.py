@@ -4,6 +4,7 @@ from chemsieve.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
+        from chemsieve.data.binarising import binarised
         from chemsieve.splitting import divide
         from chemsieve.tables import read_table, write_table
 
@@ -21,6 +22,9 @@ if __name__ == "__main__":
         )
         split = target[["molecule_id"]].assign(splitter=splitter, split_seed=seed, fold=folds)
         write_table(split, snakemake.output.split, "splits")
+        if spec["binarise"]:
+            training = split.loc[folds == "train", "molecule_id"]
+            target = binarised(target, target["molecule_id"].isin(training))
         labelled = target[["molecule_id", "encoder_smiles", "label"]]
         test = labelled[folds == "test"]
         write_table(labelled[folds == "train"], snakemake.output.train, "labelled")

@@ -53,7 +53,12 @@ _TRAINING = {
     "layer_decay": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     "average": {"type": ["number", "null"], "exclusiveMinimum": 0, "exclusiveMaximum": 1},
 }
-_REGRESSION = _TRAINING | {"randomise": {"type": "boolean"}, "writings": _COUNT, "draws": _COUNT}
+_REGRESSION = _TRAINING | {
+    "randomise": {"type": "boolean"},
+    "writings": _COUNT,
+    "draws": _COUNT,
+    "curriculum": {"enum": ["length", None]},
+}
 _BUDGET = {
     "type": "object",
     "properties": {
@@ -88,6 +93,7 @@ def schema() -> Json:
                     "fold": _OPTIONAL_TEXT,
                     "name": _TEXT,
                     "unit": {"type": "string"},
+                    "binarise": {"enum": ["mean", None]},
                     "downloads": {"type": "array", "items": download},
                     "content_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
                 }
@@ -367,6 +373,7 @@ def validate(config: Json) -> None:
         _check(entry, _object(registry.load(package, module).OPTIONS | extra, required=False), path)
     _references(config)
     _pool_labels(config)
+    published.check(config["published"])
     for section in ("target", "pool"):
         if config[section]["source"] == "file":
             _table_given(config, section)
@@ -379,6 +386,11 @@ def validate(config: Json) -> None:
         raise ChemsieveError(f"configuration: split.fractions: they sum to {total:g}, not to 1")
     if "column" in config["split"]["splitters"] and not config["target"]["fold"]:
         raise ChemsieveError("configuration: target.fold: the splitter 'column' needs the name of the fold's column")
+    if config["target"]["binarise"] and len(config["split"]["splitters"]) * len(config["split"]["seeds"]) > 1:
+        raise ChemsieveError(
+            "configuration: target.binarise: labels are cut at the training mean of one split; give one splitter and "
+            "one split seed"
+        )
     encoder = config["encoder"]
     if encoder["path"] == BUNDLED and encoder["family"] != "molformer":
         raise ChemsieveError(
@@ -453,6 +465,8 @@ def _pool_labels(config: Json) -> None:
         raise ChemsieveError(f"configuration: validation.run: {why}, so that nothing can be retrained; set it to false")
     if config["pool"]["leaks"] == "drop":
         raise ChemsieveError(f"configuration: pool.leaks: {why}, so that no label can leak; set it to keep")
+    if config["target"]["binarise"]:
+        raise ChemsieveError(f"configuration: target.binarise: {why}, so that they cannot be cut; set it to null")
     for name in config["grid"]["selections"]:
         if name != "none":
             raise ChemsieveError(f"configuration: grid.selections: {why}, so that {name!r} cannot be trained on")

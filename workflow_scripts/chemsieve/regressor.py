@@ -11,6 +11,17 @@ from chemsieve.molformer.dropout import Dropout
 from chemsieve.molformer.modeling import masked_mean
 
 
+class Scaling(nn.Module):
+    """Multiply each component of (batch, ``size``) by a trained number, one at the start."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(size))
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        return pooled * self.scale
+
+
 class Regressor(nn.Module):
     """Predict one property from token ids.
 
@@ -21,6 +32,7 @@ class Regressor(nn.Module):
     def __init__(self, encoder: nn.Module, hidden_size: int, dropout: float):
         super().__init__()
         self.encoder = encoder
+        self.pooled = nn.Identity()
         self.dropout = Dropout(dropout)
         self.head = nn.Linear(hidden_size, 1)
         nn.init.normal_(self.head.weight, std=0.02)
@@ -31,7 +43,12 @@ class Regressor(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Standardised predictions (batch,) for ``input_ids`` and ``attention_mask`` (batch, length)."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.head(self.dropout(masked_mean(hidden, attention_mask))).squeeze(-1)
+        pooled = self.pooled(masked_mean(hidden, attention_mask))
+        return self.head(self.dropout(pooled)).squeeze(-1)
+
+    def scale_pooled(self) -> None:
+        """Put a trained scaling vector, ones, on the encoder's pooled output."""
+        self.pooled = Scaling(self.head.in_features).to(self.head.weight.device)
 
     def set_label_scale(self, mean: float, scale: float) -> None:
         """Fix the standardisation from the training labels."""

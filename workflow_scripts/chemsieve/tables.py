@@ -159,7 +159,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "validation_rmse": Column(REAL, "validation RMSE", _LABEL_UNIT, nullable=True),
         "learning_rate": Column(REAL, "learning rate at the end of the epoch", nullable=True),
         "gradient_norm": Column(REAL, "mean gradient norm before clipping", nullable=True),
-        "seconds": Column(REAL, "wall time of the epoch", "s", nullable=True),
+        "seconds": Column(REAL, "wall time of the epoch, validation included", "s", nullable=True),
+        "evaluation_seconds": Column(REAL, "wall time of its pass over the held-out molecules", "s", nullable=True),
         "masked_accuracy": Column(REAL, "fraction of masked tokens found, for the stage mlm", nullable=True),
     },
     "metrics": {

@@ -10,7 +10,7 @@ from scipy import stats
 
 from chemsieve.published import MEASURES
 from chemsieve.report.markup import MISSING, Section, bullets, heading, number, paragraph, table, warning
-from chemsieve.report.study import Study
+from chemsieve.report.study import REPLICATE, Study, run_parts
 
 ENOUGH = 3  # replicates from which an interval is given
 
@@ -26,7 +26,9 @@ def section(study: Study) -> Section | None:
         paragraph(
             f"The protocol is that of {published['source']}. Ours is the mean over the replicates of this study, on "
             "test molecules that nothing else has seen, with a 95 % t interval from three replicates on and the range "
-            "below that. A printed figure is one run of somebody else's: one number, without its noise."
+            "below that. A printed figure is one run of somebody else's: one number, without its noise, or a dash "
+            "where a chart has none. A training error is the mean over the steps of an epoch; an evaluation is one "
+            "pass over the validation molecules, and its speed is that of the machine."
         ),
         table(
             "Printed figures and ours",
@@ -55,7 +57,7 @@ def row(study: Study, figure: dict[str, Any]) -> tuple[str, ...]:
         remarks.append("not run here")
     return (
         figure["what"],
-        MEASURES[figure["measure"]],
+        MEASURES[figure["measure"]] + (f", epoch {figure['epoch']}" if "epoch" in figure else ""),
         number(figure["printed"]),
         number(mean),
         number(low),
@@ -68,12 +70,13 @@ def row(study: Study, figure: dict[str, Any]) -> tuple[str, ...]:
 def ours(study: Study, figure: dict[str, Any]) -> pd.Series:
     """The study's value of a published figure in each replicate; empty where no run stands for it."""
     run, measure = figure.get("run"), figure["measure"]
-    if measure == "mlm_loss":
-        curves = study.learning_curves[study.learning_curves["stage"] == "mlm"]
-        return curves.groupby("run_id")["validation_loss"].min()
+    if measure.startswith("mlm_"):
+        return _of_adaptation(study, measure, figure.get("epoch"))
     if run is None:
         return pd.Series(dtype=float)
-    test = study.test.assign(replicate=study.test[["splitter", "split_seed", "seed"]].astype(str).agg("/".join, axis=1))
+    if measure in CURVE_MEASURES:
+        return _of_curve(study, measure, run, figure.get("epoch"))
+    test = study.test.assign(replicate=study.test[REPLICATE].astype(str).agg("/".join, axis=1))
 
     def found(column: str, **parts: str) -> pd.Series:
         chosen = test
@@ -85,6 +88,40 @@ def ours(study: Study, figure: dict[str, Any]) -> pd.Series:
         return found(measure, **run)
     before = found("rmse", origin="adapted", method="full", selection="none")
     return (100 * (1 - found("rmse", **run) / before)).dropna()
+
+
+def _of_adaptation(study: Study, measure: str, epoch: int | None) -> pd.Series:
+    """A masked-language loss of each adapted encoder: the lowest held out, or one of an epoch."""
+    curves = study.learning_curves[study.learning_curves["stage"] == "mlm"]
+    if measure == "mlm_loss":
+        return curves.groupby("run_id")["validation_loss"].min()
+    column = measure.removeprefix("mlm_")
+    return curves[curves["epoch"] == epoch].set_index("run_id")[column].astype(float).dropna()
+
+
+def _of_curve(study: Study, measure: str, run: dict[str, str], epoch: int | None) -> pd.Series:
+    """A value of the learning curve of a run in each replicate: of one epoch, or the mean over the epochs."""
+    curves = run_parts(study.learning_curves[study.learning_curves["stage"] == "regression"])
+    for part, name in run.items():
+        curves = curves[curves[part] == name]
+    if epoch is not None:
+        curves = curves[curves["epoch"] == epoch]
+    return curves.assign(value=CURVE_MEASURES[measure](study, curves)).groupby("run_id")["value"].mean().dropna()
+
+
+def _evaluated_per_second(study: Study, curves: pd.DataFrame) -> pd.Series:
+    validation = study.predictions[study.predictions["fold"] == "validation"]
+    return curves["run_id"].map(validation.groupby("run_id").size()) / curves["evaluation_seconds"]
+
+
+# Losses of a curve are of standardised labels, and the validation RMSE is not: their ratio is the labels' variance.
+CURVE_MEASURES = {
+    "train_mse": lambda _, curves: curves["train_loss"] * curves["validation_rmse"] ** 2 / curves["validation_loss"],
+    "validation_mse": lambda _, curves: curves["validation_rmse"] ** 2,
+    "gradient_norm": lambda _, curves: curves["gradient_norm"],
+    "evaluation_seconds": lambda _, curves: curves["evaluation_seconds"],
+    "evaluated_per_second": _evaluated_per_second,
+}
 
 
 def summarised(values: pd.Series) -> tuple[float, float, float]:

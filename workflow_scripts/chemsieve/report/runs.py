@@ -19,6 +19,10 @@ FOOTNOTES = [
     "For LiSSA the effective damping is damping × scale.",
     "Training time and peak memory depend on the machine and on what else ran on it.",
 ]
+BINARISED = (
+    "The labels of this study are cut: 1 above the mean of the training labels, 0 else, the pool's with them. Its "
+    "errors are of these zeros and ones (the MSE is the Brier score) and compare with none in the label's own unit."
+)
 
 
 def section(study: Study) -> Section:
@@ -38,4 +42,5 @@ def section(study: Study) -> Section:
                 sortable=True,
             ),
         ]
-    return Section("runs", "All runs", [*blocks, heading("Methods"), bullets(FOOTNOTES)])
+    cut = [BINARISED] if (study.config.get("target") or {}).get("binarise") else []
+    return Section("runs", "All runs", [*blocks, heading("Methods"), bullets([*cut, *FOOTNOTES])])

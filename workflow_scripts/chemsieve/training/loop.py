@@ -8,7 +8,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from chemsieve.checkpoints import load_strictly, trained_names, trained_state
 from chemsieve.errors import ChemsieveError
 from chemsieve.training.averaging import WeightAverage
+from chemsieve.training.curriculum import CurriculumSampler, admitted
 from chemsieve.training.layers import groups
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ class Settings:
     ``precision`` is that of the matrix products in training: see :func:`low_precision`. ``layer_decay`` multiplies the
     learning rate from one layer to the one below it. ``average`` is the decay of a moving average of the weights, which
     is then what is validated and kept; ``None`` keeps the weights themselves. ``randomise`` trains on a fresh random
-    SMILES of each molecule; predictions are averaged over ``writings`` SMILES and ``draws`` of the random features (the
-    three concern regression alone).
+    SMILES of each molecule; predictions are averaged over ``writings`` SMILES and ``draws`` of the random features;
+    ``curriculum`` names the difficulty by which molecules are admitted, epoch by epoch: see
+    :mod:`chemsieve.training.curriculum` (the four concern regression alone).
     """
 
     epochs: int
@@ -55,6 +57,7 @@ class Settings:
     randomise: bool = False
     writings: int = 1
     draws: int = 1
+    curriculum: str | None = None
     checkpoints: tuple[int, ...] = ()
 
 
@@ -96,13 +99,25 @@ def low_precision(name: str, device: torch.device) -> bool:
 
 
 class _Trainer(Trainer):
-    """Trainer with a loss and learning rates of ours, and the means over an epoch of loss and gradient norm."""
+    """Trainer with a loss and learning rates of ours, and the means over an epoch of loss and gradient norm.
 
-    def __init__(self, loss: Callable[[nn.Module, dict], Tensor], bfloat16: bool, layer_decay: float, **kwargs):
+    ``steps`` is how many there are in all epochs; ``sampler`` is a curriculum's, or ``None`` for the trainer's own.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[nn.Module, dict], Tensor],
+        bfloat16: bool,
+        layer_decay: float,
+        steps: int,
+        sampler: CurriculumSampler | None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.loss = loss
         self.bfloat16 = bfloat16
         self.layer_decay = layer_decay
+        self.steps, self.sampler = steps, sampler
         self.losses: list[Tensor] = []
         self.norms: list[Tensor] = []
 
@@ -114,6 +129,13 @@ class _Trainer(Trainer):
         rate, shrink = self.args.learning_rate, self.args.weight_decay
         self.optimizer = kind(groups(self.model, decayed, rate, shrink, self.layer_decay), **options)
         return self.optimizer
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        # What it is called with takes every epoch for a full one, which those of a curriculum are not.
+        return super().create_scheduler(self.steps, optimizer)
+
+    def _get_train_sampler(self, train_dataset=None):
+        return super()._get_train_sampler(train_dataset) if self.sampler is None else self.sampler
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -152,14 +174,14 @@ class _EachEpoch(TrainerCallback):
             self.average.update()
         if time.perf_counter() - self.said > SAY_EVERY:
             self.said = time.perf_counter()
-            log.info("step %d of %d", state.global_step, state.max_steps)
+            log.info("step %d of %d", state.global_step, self.trainer.steps)
 
     def on_epoch_end(self, args, state, control, model=None, **kwargs):
         with nullcontext() if self.average is None else self.average.applied():
-            self._end_epoch(state, control, model)
+            self._end_epoch(control, model)
 
-    def _end_epoch(self, state, control, model):
-        epoch = round(state.epoch)
+    def _end_epoch(self, control, model):
+        epoch = len(self.outcome.curve) + 1
         train_loss = torch.stack(self.trainer.losses).mean().item()
         norm = torch.stack(self.trainer.norms).mean().item() if self.trainer.norms else None
         self.trainer.losses.clear()
@@ -170,6 +192,7 @@ class _EachEpoch(TrainerCallback):
                 f"(now {self.settings.learning_rate})"
             )
         model.eval()
+        trained = time.perf_counter()
         row = {
             "epoch": epoch,
             "train_loss": train_loss,
@@ -177,7 +200,8 @@ class _EachEpoch(TrainerCallback):
             "gradient_norm": norm,
             **self.validate(),
         }
-        row["seconds"] = time.perf_counter() - self.began
+        ended = time.perf_counter()
+        row |= {"seconds": ended - self.began, "evaluation_seconds": ended - trained}
         loss = row["validation_loss"]
         if not math.isfinite(loss):
             raise ChemsieveError(f"training diverged in epoch {epoch}: the validation loss is {loss}")
@@ -210,11 +234,13 @@ def fit(
     settings: Settings,
     seed: int,
     device: torch.device,
+    difficulty: Sequence[float] | None = None,
 ) -> Outcome:
     """Train ``model`` on ``examples`` and restore the epoch with the lowest validation loss.
 
     ``validate()`` is called after each epoch with the model in evaluation mode and returns at least
-    ``validation_loss``. AdamW; every draw follows from ``seed`` and the number of torch threads.
+    ``validation_loss``. AdamW; every draw follows from ``seed`` and the number of torch threads. ``difficulty``, one
+    number per example, makes the epochs those of a curriculum; the schedule is over the steps that these have.
 
     Raises:
         ChemsieveError: a loss is not finite.
@@ -224,7 +250,13 @@ def fit(
     if max(settings.checkpoints, default=0) > settings.epochs:
         raise ChemsieveError(f"checkpoints {list(settings.checkpoints)} lie beyond the last epoch, {settings.epochs}")
     outcome = Outcome()
-    steps = settings.epochs * -(-len(examples) // settings.batch_size)
+    sizes, sampler = [len(examples)] * settings.epochs, None
+    if difficulty is not None:
+        epochs = admitted(difficulty, settings.epochs)
+        lengths = [len(example["input_ids"]) for example in examples] if settings.group_by_length else None
+        sizes, sampler = [len(one) for one in epochs], CurriculumSampler(epochs, lengths, settings.batch_size)
+        log.info("curriculum: %s molecules in the epochs", ", ".join(map(str, sizes)))
+    steps = sum(math.ceil(size / settings.batch_size) for size in sizes)
     with tempfile.TemporaryDirectory() as unused:
         arguments = TrainingArguments(
             output_dir=unused,
@@ -251,7 +283,7 @@ def fit(
         bfloat16 = low_precision(settings.precision, device)
         log.info("matrix products of training in %s", "bfloat16" if bfloat16 else "float32")
         trainer = _Trainer(
-            loss=loss, bfloat16=bfloat16, layer_decay=settings.layer_decay,
+            loss=loss, bfloat16=bfloat16, layer_decay=settings.layer_decay, steps=steps, sampler=sampler,
             model=model, args=arguments, train_dataset=examples, data_collator=collate,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)

@@ -69,8 +69,8 @@ def adapt(
         return {"validation_loss": total / masked, "masked_accuracy": right / masked}
 
     model.eval()
-    before = {"epoch": 0, "train_loss": None, "learning_rate": None, "gradient_norm": None, "seconds": None}
-    before |= validate()
+    unknown = ("train_loss", "learning_rate", "gradient_norm", "seconds", "evaluation_seconds")
+    before = {"epoch": 0, **dict.fromkeys(unknown), **validate()}
     log.info(
         "before adaptation: held-out loss %.4f, accuracy %.3f", before["validation_loss"], before["masked_accuracy"]
     )

@@ -12,6 +12,7 @@ from chemsieve import tokenization
 from chemsieve.errors import ChemsieveError
 from chemsieve.regressor import Regressor
 from chemsieve.training.batches import RegressionCollator, by_length, pad
+from chemsieve.training.curriculum import DIFFICULTIES
 from chemsieve.training.draws import feature_draws
 from chemsieve.training.loop import Outcome, Settings, fit
 from chemsieve.training.writings import RewritingCollator, Writer
@@ -104,7 +105,8 @@ def fine_tune(
         mse = float(np.mean(error**2))
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
-    outcome = fit(model, examples, collate, loss, validate, settings, seed, device)
+    difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
+    outcome = fit(model, examples, collate, loss, validate, settings, seed, device, difficulty)
     constant = float(np.mean((np.asarray(validation_labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
         log.warning(
