@@ -246,6 +246,14 @@ def test_a_missing_key_is_named(key):
     assert sentence(changed({key: LEFT_OUT})) == f"configuration: key '{key}' is missing"
 
 
+UNLABELLED = {
+    "pool.labels": "unlabelled",
+    "pool.label": None,
+    "influence.run": [],
+    "validation.run": False,
+    "grid.selections": ["none"],
+    "selection.run": ["none", "random", "uncertainty", "diversity"],
+}
 CONFLICTS = [
     ({"selection.strategies.random": {}}, "selection.strategies.random: it needs a budget"),
     ({"selection.strategies.none": {"budget": {"count": 1}}}, "selection.strategies.none: a control has no budget"),
@@ -263,7 +271,26 @@ CONFLICTS = [
     ({"grid.methods.full": {}, "grid.run": ["full"]}, "grid.run: 'full' is fine-tuned on every selection anyway"),
     ({"target.binarise": "mean", "split.seeds": [0, 1]}, "target.binarise: labels are cut at the training mean of one"),
     ({"selection.strategies.my-own": {}}, "selection.strategies: 'my-own'"),
+    ({"pool.label": None}, "pool.label: name the column of the pool's labels, or set pool.labels to unlabelled"),
+    ({"pool.labels": "unlabelled"}, "influence.run: pool.labels is unlabelled"),
+    ({**UNLABELLED, "validation.run": True}, "validation.run: pool.labels is unlabelled"),
+    ({**UNLABELLED, "pool.leaks": "drop"}, "pool.leaks: pool.labels is unlabelled"),
+    ({**UNLABELLED, "target.binarise": "mean"}, "target.binarise: pool.labels is unlabelled"),
+    ({**UNLABELLED, "grid.selections": ["none", "random"]}, "grid.selections: pool.labels is unlabelled"),
+    ({**UNLABELLED, "selection.run": ["all"]}, "selection.run: pool.labels is unlabelled, and 'all' needs labels"),
+    (
+        {
+            **UNLABELLED,
+            "selection.run": ["residual"],
+            "selection.strategies.residual": {"budget": {"count": 5}},
+        },
+        "selection.run: pool.labels is unlabelled, and 'residual' needs labels",
+    ),
 ]
+
+
+def test_a_pool_without_labels_is_accepted():
+    configuration.validate(changed(UNLABELLED))
 
 
 @pytest.mark.parametrize(("changes", "said"), CONFLICTS, ids=[case[1].split(":")[0] for case in CONFLICTS])

@@ -1,5 +1,6 @@
 """The report, from small tables that are made here."""
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -422,6 +423,46 @@ def test_cut_labels_are_said_to_be_cut(page, tables, tmp_path):
     assert "labels of this study are cut" not in page.text
     cut = {**CONFIG, "target": {**CONFIG.get("target", {}), "binarise": "mean"}}
     assert "labels of this study are cut" in make(tmp_path, tables, cut).text
+
+
+def test_leaks_stand_on_the_first_screen_and_their_evidence_below(tables, tmp_path):
+    leak = f"labels are computed {HOSTILE}"
+    split = {"splitter": "scaffold", "split_seed": 0}
+    audit = [("labels", "leak", "scaffold", 0, leak, 3, 30), ("shift", "note", "", None, "they differ", None, None)]
+    rules = {"kind": "nearest neighbours", "features": "ECFP4", "bits": 2048, "metric": "euclidean", "k": 5}
+    rules |= {"weighting": "uniform", "map": "equal", "slope": 1.0, "intercept": 0.0, "rows": 20, "matched": 19}
+    rules |= {"expected": 0.1, "p_value": 1e-9, "found": True}
+    sources = [(i, 0.5 * i, 0.5 * i, "exact", [1], [1.0], [], [], [1]) for i in range(4)]
+    treatment = {"labels": "as_given", "leaks": "keep", "accepted": 30, "computed": 29, "validation": 4, "test": 7}
+    treatment |= {"validation_used": 4, "test_used": 7, "rows": 30, "validation_rows": 4, "test_rows": 7, "kept": 30}
+    treatment |= {"dropped": 0, "relabelled": 0, "mean_change": 0.0, "largest_change": 0.0}
+    nearest = pd.DataFrame({"molecule_id": [f"target-{i}" for i in range(25, 30)], "fold": "test"}).assign(**split)
+    found = {
+        "audit": pd.DataFrame(audit, columns=list(TABLES["audit"])),
+        "audit_labels": pd.DataFrame([rules]),
+        "label_sources": pd.DataFrame(sources, columns=list(TABLES["label_sources"])),
+        "pool_treatment": pd.DataFrame([split | treatment]),
+        "nearest_training": nearest.assign(nearest_id="target-0", similarity=[0.1, 0.2, 0.3, 0.4, 0.5]),
+        "audit_identity": pd.DataFrame(
+            [{**split, "place": "test", "other": "train", "level": "InChIKey", "molecules": 2, "of": 5}]
+        ),
+        "audit_shift": pd.DataFrame(
+            [("logP", 1.0, 1.0, 2.0, 1.0, 1.0, 0.3, 0.01, 30, 30), ("embedding", *[None] * 5, 0.02, 0.001, 30, 30)],
+            columns=list(TABLES["audit_shift"]),
+        ),
+    }
+    page = make(tmp_path, {**tables, **found})
+    first = page.html[page.html.index('id="summary"') : page.html.index("</section>")]
+    assert "labels are computed &lt;script&gt;" in first
+    assert HOSTILE not in page.html
+    assert [row["severity"] for row in page.table("What the audit found")] == ["leak", "note"]
+    (rule,) = page.table("Rules that come closest")
+    assert (rule["labels"], rule["met"], rule["found"]) == ("20", "19", "yes")
+    (treated,) = page.table("The pool of each split")
+    assert (treated["on test labels"], treated["used"]) == ("7", "30")
+    assert {"labels-rule", "shift-properties", "data-hardness"} <= set(page.figures)
+    drawn = page.figures["data-hardness"]["data"][0]["x"]
+    assert np.frombuffer(base64.b64decode(drawn["bdata"]), drawn["dtype"]) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
 
 
 def test_all_tables_empty(tables, tmp_path):

@@ -21,6 +21,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from rdkit import Chem
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
@@ -780,3 +781,65 @@ def test_killed_study_resumes_to_the_same_results(fresh, tables):
             expected[columns].sort_values(keys, ignore_index=True),
             check_exact=True,
         )
+
+
+def test_a_pool_without_labels_is_ordered_and_nothing_trains_on_it(fresh):
+    pd.DataFrame({"smiles": POOL}).to_csv(fresh / "candidates.csv", index=False)
+    change = {"study": "unlabelled", "baselines": {"run": []}, "grid": {"run": []}}
+    (fresh / "more.yaml").write_text(yaml.safe_dump(change), encoding="utf-8")
+    strategies = "selection={strategies: {random: {budget: {count: 2}}, uncertainty: {budget: {count: 2}}}, "
+    arguments = ["--configfile", STUDY, "studies/unlabelled.yaml", "more.yaml", "--config"]
+    arguments += ["pool={source: file, path: candidates.csv}", strategies + "run: [none, random, uncertainty]}"]
+    done = snakemake(fresh, "all", *arguments)
+    assert done.returncode == 0, done.stdout
+    tables = fresh / "results" / "unlabelled" / "tables"
+    molecules = pd.read_parquet(tables / "molecules.parquet")
+    assert molecules.loc[molecules["source"] == "pool", "label"].isna().all()
+    selections = pd.read_parquet(tables / "selections.parquet")
+    assert selections.groupby("strategy")["selected"].sum().to_dict() == {"none": 0, "random": 2, "uncertainty": 2}
+    metrics = pd.read_parquet(tables / "metrics.parquet")
+    assert set(metrics["selection"]) == {"none"}
+    assert not (tables / "audit_labels.parquet").exists()
+
+
+def test_labels_computed_from_the_target_are_found_and_what_leaks_is_left_out(fresh):
+    """A pool whose labels are the means of the five nearest target molecules, test molecules among them."""
+    from sklearn.neighbors import KNeighborsRegressor
+
+    from chemsieve.audit.fingerprints import bits_of
+    from chemsieve.data.embedded import make
+
+    target, pool, _ = make(120, 60, 0.3, 2)
+    known, asked = (
+        bits_of([Chem.MolFromSmiles(text) for text in frame["smiles"]], "ECFP4", 2048) for frame in (target, pool)
+    )
+    labels = target["crippen_logp_with_noise"]
+    pool["made"] = KNeighborsRegressor(5).fit(known, labels).predict(asked).round(3)
+    target.to_csv(fresh / "target.csv", index=False)
+    pool.to_csv(fresh / "pool.csv", index=False)
+    change = {
+        "study": "leaking",
+        "split": {"splitters": ["random"]},
+        "target": {"source": "file", "path": "target.csv"},
+        "pool": {"source": "file", "path": "pool.csv", "label": "made", "leaks": "drop"},
+        "selection": {"strategies": {name: {"budget": {"count": 3}} for name in ("random", "influence")}},
+    }
+    tables = Path("results/leaking/tables")
+    wanted = [str(tables / "audit.parquet"), "results/leaking/splits/random/0/pool.parquet"]
+    done = snakemake(fresh, *wanted, *overlay(fresh, change))
+    assert done.returncode == 0, done.stdout
+    sources = pd.read_parquet(fresh / tables / "label_sources.parquet")
+    assert set(sources["match"]) <= {"exact", "within ties"}
+    audit = pd.read_parquet(fresh / tables / "audit.parquet")
+    said = audit.loc[audit["severity"] == "leak", "finding"].str.cat()
+    assert "the mean of the 5 nearest (ECFP4, 2,048 bits, euclidean)" in said
+    split = pd.read_parquet(fresh / "results/leaking/splits/random/0/split.parquet")
+    held_out = {int(m.removeprefix("target-")) for m in split.loc[split["fold"] != "train", "molecule_id"]}
+    left = pd.read_parquet(fresh / wanted[1])["molecule_id"]
+    clean = sources[sources["tied"].map(len).eq(0) & ~sources["used"].map(lambda rows: bool(held_out & set(rows)))]
+    assert {f"pool-{row}" for row in clean["row"]} <= set(left)
+    kept = sources[("pool-" + sources["row"].astype(str)).isin(left)]
+    assert not kept["nearer"].map(lambda rows: bool(held_out & set(rows))).any()
+    (treatment,) = pd.read_parquet(fresh / tables / "pool_treatment.parquet").to_dict("records")
+    assert (treatment["accepted"], treatment["kept"]) == (60, len(left))
+    assert treatment["dropped"] == 60 - len(left) > 0
