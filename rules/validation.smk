@@ -1,5 +1,5 @@
-# Needs: the folds, the pool, the adapted encoders, the influence scores.
-# Makes: validation losses after retraining on random subsets of the pool; how well each estimator predicts them.
+# Needs: the folds, the pool, the adapted encoders, the influence scores, the orders of the strategies.
+# Makes: validation losses after retraining on random subsets of the pool; how well each estimator and strategy predicts them.
 
 
 rule retrain:
@@ -38,6 +38,7 @@ rule validate_influence:
         losses=VALIDATION_LOSSES,
         pool=POOL,
         scores=VALIDATED_SCORES,
+        selections=[f"{replicate}/selection/{name}.parquet" for replicate in VALIDATED for name in STRATEGIES],
     output:
         table=f"{RESULTS}/tables/influence_validation.parquet",
         retraining=f"{RESULTS}/tables/retraining.parquet",
@@ -46,7 +47,7 @@ rule validate_influence:
     conda:
         ENVIRONMENT
     params:
-        spec=spec(),
+        spec=spec(origin=config["selection"]["origin"]),
         code=code("validate_influence"),
     script:
         "../workflow_scripts/validate_influence.py"

@@ -253,6 +253,7 @@ UNLABELLED = {
     "validation.run": False,
     "grid.selections": ["none"],
     "selection.run": ["none", "random", "uncertainty", "diversity"],
+    "selection.rank": [],
 }
 CONFLICTS = [
     ({"selection.strategies.random": {}}, "selection.strategies.random: it needs a budget"),
@@ -272,6 +273,7 @@ CONFLICTS = [
     ({"target.binarise": "mean", "split.seeds": [0, 1]}, "target.binarise: labels are cut at the training mean of one"),
     ({"selection.strategies.my-own": {}}, "selection.strategies: 'my-own'"),
     ({"pool.label": None}, "pool.label: name the column of the pool's labels, or set pool.labels to unlabelled"),
+    ({"selection.rank": ["residul"]}, "selection.rank: unknown name 'residul'; did you mean 'residual'?"),
     ({"pool.labels": "unlabelled"}, "influence.run: pool.labels is unlabelled"),
     ({**UNLABELLED, "validation.run": True}, "validation.run: pool.labels is unlabelled"),
     ({**UNLABELLED, "pool.leaks": "drop"}, "pool.leaks: pool.labels is unlabelled"),
@@ -356,9 +358,10 @@ def test_a_methods_training_is_that_of_fine_tuning_with_its_own_on_top():
     assert training.keys() == EMBEDDED["finetune"].keys() - {"checkpoints", "dropout"}
 
 
-def test_all_strategies_are_those_selected_and_then_those_of_the_grid():
-    config = changed({"selection.run": ["random", "none"], "grid.selections": ["none", "diversity"]})
-    assert configuration.all_strategies(config) == ["random", "none", "diversity"]
+def test_all_strategies_are_those_selected_then_those_of_the_grid_then_those_that_only_rank():
+    chosen = {"selection.run": ["random", "none"], "grid.selections": ["none", "diversity"]}
+    config = changed(chosen | {"selection.rank": ["residual", "random"]})
+    assert configuration.all_strategies(config) == ["random", "none", "diversity", "residual"]
 
 
 def test_equal_slices_have_one_canonical_form():

@@ -78,3 +78,10 @@ def test_table_joins_subsets_by_molecule():
     table = datamodelling.table(influence, retraining, pool)
     assert list(table["datamodelling_score"]) == [pytest.approx(1)]
     assert list(table["subsets"]) == [10]
+    # A strategy's score is held against retraining as it is; one that scores not every molecule is left out.
+    chosen = pd.DataFrame({"molecule_id": pool, "score": -effects, "strategy": "contrary", "origin": "adapted"})
+    blind = chosen.assign(strategy="random", score=np.nan)
+    table = datamodelling.table(influence, retraining, pool, pd.concat([chosen, blind]))
+    assert list(table["kind"]) == ["estimator", "strategy"]
+    assert list(table["estimator"]) == ["exact", "contrary"]
+    assert list(table["datamodelling_score"]) == [pytest.approx(1), pytest.approx(-1)]

@@ -209,7 +209,8 @@ def test_a_sweep_is_several_entries_of_one_strategy():
     config["selection"]["strategies"] |= {
         name: {"strategy": "influence", "budget": {"count": k}} for name, k in sizes.items()
     }
-    config["selection"]["run"], config["grid"]["selections"] = list(sizes), ["influence_8"]
+    config["selection"] |= {"run": list(sizes), "rank": []}
+    config["grid"]["selections"] = ["influence_8"]
     config = configuration.normalise(config)
     configuration.validate(config)
     assert configuration.all_strategies(config) == list(sizes)

@@ -333,8 +333,16 @@ def test_scores_are_held_against_retraining(tables, finished):
     retraining = pd.read_parquet(finished / RESULTS / "tables" / "retraining.parquet")
     assert len(retraining) == 3 * 2
     assert (retraining["members"].map(len) == round(len(tables["molecules"].query("source == 'pool'")) / 2)).all()
+    strategies, found = (found[found["kind"] == kind] for kind in ("strategy", "estimator"))
     models = tables["influence"].drop_duplicates(["origin", "checkpoint", "estimator"])
     assert len(found) == len(models) == 2 * 3 * 4
+    scored = tables["selections"].groupby("strategy")["score"].apply(lambda scores: scores.notna().all())
+    assert set(strategies["estimator"]) == set(scored.index[scored])
+    assert {"influence", "residual", "self_influence"} <= set(strategies["estimator"])
+    # The strategy `influence` has the scores of the estimator that it is configured with.
+    (same,) = found.query("origin == 'adapted' and checkpoint == -1 and estimator == 'shapley'")["datamodelling_score"]
+    (own,) = strategies.query("estimator == 'influence'")["datamodelling_score"]
+    assert own == same
     # By hand for one model: the rank correlation over subsets of summed gains and the fall of the mean loss.
     for _, row in found.query("origin == 'adapted' and checkpoint == -1").iterrows():
         gain = tables["influence"].query("origin == 'adapted' and checkpoint == -1 and estimator == @row.estimator")

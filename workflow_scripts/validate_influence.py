@@ -1,4 +1,4 @@
-"""Compare what each estimator's scores predict with what retraining on random subsets of the pool did."""
+"""Compare what the scores of estimators and strategies predict with what retraining on random subsets did."""
 
 from chemsieve.job import job
 
@@ -13,9 +13,11 @@ if __name__ == "__main__":
         axes = ["splitter", "split_seed", "seed"]
         retraining = read_table(snakemake.output.retraining)
         influence = pd.concat(map(read_table, snakemake.input.scores), ignore_index=True)
+        selections = pd.concat(map(read_table, snakemake.input.selections), ignore_index=True)
+        selections = selections.assign(origin=spec["origin"])
         pool = list(read_table(snakemake.input.pool, columns=["molecule_id"])["molecule_id"])
         rows = []
         for replicate, losses in retraining.groupby(axes, sort=False):
-            of_this = (influence[axes] == list(replicate)).all(axis=1)
-            rows.append(table(influence[of_this], losses, pool).assign(**dict(zip(axes, replicate, strict=True))))
+            scores, orders = (part[(part[axes] == list(replicate)).all(axis=1)] for part in (influence, selections))
+            rows.append(table(scores, losses, pool, orders).assign(**dict(zip(axes, replicate, strict=True))))
         write_table(pd.concat(rows), snakemake.output.table, "influence_validation")

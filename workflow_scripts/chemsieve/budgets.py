@@ -37,7 +37,7 @@ def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
 
 def of(config: dict) -> dict[str, dict]:
     """Budget of each strategy that a study needs and that has one."""
-    needed = [*config["selection"]["run"], *config["grid"]["selections"]]
+    needed = [*config["selection"]["run"], *config["grid"]["selections"], *config["selection"]["rank"]]
     strategies = config["selection"]["strategies"]
     return {name: entry["budget"] for name, entry in strategies.items() if name in needed and "budget" in entry}
 

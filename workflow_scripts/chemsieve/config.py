@@ -222,6 +222,7 @@ def schema() -> Json:
             "selection": _object(
                 {
                     "run": _names(),
+                    "rank": _names(),
                     "estimator": {"enum": registry.choices("influence")},
                     "origin": {"enum": ["baseline", "adapted"]},
                     "strategies": entries,
@@ -422,8 +423,9 @@ def _references(config: Json) -> None:
         key = {"influence": "estimators", "selection": "strategies", "grid": "methods", "baselines": "methods"}[section]
         for name in config[section]["run"]:
             _choice(f"{section}.run", name, list(config[section][key]))
-    for name in config["grid"]["selections"]:
-        _choice("grid.selections", name, list(strategies))
+    for section, key in (("grid", "selections"), ("selection", "rank")):
+        for name in config[section][key]:
+            _choice(f"{section}.{key}", name, list(strategies))
     if "full" in config["grid"]["run"]:
         raise ChemsieveError("configuration: grid.run: 'full' is fine-tuned on every selection anyway; leave it out")
     for name in all_strategies(config):
@@ -470,7 +472,7 @@ def _pool_labels(config: Json) -> None:
     for name in config["grid"]["selections"]:
         if name != "none":
             raise ChemsieveError(f"configuration: grid.selections: {why}, so that {name!r} cannot be trained on")
-    for name in config["selection"]["run"]:
+    for name in config["selection"]["run"] + config["selection"]["rank"]:
         module = module_of(config["selection"]["strategies"][name], name, "strategy")
         if module == "all" or not {"labels", "influence", "gram"}.isdisjoint(registry.load("selection", module).NEEDS):
             raise ChemsieveError(f"configuration: selection.run: {why}, and {name!r} needs labels")
@@ -492,9 +494,9 @@ def _table_given(config: Json, section: str) -> None:
 
 
 def all_strategies(config: Json) -> list[str]:
-    """Strategies that the study needs: those fine-tuned fully, and those of the grid."""
-    chosen = config["selection"]["run"]
-    return chosen + [name for name in config["grid"]["selections"] if name not in chosen]
+    """Strategies that the study needs: those fine-tuned fully, those of the grid, those that only rank the pool."""
+    chosen = config["selection"]
+    return list(dict.fromkeys([*chosen["run"], *config["grid"]["selections"], *chosen["rank"]]))
 
 
 def training_of(config: Json, method: str) -> Json:

@@ -6,13 +6,15 @@ predicted with the measured gains over the subsets. Training seeds move the meas
 the ceiling says how far a perfect one would come.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
 from chemsieve.errors import ChemsieveError
+
+ESTIMATOR, STRATEGY = "estimator", "strategy"
 
 
 def subset(pool_size: int, fraction: float, index: int, seed: int) -> np.ndarray:
@@ -69,13 +71,17 @@ def ceiling(losses: np.ndarray) -> float:
     return float(np.sqrt(max(seeds * agreement / (1 + (seeds - 1) * agreement), 0.0))) if agreement > 0 else 0.0
 
 
-def table(influence: pd.DataFrame, retraining: pd.DataFrame, pool: Sequence[str]) -> pd.DataFrame:
+def table(
+    influence: pd.DataFrame, retraining: pd.DataFrame, pool: Sequence[str], selections: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """The table ``influence_validation`` of one replicate.
 
     Args:
         influence: rows of the table ``influence`` of this replicate.
         retraining: rows of the table ``retraining`` of this replicate.
         pool: molecule ids.
+        selections: rows of the table ``selections`` of this replicate with a column ``origin``; strategies without a
+            score for every molecule have none to be held against retraining.
     """
     losses = retraining.pivot(index="subset", columns="retrain_seed", values="validation_mse")
     members = retraining.drop_duplicates("subset").set_index("subset")["members"].loc[losses.index]
@@ -83,21 +89,21 @@ def table(influence: pd.DataFrame, retraining: pd.DataFrame, pool: Sequence[str]
     membership = np.zeros((len(losses), len(pool)))
     for row, names in enumerate(members):
         membership[row, [place[name] for name in names]] = 1
+    shared = {"ceiling": ceiling(losses.to_numpy()), "subsets": len(losses), "retrain_seeds": losses.shape[1]}
     rows = []
-    for (origin, checkpoint, estimator), scores in influence.groupby(["origin", "checkpoint", "estimator"], sort=True):
-        gains = scores.set_index("molecule_id")["expected_gain"].loc[list(pool)].to_numpy()
-        value, low, high = score(gains, membership, losses.to_numpy())
-        rows.append(
-            {
-                "origin": origin,
-                "checkpoint": checkpoint,
-                "estimator": estimator,
-                "datamodelling_score": value,
-                "low": low,
-                "high": high,
-                "ceiling": ceiling(losses.to_numpy()),
-                "subsets": len(losses),
-                "retrain_seeds": losses.shape[1],
-            }
-        )
+    for facts, gains in _scores(influence, selections):
+        value, low, high = score(gains.loc[list(pool)].to_numpy(), membership, losses.to_numpy())
+        rows.append(facts | {"datamodelling_score": value, "low": low, "high": high} | shared)
     return pd.DataFrame(rows)
+
+
+def _scores(influence: pd.DataFrame, selections: pd.DataFrame | None) -> Iterator[tuple[dict, pd.Series]]:
+    """What is held against retraining, and its score of each molecule; higher promises more."""
+    axes = ["origin", "checkpoint", "estimator"]
+    for keys, scores in influence.groupby(axes, sort=True):
+        facts = dict(zip(axes, keys, strict=True)) | {"kind": ESTIMATOR}
+        yield facts, scores.set_index("molecule_id")["expected_gain"]
+    for (origin, strategy), scores in () if selections is None else selections.groupby(["origin", "strategy"]):
+        if scores["score"].notna().all():
+            facts = {"origin": origin, "checkpoint": -1, "estimator": strategy, "kind": STRATEGY}
+            yield facts, scores.set_index("molecule_id")["score"]

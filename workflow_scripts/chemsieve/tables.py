@@ -263,6 +263,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "seed": _SEED,
         "origin": Column(TEXT, "baseline or adapted"),
         "checkpoint": Column(INTEGER, "epoch of the checkpoint; -1 is the aggregate over checkpoints"),
+        "kind": Column(TEXT, "estimator of influence, or selection strategy"),
         "estimator": Column(TEXT, "whose scores are held against retraining"),
         "datamodelling_score": Column(
             REAL, "Spearman correlation of predicted and measured gains over the subsets", nullable=True

@@ -128,9 +128,9 @@ def _validation(study: Study) -> list[str]:
     block = table(
         "Rank correlation between the gain that a score predicts for a random subset of the pool and the fall of the "
         "validation loss that retraining with it gave",
-        ["encoder", "estimator", "datamodelling score", "95 % interval"],
+        ["encoder", "score of", "", "datamodelling score", "95 % interval"],
         [
-            (row.origin, row.estimator, f"{row.datamodelling_score:.2f}", f"{row.low:.2f} to {row.high:.2f}")
+            (row.origin, row.estimator, row.kind, f"{row.datamodelling_score:.2f}", f"{row.low:.2f} to {row.high:.2f}")
             for row in shown.itertuples()
         ],
         sortable=True,

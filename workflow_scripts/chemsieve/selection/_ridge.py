@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 BLOCK = 64  # molecules that join in one factorisation
 
@@ -61,6 +60,8 @@ class Ridge:
         Exact, as if the ridge were refitted each time. A block of molecules joins by one Cholesky factor of their
         covariance given all before: row j of the whitened block is the rank-one update that molecule j makes.
         """
+        from scipy.linalg import solve_triangular
+
         inverse, weights = self.inverse, self.weights
         residuals = self.answers - self.query @ weights
         losses = [np.mean(residuals**2)]
