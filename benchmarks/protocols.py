@@ -75,14 +75,14 @@ def main() -> None:
     rows = [published.row(made, figure) for figure in protocol["published"]["figures"]]
     full = protocol["finetune"]["epochs"], len(protocol.get("seeds", [0]))
     print(
-        f"\n{arguments.protocol}: {overlay['finetune']['epochs']} of {full[0]} epochs, {arguments.seeds} of {full[1]} seeds,"
+        f"\n{arguments.protocol}: {overlay['finetune']['epochs']} of {full[0]} epochs, {arguments.seeds} of {full[1]} "
+        f"seeds, adaptation {overlay['mlm']['epochs']} epochs; {taken:.0f} s here\n"
     )
-    print(f"adaptation {overlay['mlm']['epochs']} epochs; {taken:.0f} s here\n")
     print(markdown(pd.DataFrame(rows, columns=list(header))))
     print()
     print(markdown(errors(study / "tables")))
     print()
-    print(markdown(times(study)))
+    print(markdown(times(study / "logs")))
 
 
 if __name__ == "__main__":
