@@ -13,7 +13,7 @@ from chemsieve.tables import read_table
 REPLICATE = ["splitter", "split_seed", "seed"]
 RUN_PARTS = [*REPLICATE, "origin", "method", "selection"]
 CONTROLS = ("none", "random")
-OPTIONAL = ("pool_control", "influence_validation")
+OPTIONAL = ("pool_control", "influence_validation", "nearest_training")
 AGGREGATE = -1  # the checkpoint that stands for all checkpoints of a model
 
 
@@ -34,6 +34,7 @@ class Study:
     selections: pd.DataFrame
     pool_control: pd.DataFrame | None = None
     influence_validation: pd.DataFrame | None = None
+    nearest_training: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:
