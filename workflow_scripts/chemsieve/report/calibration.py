@@ -22,7 +22,7 @@ def section(study: Study) -> Section:
         shown = test_predictions(study, splitter)
         if shown:
             blocks += [heading(f"{splitter} split"), *_calibration(study, i, shown), *_similarity(study, i, shown)]
-    title = "Calibration and similarity"
+    title = "Calibration"
     if not blocks:
         return Section("calibration", title, [paragraph("There are no test predictions to hold against labels.")])
     intro = (
@@ -172,7 +172,11 @@ def _similarity(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[st
             mode="markers",
             name=plain(name),
             offsetgroup=plain(name),
-            marker={"color": colour, "size": 7},
+            marker={
+                "color": colour,
+                "size": 7,
+                "symbol": ["circle-open" if np.isnan(low) else "circle" for low in part["low"]],
+            },
             customdata=part["molecules"].tolist(),
             hovertemplate="%{x}: %{y:.3f}<br>molecules: %{customdata}<extra>" + plain(name) + "</extra>",
         )
@@ -194,8 +198,8 @@ def _similarity(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[st
             f"similarity-{i}",
             figure,
             "Test molecules by their similarity to the nearest training molecule of the target (ECFP4): an error that "
-            "rises to the left belongs to molecules unlike those trained on; where a whisker is wide or missing, there "
-            "are few molecules.",
+            f"rises to the left belongs to molecules unlike those trained on. A ring stands for fewer than "
+            f"{bootstrap.LEAST} molecules and tells nothing.",
             400,
         ),
         table(
@@ -237,7 +241,7 @@ def _whiskers(part: pd.DataFrame) -> dict[str, object]:
 
 
 def _range(step: int) -> str:
-    return f"{step * SIMILARITY_STEP:.1f} to {(step + 1) * SIMILARITY_STEP:.1f}"
+    return f"{step * SIMILARITY_STEP:.1f} – {(step + 1) * SIMILARITY_STEP:.1f}"
 
 
 def _between(value: float, low: float, high: float) -> str:
@@ -245,4 +249,6 @@ def _between(value: float, low: float, high: float) -> str:
         return MISSING
     if np.isnan(low):
         return number(value, 3)
-    return f"{number(value, 3)} ({number(low, 3)} to {number(high, 3)})"
+    # As many decimals as the interval's width has digits worth reading.
+    decimals = 3 if high <= low else int(np.clip(1 - np.floor(np.log10(high - low)), 0, 4))
+    return f"{value:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"

@@ -83,6 +83,7 @@ def _lines(
                 legendgroup=plain(f"{name}{suffix}"),
                 showlegend=i == 0,
                 line={"color": palette[name], "width": width, "dash": dash},
+                meta=plain(run_id),
                 hovertemplate="epoch %{x}: %{y:.4f}<extra>" + plain(run_id) + "</extra>",
             )
 
@@ -138,6 +139,7 @@ def _mlm(curves: pd.DataFrame) -> list[str]:
                 legendgroup=name,
                 showlegend=j == 0,
                 line={"color": colour, "dash": dash},
+                meta=plain(run_id),
                 hovertemplate="epoch %{x}: %{y:.4f}<extra>" + plain(run_id) + "</extra>",
             )
     return [

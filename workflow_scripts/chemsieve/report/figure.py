@@ -26,7 +26,9 @@ _PALETTE = [
     "#8a6fd8",
     "#7a9a3a",
 ]
-SEQUENTIAL = [[0, "#2a6f97"], [0.5, "#e9e4d4"], [1, "#c0563b"]]
+# Light enough at both ends for CELL_TEXT to be read on every cell, in either theme.
+SEQUENTIAL = [[0, "#6fa8cc"], [0.5, "#f1ecdf"], [1, "#e58f74"]]
+CELL_TEXT = {"size": 11, "color": "#1d2430"}
 _KNOWN = {
     "adapted": "#4c8bf5",
     "baseline": "#e8833a",
