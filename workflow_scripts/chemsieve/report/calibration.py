@@ -233,8 +233,8 @@ def _whiskers(part: pd.DataFrame) -> dict[str, object]:
     return {
         "type": "data",
         "symmetric": False,
-        "array": (part["high"] - part["mean"]).fillna(0).tolist(),
-        "arrayminus": (part["mean"] - part["low"]).fillna(0).tolist(),
+        "array": (part["high"] - part["mean"]).tolist(),
+        "arrayminus": (part["mean"] - part["low"]).tolist(),
         "thickness": 1,
         "width": 3,
     }
