@@ -49,8 +49,8 @@ def test_interval_is_the_percentile_bootstrap_of_molecules(rng):
     assert doubled == pytest.approx(found)
 
 
-def test_two_molecules_have_no_interval():
-    low, high = bootstrap.interval(np.array(["a", "b", "a"]), lambda weights: 1.0)
+def test_four_molecules_have_no_interval():
+    low, high = bootstrap.interval(np.array(["a", "b", "c", "d", "a"]), lambda weights: 1.0)
     assert np.isnan(low)
     assert np.isnan(high)
 
@@ -84,7 +84,7 @@ def test_equal_predictions_are_one_bin():
 def test_a_similarity_on_an_edge_belongs_to_the_bin_that_begins_there():
     similarity = [0.0, 0.29, 0.3, 0.6, 0.7, 1.0]
     rows = pd.DataFrame({"molecule_id": list("abcdef"), "similarity": similarity, "error": [1.0, 2, 3, 4, 5, 6]})
-    bins = calibration.similarity_bins(rows)
+    bins = similarity.similarity_bins(rows)
     assert dict(zip(bins["bin"], bins["mean"], strict=True)) == {0: 1, 2: 2, 3: 3, 6: 4, 7: 5, 9: 6}
 
 
@@ -183,8 +183,13 @@ def test_errors_fall_with_the_similarity_as_they_were_made_to(page, tables):
     assert set(drawn) == {"baseline", "adapted"}  # the others predict molecules that have no similarity
     errors = 0.25 * (1 - similarity)
     steps = np.digitize(similarity, np.arange(0.1, 0.95, 0.1))
-    assert drawn["adapted"]["y"] == pytest.approx([errors[steps == step].mean() for step in np.unique(steps)])
-    assert drawn["adapted"]["customdata"] == [int((steps == step).sum()) for step in np.unique(steps)]
+    counts = {step: int((steps == step).sum()) for step in np.unique(steps)}
+    shown = [step for step, count in counts.items() if count >= 5]
+    assert drawn["adapted"]["y"] == pytest.approx([errors[steps == step].mean() for step in shown])
+    assert drawn["adapted"]["customdata"] == [counts[step] for step in shown]
+    assert 0 < len(shown) < len(counts)  # the rest, of few molecules, stands in the table only
+    each = [row for row in page.table("Mean absolute error per bin") if row["model"] == "adapted"]
+    assert [int(row["molecules"]) for row in each] == list(counts.values())
     rows = {row["model"]: row for row in page.table("Spearman correlation of the absolute error with the similarity")}
     assert rows["adapted"]["Spearman"] == "-1.000 (-1.000 to -1.000)"
     labels = tables["molecules"]["label"].tail(N).to_numpy()
@@ -218,6 +223,7 @@ def test_each_split_has_its_own_similarity():
         ("0.2 – 0.3", "1"),
         ("0.7 – 0.8", "2"),
     ]
+    assert "No bin of the similarity has 5 molecules" in page.text
 
 
 def test_without_similarities_the_page_says_so(tables, tmp_path):

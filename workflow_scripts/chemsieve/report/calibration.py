@@ -1,18 +1,17 @@
-"""Whether predictions can be taken at their word: against the labels, and far from the training molecules."""
+"""Whether predictions can be taken at their word: predicted against measured labels, and far from the training."""
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from chemsieve.report.figure import around, axis, categories, colours, drawn, plain
-from chemsieve.report.markup import MISSING, Section, folded, heading, number, paragraph, table
+from chemsieve.report.figure import around, axis, colours, drawn, plain, whiskers
+from chemsieve.report.markup import Section, between, heading, paragraph, table
+from chemsieve.report.similarity import similarity_blocks
 from chemsieve.report.study import DESCRIPTORS, Study, run_parts
 from chemsieve.statistics import bootstrap
 
 BINS = 10  # of the predictions, of equal size
 PER_BIN = 5  # molecules that a bin of the predictions should have; fewer molecules have fewer bins
-SIMILARITY_STEP = 0.1
-KEY = ["splitter", "split_seed", "molecule_id"]
 
 
 def section(study: Study) -> Section:
@@ -21,7 +20,11 @@ def section(study: Study) -> Section:
     for i, splitter in enumerate(study.splitters):
         shown = test_predictions(study, splitter)
         if shown:
-            blocks += [heading(f"{splitter} split"), *_calibration(study, i, shown), *_similarity(study, i, shown)]
+            blocks += [
+                heading(f"{splitter} split"),
+                *_calibration(study, i, shown),
+                *similarity_blocks(study, i, shown),
+            ]
     title = "Calibration"
     if not blocks:
         return Section("calibration", title, [paragraph("There are no test predictions to hold against labels.")])
@@ -68,22 +71,9 @@ def calibration_bins(rows: pd.DataFrame) -> pd.DataFrame:
     n_bins = int(np.clip(rows["molecule_id"].nunique() // PER_BIN, 1, BINS))
     edges = np.unique(np.quantile(predictions, np.arange(1, n_bins) / n_bins))
     bins = rows.assign(bin=np.searchsorted(edges, predictions)).groupby("bin")
-    return pd.DataFrame([{"prediction": group["prediction"].mean(), **_mean(group, "label")} for _, group in bins])
-
-
-def similarity_bins(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per bin of the similarity to the nearest training molecule: mean absolute error, interval, molecules."""
-    last = round(1 / SIMILARITY_STEP) - 1
-    # The epsilon keeps 0.3 in the bin that begins there, and 1 belongs to the last bin.
-    bins = np.floor(rows["similarity"] / SIMILARITY_STEP + 1e-9).clip(upper=last).astype(int)
-    return pd.DataFrame([{"bin": step, **_mean(group, "error")} for step, group in rows.groupby(bins)])
-
-
-def _mean(group: pd.DataFrame, column: str) -> dict[str, float]:
-    """Mean of a column with its interval, and the molecules behind it."""
-    values, molecules = group[column].to_numpy(), group["molecule_id"].to_numpy()
-    low, high = bootstrap.interval(molecules, lambda weights: bootstrap.mean(values, weights))
-    return {"mean": values.mean(), "low": low, "high": high, "molecules": len(set(molecules)), "rows": len(values)}
+    return pd.DataFrame(
+        [{"prediction": group["prediction"].mean(), **bootstrap.mean_of(group, "label")} for _, group in bins]
+    )
 
 
 def _calibration(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[str]:
@@ -104,7 +94,7 @@ def _calibration(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[s
         figure.add_scatter(
             x=part["prediction"].tolist(),
             y=part["mean"].tolist(),
-            error_y=_whiskers(part),
+            error_y=whiskers(part),
             mode="lines+markers",
             name=plain(name),
             line={"color": colour, "width": 1.4},
@@ -144,111 +134,5 @@ def _line(rows: pd.DataFrame) -> tuple:
         lambda weights: bootstrap.line(predictions, labels, weights)[1],
         lambda weights: bootstrap.mean(predictions - labels, weights),
     )
-    cells = (_between(one(np.ones(len(rows))), *bootstrap.interval(molecules, one)) for one in statistics)
+    cells = (between(one(np.ones(len(rows))), *bootstrap.interval(molecules, one)) for one in statistics)
     return (*cells, rows["molecule_id"].nunique(), len(rows))
-
-
-def _similarity(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[str]:
-    title = heading("Error against similarity to the training molecules")
-    if study.nearest_training is None:
-        return [title, paragraph("Similarity is not available: the study has no table nearest_training.")]
-    near = study.nearest_training[study.nearest_training["fold"] == "test"]
-    near = near.assign(split_seed=near["split_seed"].astype(str))[[*KEY, "similarity"]]
-    joined = {name: rows.merge(near, on=KEY) for name, rows in shown.items()}
-    joined = {name: rows.assign(error=(rows["prediction"] - rows["label"]).abs()) for name, rows in joined.items()}
-    joined = {name: rows for name, rows in joined.items() if len(rows)}
-    if not joined:
-        return [title, paragraph("Similarity is not available: nearest_training has none of these test molecules.")]
-    bins = {name: similarity_bins(rows) for name, rows in joined.items()}
-    found = sorted({int(step) for part in bins.values() for step in part["bin"]})
-    error = f"mean absolute error ({study.unit})" if study.unit else "mean absolute error"
-    figure = go.Figure()
-    for name, colour in colours(list(joined)).items():
-        part = bins[name]
-        figure.add_scatter(
-            x=[_range(step) for step in part["bin"]],
-            y=part["mean"].tolist(),
-            error_y=_whiskers(part),
-            mode="markers",
-            name=plain(name),
-            offsetgroup=plain(name),
-            marker={
-                "color": colour,
-                "size": 7,
-                "symbol": ["circle-open" if np.isnan(low) else "circle" for low in part["low"]],
-            },
-            customdata=part["molecules"].tolist(),
-            hovertemplate="%{x}: %{y:.3f}<br>molecules: %{customdata}<extra>" + plain(name) + "</extra>",
-        )
-    figure.update_layout(
-        scattermode="group",
-        scattergap=0.4,
-        xaxis=categories("Tanimoto similarity to the nearest training molecule", [_range(step) for step in found]),
-        yaxis=axis(error, rangemode="tozero"),
-        showlegend=True,
-    )
-    single = [
-        (name, _range(int(row["bin"])), _between(row["mean"], row["low"], row["high"]), row["molecules"], row["rows"])
-        for name, part in bins.items()
-        for row in part.to_dict("records")
-    ]
-    return [
-        title,
-        drawn(
-            f"similarity-{i}",
-            figure,
-            "Test molecules by their similarity to the nearest training molecule of the target (ECFP4): an error that "
-            f"rises to the left belongs to molecules unlike those trained on. A ring stands for fewer than "
-            f"{bootstrap.LEAST} molecules and tells nothing.",
-            400,
-        ),
-        table(
-            "Spearman correlation of the absolute error with the similarity, with its interval: negative where "
-            "molecules like those trained on are predicted better",
-            ["model", "Spearman", "molecules"],
-            [(name, similarity_correlation(rows), rows["molecule_id"].nunique()) for name, rows in joined.items()],
-        ),
-        folded(
-            "Each bin",
-            table(
-                "Mean absolute error per bin of the similarity, with its interval",
-                ["model", "similarity", error, "molecules", "predictions"],
-                single,
-                sortable=True,
-            ),
-        ),
-    ]
-
-
-def similarity_correlation(rows: pd.DataFrame) -> str:
-    """Spearman correlation of error and similarity with its interval, errors averaged over training seeds."""
-    averaged = rows.groupby(KEY, as_index=False)[["error", "similarity"]].mean()
-    errors, similarities = averaged["error"].to_numpy(), averaged["similarity"].to_numpy()
-    molecules = averaged["molecule_id"].to_numpy()
-    low, high = bootstrap.interval(molecules, lambda weights: bootstrap.spearman(errors, similarities, weights))
-    return _between(bootstrap.spearman(errors, similarities, np.ones(len(averaged))), low, high)
-
-
-def _whiskers(part: pd.DataFrame) -> dict[str, object]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": (part["high"] - part["mean"]).tolist(),
-        "arrayminus": (part["mean"] - part["low"]).tolist(),
-        "thickness": 1,
-        "width": 3,
-    }
-
-
-def _range(step: int) -> str:
-    return f"{step * SIMILARITY_STEP:.1f} – {(step + 1) * SIMILARITY_STEP:.1f}"
-
-
-def _between(value: float, low: float, high: float) -> str:
-    if np.isnan(value):
-        return MISSING
-    if np.isnan(low):
-        return number(value, 3)
-    # As many decimals as the interval's width has digits worth reading.
-    decimals = 3 if high <= low else int(np.clip(1 - np.floor(np.log10(high - low)), 0, 4))
-    return f"{value:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"

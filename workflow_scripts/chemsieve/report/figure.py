@@ -8,6 +8,7 @@ import html
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
 
@@ -68,6 +69,18 @@ def around(*values: Iterable[float]) -> list[float]:
     low, high = np.nanmin(found), np.nanmax(found)
     margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
     return [float(low - margin), float(high + margin)]
+
+
+def whiskers(means: pd.DataFrame) -> dict[str, object]:
+    """Error bars from ``low`` to ``high`` around ``mean``."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (means["high"] - means["mean"]).tolist(),
+        "arrayminus": (means["mean"] - means["low"]).tolist(),
+        "thickness": 1,
+        "width": 3,
+    }
 
 
 def categories(title: str, names: list[str]) -> dict[str, object]:

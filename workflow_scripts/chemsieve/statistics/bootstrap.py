@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 RESAMPLES = 1000
-LEAST = 3  # molecules; resampling fewer says nothing about others
+LEAST = 5  # molecules; resampling fewer says nothing about others
 LEVEL = 0.95
 
 
@@ -37,6 +37,13 @@ def mean(values: np.ndarray, weights: np.ndarray) -> float:
     """Mean of the values, each as often as its weight; missing where all weights are zero."""
     total = weights.sum()
     return float(values @ weights / total) if total else np.nan
+
+
+def mean_of(group: pd.DataFrame, column: str) -> dict[str, float]:
+    """Mean of a column with its interval, and the molecules and rows behind it."""
+    values, molecules = group[column].to_numpy(), group["molecule_id"].to_numpy()
+    low, high = interval(molecules, lambda weights: mean(values, weights))
+    return {"mean": values.mean(), "low": low, "high": high, "molecules": len(set(molecules)), "rows": len(values)}
 
 
 def line(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
