@@ -100,8 +100,8 @@ def _figure(i: int, bins: dict[str, pd.DataFrame], error: str) -> str:
         f"similarity-{i}",
         figure,
         "Test molecules by their similarity to the nearest training molecule of the target (ECFP4): an error that "
-        f"rises to the left belongs to molecules unlike those trained on. Bins of fewer than {bootstrap.LEAST} molecules "
-        "stand in the table only.",
+        f"rises to the left belongs to molecules unlike those trained on. Bins of fewer than {bootstrap.LEAST} "
+        "molecules stand in the table only.",
         400,
     )
 
