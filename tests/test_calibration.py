@@ -9,6 +9,7 @@ from scipy import stats
 
 from chemsieve.report import calibration
 from chemsieve.report.page import render
+from chemsieve.report.similarity import similarity_bins
 from chemsieve.report.study import Study
 from chemsieve.statistics import bootstrap
 from chemsieve.statistics.comparisons import compare
@@ -84,7 +85,7 @@ def test_equal_predictions_are_one_bin():
 def test_a_similarity_on_an_edge_belongs_to_the_bin_that_begins_there():
     similarity = [0.0, 0.29, 0.3, 0.6, 0.7, 1.0]
     rows = pd.DataFrame({"molecule_id": list("abcdef"), "similarity": similarity, "error": [1.0, 2, 3, 4, 5, 6]})
-    bins = similarity.similarity_bins(rows)
+    bins = similarity_bins(rows)
     assert dict(zip(bins["bin"], bins["mean"], strict=True)) == {0: 1, 2: 2, 3: 3, 6: 4, 7: 5, 9: 6}
 
 
