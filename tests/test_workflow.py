@@ -718,7 +718,7 @@ def kill(process):
     assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
 
 
-MEASURED = ["seconds", "train_seconds", "peak_memory_mb"]
+MEASURED = ["seconds", "evaluation_seconds", "train_seconds", "peak_memory_mb"]
 
 
 def test_killed_study_resumes_to_the_same_results(fresh, tables):
