@@ -1,10 +1,12 @@
 # Configuration, paths and helpers that every stage uses. Nothing here computes results.
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
@@ -381,3 +383,76 @@ def validation_inputs(wildcards):
     """Validation molecules, for strategies that need them."""
     needed = "validation" in strategy_needs(wildcards.strategy)
     return [f"{SPLIT}/validation.parquet".format(**wildcards)] if needed else []
+
+
+# rules/predict.smk
+
+
+def exported_cells():
+    """What each language model of the study is made of: settings, and files as patterns; by origin/method/selection."""
+    cells = {}
+    for run in RUNS:
+        kind, *names = run.split("/")
+        origin, method, selection = (names[0], "full", "none") if kind == "finetune" else ("adapted", *names)
+        made = json.loads(cell_spec(SimpleNamespace(method=method)))
+        on_regressor = method != "full" and config["grid"]["start"] == "regressor"
+        cells[f"{origin}/{method}/{selection}"] = {
+            "run": f"{SEED}/{run}",
+            "encoder": ENCODER if origin == "baseline" else f"{SEED}/mlm",
+            "base": f"{SEED}/finetune/adapted/model.safetensors" if on_regressor else None,
+            "selection": f"{SEED}/selection/{selection}.parquet" if kind == "selected" else None,
+            **{key: made[key] for key in ("method", "options", "dropout")},
+            "averaged": {key: made["training"][key] for key in ("writings", "draws")},
+        }
+    return cells
+
+
+def exported_candidates():
+    """The replicates and cells among which predict.model chooses."""
+    cells, wanted = exported_cells(), config["predict"]["model"]
+    if wanted == "best":
+        return REPLICATES, cells
+    splitter, split_seed, seed, *names = wanted.split("/")
+    known = [
+        f"{splitter}/{split_seed}/{seed}/{name}"
+        for splitter, split_seed, seed in itertools.product(*REPLICATES.values())
+        for name in cells
+    ]
+    if wanted not in known:
+        from chemsieve.deployment.choice import unknown_run
+
+        raise WorkflowError(str(unknown_run(wanted, known)))
+    return dict(splitter=splitter, split_seed=split_seed, seed=seed), {"/".join(names): cells["/".join(names)]}
+
+
+def exported_files(wildcards):
+    """All that the model may be made of: which run it is shows in the metrics alone."""
+    replicates, cells = exported_candidates()
+    patterns = [f"{SPLIT}/train.parquet", f"{SPLIT}/validation.parquet"]
+    for cell in cells.values():
+        patterns += [f"{cell['run']}/model.safetensors", f"{cell['run']}/predictions.parquet", *folder(cell["encoder"])]
+        patterns += [cell[name] for name in ("base", "selection") if cell[name]]
+    return sorted({path for pattern in patterns for path in expand(pattern, **replicates)})
+
+
+def exported_spec(wildcards):
+    """What a model folder depends on."""
+    return spec(
+        study=config["study"],
+        target={key: config["target"][key] for key in ("label", "name", "unit")},
+        cells=exported_candidates()[1],
+        split=SPLIT,
+        family=FAMILY,
+        **{key: config["encoder"][key] for key in ("stereo", "max_tokens")},
+        predict={key: config["predict"][key] for key in ("model", "coverage", "uncertainty", "passes", "seed")},
+        compute=COMPUTE,
+    )
+
+
+def predict_input(wildcards):
+    """The file to predict, which the configuration must name."""
+    if not config["predict"]["input"]:
+        raise WorkflowError(
+            "configuration: predict.input: give your file, for example --config 'predict={input: my_molecules.csv}'"
+        )
+    return config["predict"]["input"]

@@ -26,7 +26,7 @@ def card(facts: dict) -> str:
         f"linear head, fine-tuned by the method {method}. {chosen}.",
         "",
         "```",
-        f"python -m chemsieve.predict FOLDER molecules.csv predictions.csv --smiles {'smiles'}",
+        "python -m chemsieve.predict FOLDER molecules.csv predictions.csv --smiles smiles",
         "```",
         "",
         "## Data",
@@ -56,10 +56,10 @@ def card(facts: dict) -> str:
         "holds for molecules exchangeable with them and unseen in training; since validation also chose the epoch, the "
         "coverage is approximate, and for molecules of another kind nothing is promised.",
         f"* `{label}_unc`: {spread}. It is no error bar: it is not calibrated.",
-        f"* `nearest_training`, `similarity`: the most similar training molecule (Tanimoto, ECFP4, 2,048 bits).",
+        "* `nearest_training`, `similarity`: the most similar training molecule (Tanimoto, ECFP4, 2,048 bits).",
         f"* `in_domain`: whether that similarity is at least {domain['similarity']:.3f}, which "
         f"{100 - domain['percentile']} % of the validation molecules reach.",
-        "* `same_molecule`: a training molecule with the same first block of the InChIKey. Its prediction is no forecast.",
+        "* `same_molecule`: a training molecule with the same first block of the InChIKey, so that its label was seen.",
         "* `reason`: why a row has no prediction: `unparsable`, `too_long` (more than "
         f"{facts['input']['max_tokens']} tokens) or `not_finite`.",
         "",
