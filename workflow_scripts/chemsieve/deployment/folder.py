@@ -87,7 +87,8 @@ def read_facts(folder: Path) -> dict:
 def assemble(folder: Path, facts: dict, device: torch.device) -> Predictor:
     """The predictor of a folder's files with these facts."""
     config, family = backbone.read_config(folder), registry.load("encoders", facts["family"])
-    masked_lm = family.initialise({key: value for key, value in config.items() if key != "architectures"})
+    # Weights may have been stored in half precision; they were trained in single, as load_masked_lm has them.
+    masked_lm = family.initialise({key: value for key, value in config.items() if key != "architectures"}).float()
     model = Regressor(family.backbone(masked_lm), masked_lm.config.hidden_size, facts["dropout"].get("head") or 0.0)
     set_dropout(model, facts["dropout"].get("hidden"), facts["dropout"].get("embedding"))
     source = folder / "model.safetensors"
