@@ -397,7 +397,7 @@ def exported_cells():
         made = json.loads(cell_spec(SimpleNamespace(method=method)))
         on_regressor = method != "full" and config["grid"]["start"] == "regressor"
         cells[f"{origin}/{method}/{selection}"] = {
-            "run": f"{SEED}/{run}",
+            "model": f"{SEED}/{run}/model.safetensors",
             "encoder": ENCODER if origin == "baseline" else f"{SEED}/mlm",
             "base": f"{SEED}/finetune/adapted/model.safetensors" if on_regressor else None,
             "selection": f"{SEED}/selection/{selection}.parquet" if kind == "selected" else None,
@@ -412,26 +412,26 @@ def exported_candidates():
     cells, wanted = exported_cells(), config["predict"]["model"]
     if wanted == "best":
         return REPLICATES, cells
-    splitter, split_seed, seed, *names = wanted.split("/")
-    known = [
-        f"{splitter}/{split_seed}/{seed}/{name}"
-        for splitter, split_seed, seed in itertools.product(*REPLICATES.values())
-        for name in cells
-    ]
-    if wanted not in known:
-        from chemsieve.deployment.choice import unknown_run
+    from chemsieve.deployment.choice import check_named
 
-        raise WorkflowError(str(unknown_run(wanted, known)))
-    return dict(splitter=splitter, split_seed=split_seed, seed=seed), {"/".join(names): cells["/".join(names)]}
+    known = {
+        f"{'/'.join(map(str, replicate))}/{name}": (dict(zip(REPLICATES, replicate)), {name: cell})
+        for replicate in itertools.product(*REPLICATES.values())
+        for name, cell in cells.items()
+    }
+    try:
+        check_named(wanted, list(known))
+    except ChemsieveError as error:
+        raise WorkflowError(str(error)) from None
+    return known[wanted]
 
 
 def exported_files(wildcards):
     """All that the model may be made of: which run it is shows in the metrics alone."""
     replicates, cells = exported_candidates()
-    patterns = [f"{SPLIT}/train.parquet", f"{SPLIT}/validation.parquet"]
+    patterns = [f"{SPLIT}/train.parquet"]
     for cell in cells.values():
-        patterns += [f"{cell['run']}/model.safetensors", f"{cell['run']}/predictions.parquet", *folder(cell["encoder"])]
-        patterns += [cell[name] for name in ("base", "selection") if cell[name]]
+        patterns += folder(cell["encoder"]) + [cell[name] for name in ("model", "base", "selection") if cell[name]]
     return sorted({path for pattern in patterns for path in expand(pattern, **replicates)})
 
 
@@ -441,7 +441,7 @@ def exported_spec(wildcards):
         study=config["study"],
         target={key: config["target"][key] for key in ("label", "name", "unit")},
         cells=exported_candidates()[1],
-        split=SPLIT,
+        train=f"{SPLIT}/train.parquet",
         family=FAMILY,
         **{key: config["encoder"][key] for key in ("stereo", "max_tokens")},
         predict={key: config["predict"][key] for key in ("model", "coverage", "uncertainty", "passes", "seed")},

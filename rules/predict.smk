@@ -17,6 +17,7 @@ MODEL_FOLDER = [
 rule export_model:
     input:
         metrics=f"{RESULTS}/tables/metrics.parquet",
+        predictions=f"{RESULTS}/tables/predictions.parquet",
         molecules=f"{RESULTS}/tables/molecules.parquet",
         target=table_file("target"),
         pool=table_file("pool"),

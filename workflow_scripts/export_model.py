@@ -15,9 +15,10 @@ if __name__ == "__main__":
 
         chosen = choose(read_table(snakemake.input.metrics), spec["predict"]["model"])
         cell = spec.pop("cells")["{origin}/{method}/{selection}".format(**chosen)]
-        places = {name: cell[name] and cell[name].format(**chosen) for name in ("run", "encoder", "base", "selection")}
-        split = Path(spec.pop("split").format(**chosen))
-        training = list(read_table(split / "train.parquet")["molecule_id"])
+        places = {
+            name: cell[name] and cell[name].format(**chosen) for name in ("model", "encoder", "base", "selection")
+        }
+        training = list(read_table(spec.pop("train").format(**chosen))["molecule_id"])
         if places["selection"]:
             selection = read_table(places["selection"])
             training += list(selection.loc[selection["selected"], "molecule_id"])
@@ -26,10 +27,12 @@ if __name__ == "__main__":
             spec["family"],
             cell["method"],
             cell["options"],
-            f"{places['run']}/model.safetensors",
+            places["model"],
             places["base"],
             cell["dropout"],
         )
+        predictions = read_table(snakemake.input.predictions)
+        files = {"target": snakemake.input.target, "pool": snakemake.input.pool}
         facts = export(
             Path(snakemake.output.model[0]).parent,
             model,
@@ -37,10 +40,9 @@ if __name__ == "__main__":
             chosen,
             read_table(snakemake.input.molecules),
             training,
-            read_table(split / "validation.parquet"),
-            read_table(f"{places['run']}/predictions.parquet"),
+            predictions[predictions["run_id"] == chosen["run_id"]],
             spec | {key: cell[key] for key in ("method", "options", "dropout", "averaged")},
-            {Path(path).name: sha256(path) for path in (snakemake.input.target, snakemake.input.pool)},
+            {role: {"file": Path(path).name, "sha256": sha256(path)} for role, path in files.items()},
             torch_device(spec),
         )
         logging.getLogger("chemsieve").info("the model is run %s", facts["run_id"])

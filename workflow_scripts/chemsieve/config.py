@@ -240,7 +240,7 @@ def schema() -> Json:
             "published": published.SCHEMA,
             "predict": _object(
                 {
-                    "model": {"type": "string", "pattern": r"^(best|[^/]+(/[^/]+){5})$"},
+                    "model": _TEXT,
                     "input": _OPTIONAL_TEXT,
                     "smiles": _TEXT,
                     "delimiter": _TABLE["delimiter"],

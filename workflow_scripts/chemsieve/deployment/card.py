@@ -32,9 +32,9 @@ def card(facts: dict) -> str:
         "## Data",
         "",
         f"Trained on {training['molecules']:,} molecules (`training.parquet`), {training['of_the_pool']:,} of them "
-        f"selected from the pool. SHA-256 of the files that the study read:",
+        "selected from the pool. SHA-256 of the files that the study read:",
         "",
-        *(f"* {name}: `{digest}`" for name, digest in facts["data"].items()),
+        *(f"* {role}, `{one['file']}`: `{one['sha256']}`" for role, one in facts["data"].items()),
         "",
         "## Measured",
         "",
@@ -54,11 +54,12 @@ def card(facts: dict) -> str:
         f"* `{label}_low`, `{label}_high`: the prediction plus and minus {interval['half_width']:.4g}{unit}, a split "
         f"conformal interval of {interval['coverage']:.0%} from {interval['molecules']:,} validation molecules. That "
         "holds for molecules exchangeable with them and unseen in training; since validation also chose the epoch, the "
-        "coverage is approximate, and for molecules of another kind nothing is promised.",
+        "coverage is approximate, and for molecules of another kind nothing is promised. It holds "
+        f"{interval['test_covered']:,} of {interval['test_molecules']:,} test molecules.",
         f"* `{label}_unc`: {spread}. It is no error bar: it is not calibrated.",
         "* `nearest_training`, `similarity`: the most similar training molecule (Tanimoto, ECFP4, 2,048 bits).",
         f"* `in_domain`: whether that similarity is at least {domain['similarity']:.3f}, which "
-        f"{100 - domain['percentile']} % of the validation molecules reach.",
+        f"{100 - domain['percentile']}% of the validation molecules reach.",
         "* `same_molecule`: a training molecule with the same first block of the InChIKey, so that its label was seen.",
         "* `reason`: why a row has no prediction: `unparsable`, `too_long` (more than "
         f"{facts['input']['max_tokens']} tokens) or `not_finite`.",

@@ -1,10 +1,14 @@
 """Which run of a study becomes the model."""
 
-import difflib
+from __future__ import annotations
 
-import pandas as pd
+import difflib
+from typing import TYPE_CHECKING
 
 from chemsieve.errors import ChemsieveError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def choose(metrics: pd.DataFrame, wanted: str) -> dict:
@@ -24,21 +28,26 @@ def choose(metrics: pd.DataFrame, wanted: str) -> dict:
     models = validation[validation["origin"] != "descriptors"]
     if wanted == "best":
         row = models.loc[models["rmse"].idxmin()]
-    elif (validation["run_id"] == wanted).any():
-        if not (models["run_id"] == wanted).any():
-            raise ChemsieveError(
-                f"configuration: predict.model: {wanted} is a descriptor model, of which only the errors are kept; "
-                "name a run of a language model"
-            )
-        row = models[models["run_id"] == wanted].iloc[0]
     else:
-        raise unknown_run(wanted, list(validation["run_id"]))
+        check_named(wanted, list(models["run_id"]))
+        row = models[models["run_id"] == wanted].iloc[0]
     test = metrics[(metrics["fold"] == "test") & (metrics["run_id"] == row["run_id"])].iloc[0]
     return {**row.to_dict(), "test": test.to_dict()}
 
 
-def unknown_run(wanted: str, known: list[str]) -> ChemsieveError:
-    """The error that says that there is no such run, and which was probably meant."""
+def check_named(wanted: str, known: list[str]) -> None:
+    """Check that a run is among those of the study's language models.
+
+    Raises:
+        ChemsieveError: it is not; the message says which was probably meant.
+    """
+    if wanted in known:
+        return
+    if "/descriptors/" in wanted:
+        raise ChemsieveError(
+            f"configuration: predict.model: {wanted} is a descriptor model, of which only the errors are kept; name a "
+            "run of a language model"
+        )
     near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.0)
     meant = f"; did you mean {near[0]!r}?" if near else ""
-    return ChemsieveError(f"configuration: predict.model: the study has no run {wanted!r}{meant}")
+    raise ChemsieveError(f"configuration: predict.model: the study has no run {wanted!r} of a language model{meant}")

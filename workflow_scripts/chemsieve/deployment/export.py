@@ -29,10 +29,9 @@ def export(
     chosen: dict,
     molecules: pd.DataFrame,
     training: list[str],
-    validation: pd.DataFrame,
     predictions: pd.DataFrame,
     spec: dict,
-    data: dict[str, str],
+    data: dict[str, dict[str, str]],
     device,
 ) -> dict:
     """Write the model folder ``target``.
@@ -43,11 +42,11 @@ def export(
         chosen: as :func:`chemsieve.deployment.choice.choose` returns it.
         molecules: table ``molecules``.
         training: ids of all molecules it was trained on, those of the pool included.
-        validation: table ``labelled``; it calibrates the interval and bounds the domain.
-        predictions: table ``run_predictions`` of the run.
+        predictions: the run's rows of the table ``predictions``. Validation calibrates the interval and bounds the
+            domain; of the test molecules it is only said how many the interval holds.
         spec: ``study``, ``target`` (label, name, unit), ``family``, ``method``, ``options``, ``dropout``, ``averaged``
             (writings, draws), ``max_tokens``, ``stereo``, and of the section ``predict`` what concerns a model.
-        data: sha256 by name of the files that the study read.
+        data: ``file`` (its name) and ``sha256`` of the target and the pool.
 
     Returns:
         The facts that ``chemsieve.json`` holds.
@@ -86,22 +85,28 @@ def export(
             "seed": settings["seed"],
         },
         # Until they are known, just below.
-        "interval": {"coverage": settings["coverage"], "half_width": 0.0, "molecules": len(validation)},
+        "interval": {"coverage": settings["coverage"], "half_width": 0.0},
         "domain": {"similarity": 0.0, "percentile": PERCENTILE},
         "data": data,
         "files": files,
         "versions": {"chemsieve": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
     predictor = folder.assemble(target, facts, device)
-    known = predictions.set_index("molecule_id")["prediction"]
-    answers = predictor.predict(list(by_id.loc[known.index, "smiles"])).set_axis(known.index, axis=0)
-    label = spec["target"]["label"]
+    # From the SMILES as given, the way that a user's will go.
+    answers = predictor.predict(list(by_id.loc[predictions["molecule_id"], "smiles"]))
+    ours = answers[spec["target"]["label"]].to_numpy(float)
     if spec["averaged"]["writings"] == 1:  # else other random SMILES are averaged over
-        _compare(answers[label].to_numpy(float), known.to_numpy(), float(model.label_scale))
-    ours = answers.loc[validation["molecule_id"]]
-    errors = validation["label"].to_numpy() - ours[label].to_numpy(float)
-    facts["interval"]["half_width"] = conformal.half_width(errors, settings["coverage"])
-    facts["domain"]["similarity"] = float(np.percentile(ours["similarity"].to_numpy(float), PERCENTILE))
+        _compare(ours, predictions["prediction"].to_numpy(), float(model.label_scale))
+    errors = np.abs(predictions["label"].to_numpy() - ours)
+    validation, test = ((predictions["fold"] == fold).to_numpy() for fold in ("validation", "test"))
+    half_width = conformal.half_width(errors[validation], settings["coverage"])
+    facts["interval"] |= {
+        "half_width": half_width,
+        "molecules": int(validation.sum()),
+        "test_molecules": int(test.sum()),
+        "test_covered": int((errors[test] <= half_width).sum()),
+    }
+    facts["domain"]["similarity"] = float(np.percentile(answers["similarity"].to_numpy(float)[validation], PERCENTILE))
     write_text(target / folder.CARD, card(facts))
     folder.seal(target, facts)
     return facts

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import itertools
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
 from chemsieve.files import write_atomically
 from chemsieve.processes import progress
+
+log = logging.getLogger(__name__)
+
+_TOLD = 100_000  # rows from one line of the log to the next
 
 
 def predict_file(
@@ -57,7 +62,10 @@ def predict_file(
             writer.writerow(header + free_names(predictor.columns, header))
             for part in progress(_chunks(rows, chunk), "chunks", math.ceil(total / chunk)):
                 answers = predictor.predict([row[column] for row in part])
+                before = counts.total()
                 counts.update(answers["reason"])
+                if before // _TOLD < counts.total() // _TOLD:
+                    log.info("%d of %d rows", counts.total(), total)
                 cells = zip(*([_cell(value) for value in answers[name]] for name in answers), strict=True)
                 writer.writerows([*row, *more] for row, more in zip(part, cells, strict=True))
 
