@@ -31,7 +31,7 @@ from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict_smiles
 from conftest import SMILES
 from test_methods import METHODS, ROBERTA
-from test_workflow import edit
+from test_workflow import copy_workflow, edit, snakemake
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parent.parent
@@ -518,3 +518,76 @@ def test_the_best_is_that_of_validation():
 def test_a_run_that_cannot_be_exported_is_one_sentence(wanted, said):
     with pytest.raises(ChemsieveError, match=said):
         choose(metrics(), wanted)
+
+
+# -- the workflow ------------------------------------------------------------------------------------------------------
+
+# The tiny study with as few runs as have an adapter on a fine-tuned regressor and a selection of the pool.
+OVERLAY = """
+study: small
+influence: {run: []}
+validation: {run: false}
+selection: {run: [none, random], rank: []}
+grid: {run: [lora], selections: [random], start: regressor}
+baselines: {run: [svr]}
+"""
+LORA = "scaffold/0/0/adapted/lora/random"
+
+
+def test_workflow_exports_the_best_or_a_named_run_and_predicts(tmp_path):
+    copy_workflow(tmp_path)
+    (tmp_path / "small.yaml").write_text(OVERLAY, encoding="utf-8")
+    results = tmp_path / "results" / "small"
+
+    def run(*arguments, **given):
+        values = ", ".join(f"{key}: {value}" for key, value in given.items())
+        settings = ["--configfile", "studies/tiny.yaml", "small.yaml", "--config", f"predict={{{values}}}"]
+        return snakemake(tmp_path, *arguments, *settings)
+
+    def compared(run_id):
+        """Hold the predictions of the target's file against the run's own, from the tables."""
+        known = pd.read_parquet(results / "tables" / "predictions.parquet").query("run_id == @run_id")
+        found = pd.read_csv(results / "predictions.csv", keep_default_na=False).iloc[:-1]
+        rows = known["molecule_id"].str.removeprefix("target-").astype(int)
+        label = "crippen_logp_with_noise"
+        ours = found[f"{label}_predicted"].astype(float)
+        np.testing.assert_allclose(ours.iloc[rows], known["prediction"], atol=1e-5, rtol=0)
+        facts = json.loads((results / "model" / "chemsieve.json").read_text(encoding="utf-8"))
+        assert facts["run_id"] == run_id
+        validation = known[known["fold"] == "validation"]
+        errors = sorted(abs(validation["label"] - validation["prediction"]))
+        assert facts["interval"]["half_width"] == pytest.approx(errors[math.ceil(9 * 0.8) - 1], abs=1e-5)
+        splits = pd.read_parquet(results / "tables" / "splits.parquet").set_index("molecule_id")["fold"]
+        folds = splits.reindex([f"target-{row}" for row in range(len(found))])
+        assert ((found["same_molecule"] != "") == (folds == "train").to_numpy()).all()
+        return facts
+
+    wanted = [f"results/small/{name}" for name in ("predictions.csv", "tables/splits.parquet")]
+    first = run(*wanted[1:], "results/small/embedded/target.csv")
+    assert first.returncode == 0, first.stdout
+    text = (results / "embedded" / "target.csv").read_text(encoding="utf-8")
+    width = text.splitlines()[0].count(",")
+    (tmp_path / "new.csv").write_text(text + "c1ccc" + "," * width + "\n", encoding="utf-8")
+
+    done = run(*wanted, input="new.csv")
+    assert done.returncode == 0, done.stdout
+    assert "81 rows: 80 predicted, 1 unparsable" in done.stdout
+    metrics_table = pd.read_parquet(results / "tables" / "metrics.parquet")
+    models = metrics_table.query("fold == 'validation' and origin != 'descriptors'").set_index("run_id")["rmse"]
+    compared(models.idxmin())
+
+    other = next(name for name in (LORA, "scaffold/0/0/adapted/full/random") if name != models.idxmin())
+    done = run(*wanted, input="new.csv", model=other)
+    assert done.returncode == 0, done.stdout
+    # No training: only the model folder and what is read from it.
+    assert "2 of 2 steps (100%) done" in done.stdout
+    assert compared(other)["training"]["of_the_pool"] == 10
+
+    for given, said in (
+        ({}, "configuration: predict.input: give your file"),
+        ({"input": "new.csv", "model": "scaffold/0/0/adapted/lora/randon"}, f"did you mean '{LORA}'"),
+        ({"input": "new.csv", "smiles": "structure"}, "predict file new.csv: there is no column 'structure'"),
+    ):
+        done = run("-n", "predict", **({"chunk": 10} | given))
+        assert done.returncode != 0
+        assert said in done.stdout
