@@ -21,6 +21,7 @@ include: "rules/selection.smk"
 include: "rules/validation.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/predict.smk"
 
 
 localrules:

@@ -64,23 +64,7 @@ def read_labelled(
     import pandas as pd
 
     columns = [name for name in (smiles_column, label_column, fold_column) if name is not None]
-    with _rows(path, source, delimiter) as (name, reader):
-        header = _header(path, source, columns, reader)
-        rows, blank_line = [], None
-        for fields in reader:
-            if not fields:
-                blank_line = blank_line or reader.line_num
-                continue
-            if blank_line:
-                raise ChemsieveError(f"{name}: line {blank_line} is blank, before row {len(rows)}; remove the line")
-            if len(fields) != len(header):
-                raise ChemsieveError(
-                    f"{name}: row {len(rows)} (line {reader.line_num}) has {len(fields)} fields and the header has "
-                    f"{len(header)}; quote fields that contain {delimiter!r}"
-                )
-            rows.append(fields)
-    if not rows:
-        raise ChemsieveError(f"{name}: there is a header and no row below it")
+    header, *rows = stream_rows(path, source, columns, delimiter)
     cells = {column: [fields[header.index(column)] for fields in rows] for column in columns}
     given_fold = [fold.strip() or None for fold in cells.get(fold_column, [""] * len(rows))]
     return pd.DataFrame(
@@ -91,6 +75,32 @@ def read_labelled(
             "given_fold": pd.Series(given_fold, dtype=object),  # pandas' text type would turn None into NaN
         }
     )
+
+
+def stream_rows(path: str | Path, source: str, columns: Sequence[str], delimiter: str = ",") -> Iterator[list[str]]:
+    """The header, then the fields of each row in its order, as text, a row at a time.
+
+    Arguments and errors are those of :func:`read_labelled`; an error may come after some rows.
+    """
+    count, blank_line = 0, None
+    with _rows(path, source, delimiter) as (name, reader):
+        header = _header(path, source, columns, reader)
+        yield header
+        for fields in reader:
+            if not fields:
+                blank_line = blank_line or reader.line_num
+                continue
+            if blank_line:
+                raise ChemsieveError(f"{name}: line {blank_line} is blank, before row {count}; remove the line")
+            if len(fields) != len(header):
+                raise ChemsieveError(
+                    f"{name}: row {count} (line {reader.line_num}) has {len(fields)} fields and the header has "
+                    f"{len(header)}; quote fields that contain {delimiter!r}"
+                )
+            count += 1
+            yield fields
+    if not count:
+        raise ChemsieveError(f"{name}: there is a header and no row below it")
 
 
 @contextmanager
