@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def pooled(encoder: nn.Module, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> np.ndarray:
     """(n, hidden) float64 mean over tokens of the last layer, in evaluation mode, for ``ids`` of (n,) molecules."""
+    return pooled_on(encoder, ids, pad_id, device).double().cpu().numpy()
+
+
+def pooled_on(encoder: nn.Module, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Tensor:
+    """The same, left on the device in the precision that the encoder computes in."""
     import torch
 
     from chemsieve.molformer.modeling import masked_mean
     from chemsieve.training.batches import by_length, pad
 
     encoder.to(device).eval()
-    result = np.empty((len(ids), encoder.config.hidden_size))
+    dtype = next(encoder.parameters()).dtype
+    result = torch.empty(len(ids), encoder.config.hidden_size, dtype=dtype, device=device)
     with torch.no_grad():
         for batch in by_length(ids, 64):
             tokens, mask = (part.to(device) for part in pad([ids[i] for i in batch], pad_id))
             hidden = encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
-            result[batch] = masked_mean(hidden, mask).double().cpu().numpy()
+            result[torch.from_numpy(batch).to(device)] = masked_mean(hidden, mask)
     return result

@@ -10,7 +10,7 @@ import pandas as pd
 from chemsieve.audit.label_source import LINEAR, NEIGHBOURS, PROPERTY
 from chemsieve.audit.shift import EMBEDDING
 from chemsieve.audit.tracing import EXACT, OTHER, Found
-from chemsieve.audit.treatment import AS_GIVEN, RELABEL
+from chemsieve.audit.treatment import AS_GIVEN, DROP, RELABEL
 
 LEAK, WARNING, NOTE = "leak", "warning", "note"
 SEVERITIES = (LEAK, WARNING, NOTE)
@@ -136,7 +136,7 @@ def _treatments(treatments: pd.DataFrame, found: bool) -> Iterator[tuple]:
     for row in treatments.itertuples(index=False):
         where = f"{row.splitter} split, seed {row.split_seed}: "
         if found:
-            kept = row.labels == AS_GIVEN and row.leaks != "drop"
+            kept = row.labels == AS_GIVEN and row.leaks != DROP
             yield (
                 "labels",
                 LEAK if kept else NOTE,

@@ -16,6 +16,7 @@ _GENERATORS: dict[str, Callable] = {
         radius=2, fpSize=bits, atomInvariantsGenerator=rdFingerprintGenerator.GetMorganFeatureAtomInvGen()
     ),
 }
+SIMILARITY = ("ECFP4", 2048)  # what similarity means in tables, report and predictions
 # Those whose neighbours are tried: (name, bits). MACCS keys have no choice of bits.
 TRIED = (
     ("ECFP4", 2048),

@@ -9,12 +9,13 @@ import pandas as pd
 from rdkit import Chem
 
 from chemsieve.audit import fingerprints
+from chemsieve.data.chemistry import block_of
 
 # What two molecules can have in common: column of the table ``molecules``, or how to make it from one.
 LEVELS = {
     "canonical SMILES": lambda frame: frame["canonical_smiles"],
     "InChIKey": lambda frame: frame["inchikey"],
-    "InChIKey first block": lambda frame: frame["inchikey"].str[:14],
+    "InChIKey first block": lambda frame: frame["inchikey"].map(block_of),
     "encoder input": lambda frame: frame["encoder_smiles"],
     "scaffold": lambda frame: frame["scaffold"],
 }
@@ -27,7 +28,6 @@ PAIRS = (
     ("test", "train"),
     ("test", "validation"),
 )
-_FINGERPRINT = ("ECFP4", 2048)
 
 
 def shared(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def _shared(parts: dict[str, pd.DataFrame]) -> Iterator[dict]:
 
 def bits(smiles: Sequence[str]) -> np.ndarray:
     """(n, 2048) bits by which similarity is measured (ECFP4)."""
-    return fingerprints.bits_of([Chem.MolFromSmiles(text) for text in smiles], *_FINGERPRINT)
+    return fingerprints.bits_of([Chem.MolFromSmiles(text) for text in smiles], *fingerprints.SIMILARITY)
 
 
 def nearest_training(parts: dict[str, pd.DataFrame], prints: pd.Series) -> pd.DataFrame:

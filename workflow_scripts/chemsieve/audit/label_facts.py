@@ -34,7 +34,7 @@ def facts(pool: Labelled, target: Labelled) -> dict:
 def _side(labelled: Labelled) -> dict:
     groups: dict[str, list[float]] = {}
     for key, value in zip(labelled.inchikeys, labelled.values, strict=True):
-        groups.setdefault(key[:14], []).append(float(value))
+        groups.setdefault(chemistry.block_of(key), []).append(float(value))
     several = [values for block, values in groups.items() if block and len(values) > 1]
     return {
         "molecules": len(labelled),
@@ -49,7 +49,7 @@ def _shared(pool: Labelled, target: Labelled) -> dict[str, int]:
     levels = {
         "canonical SMILES": [_canonical(side) for side in (pool, target)],
         "InChIKey": [list(side.inchikeys) for side in (pool, target)],
-        "InChIKey first block": [[key[:14] for key in side.inchikeys] for side in (pool, target)],
+        "InChIKey first block": [list(map(chemistry.block_of, side.inchikeys)) for side in (pool, target)],
         "first block of the parent": [list(side.parents) for side in (pool, target)],
     }
     return {level: _common(*sides) for level, sides in levels.items()}

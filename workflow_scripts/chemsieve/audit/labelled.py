@@ -49,7 +49,7 @@ def read(frame: pd.DataFrame) -> Labelled:
         if value is not None and molecule is not None:
             kept.append((int(row), molecule, value, text))
     keys = [chemistry.inchikey(molecule) for _, molecule, _, _ in kept]
-    parents = [chemistry.parent_block(part[1], key[:14]) for part, key in zip(kept, keys, strict=True)]
+    parents = [chemistry.parent_block(part[1], chemistry.block_of(key)) for part, key in zip(kept, keys, strict=True)]
     return Labelled(
         rows=np.array([row for row, *_ in kept], dtype=np.int64),
         molecules=[molecule for _, molecule, _, _ in kept],

@@ -11,8 +11,8 @@ from chemsieve.audit.neighbour_rule import Rule
 from chemsieve.audit.tracing import Found
 from chemsieve.errors import ChemsieveError
 
-AS_GIVEN, RELABEL, UNLABELLED = "as_given", "relabel_from_training", "unlabelled"
-KEEP, DROP = "keep", "drop"
+# Values of pool.labels and pool.leaks that ask for something.
+AS_GIVEN, RELABEL, DROP = "as_given", "relabel_from_training", "drop"
 HELD_OUT = ("validation", "test")
 _COUNTS = {"dropped": 0, "relabelled": 0, "mean_change": 0.0, "largest_change": 0.0}
 

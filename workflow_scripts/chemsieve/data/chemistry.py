@@ -29,7 +29,12 @@ def inchikey(mol: Chem.Mol) -> str:
 
 def first_block(mol: Chem.Mol) -> str:
     """First block of the InChIKey (14 characters), equal for stereoisomers; empty where there is no InChIKey."""
-    return inchikey(mol)[:_BLOCK]
+    return block_of(inchikey(mol))
+
+
+def block_of(key: str) -> str:
+    """First block of an InChIKey; empty where that is."""
+    return key[:_BLOCK]
 
 
 def scaffold(mol: Chem.Mol) -> str:

@@ -127,6 +127,7 @@ def _describe(source: str, row: int, smiles: str, label_text: str | None, given_
     if label is None:
         return _refuse(record, "no_label", f"the label {label_text!r} is no finite number")
     inchikey = chemistry.inchikey(mol)
+    block = chemistry.block_of(inchikey)
     return record | {
         "molecule_id": f"{source}-{row}",
         "canonical_smiles": chemistry.canonical_smiles(mol),
@@ -135,8 +136,8 @@ def _describe(source: str, row: int, smiles: str, label_text: str | None, given_
         "scaffold": chemistry.scaffold(mol),
         "label": label,
         "given_fold": given_fold,
-        "block": inchikey[:14],
-        "parent": chemistry.parent_block(mol, inchikey[:14]),
+        "block": block,
+        "parent": chemistry.parent_block(mol, block),
     }
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chemsieve.molformer.modeling import MolformerModel, masked_mean
+from chemsieve.embeddings import pooled_on
+from chemsieve.molformer.modeling import MolformerModel
 from chemsieve.regressor import Regressor
-from chemsieve.training.batches import by_length, pad
 from chemsieve.training.draws import feature_draws
 
 KINDS = ("dropout", "features", "none")
@@ -105,12 +105,7 @@ def _dropouts(model: nn.Module) -> list[nn.Dropout]:
 
 def _pooled(model: Regressor, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Tensor:
     """(molecules, width) on the device, in the order given."""
-    result = torch.empty(len(ids), model.head.in_features, device=device)
-    for batch in by_length(ids, 64):
-        tokens, mask = (part.to(device) for part in pad([ids[i] for i in batch], pad_id))
-        hidden = model.encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
-        result[torch.from_numpy(batch).to(device)] = model.pooled(masked_mean(hidden, mask))
-    return result
+    return model.pooled(pooled_on(model.encoder, ids, pad_id, device))
 
 
 def _values(model: Regressor, pooled: Tensor) -> np.ndarray:

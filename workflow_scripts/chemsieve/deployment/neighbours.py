@@ -8,10 +8,8 @@ import pandas as pd
 from rdkit import Chem
 
 from chemsieve.audit import fingerprints
-from chemsieve.data.chemistry import parse
+from chemsieve.data.chemistry import block_of, parse
 from chemsieve.tables import read_table, write_table
-
-_FINGERPRINT = ("ECFP4", 2048)  # as in the table nearest_training
 
 
 def training_table(molecules: pd.DataFrame) -> pd.DataFrame:
@@ -21,7 +19,7 @@ def training_table(molecules: pd.DataFrame) -> pd.DataFrame:
         {
             "molecule_id": molecules["molecule_id"].to_numpy(),
             "canonical_smiles": molecules["canonical_smiles"].to_numpy(),
-            "inchikey_block": molecules["inchikey"].str[:14].to_numpy(),
+            "inchikey_block": molecules["inchikey"].map(block_of).to_numpy(),
             "fingerprint": [row.tobytes() for row in np.packbits(bits, axis=1)],
         }
     )
@@ -49,7 +47,7 @@ class Neighbours:
 
 
 def _bits(molecules: Sequence[Chem.Mol]) -> np.ndarray:
-    return fingerprints.bits_of(molecules, *_FINGERPRINT)
+    return fingerprints.bits_of(molecules, *fingerprints.SIMILARITY)
 
 
 def write(table: pd.DataFrame, path: str | Path) -> None:

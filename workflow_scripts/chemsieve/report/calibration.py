@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from chemsieve.report.figure import around, axis, colours, drawn, plain, whiskers
+from chemsieve.report.figure import GREY, around, axis, colours, drawn, plain, whiskers
 from chemsieve.report.markup import Section, between, heading, paragraph, table
 from chemsieve.report.similarity import similarity_blocks
 from chemsieve.report.study import DESCRIPTORS, Study, run_parts
@@ -86,7 +86,7 @@ def _calibration(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[s
         y=ends,
         mode="lines",
         name="label = prediction",
-        line={"color": "#8a8f98", "width": 1, "dash": "dot"},
+        line={"color": GREY, "width": 1, "dash": "dot"},
         hoverinfo="skip",
     )
     for name, colour in colours(list(shown)).items():

@@ -14,13 +14,14 @@ import plotly.io
 
 from chemsieve.report.markup import escape
 
+GREY = "#8a8f98"
 # Middle tones, which show on white and on dark grey.
 _PALETTE = [
     "#4c8bf5",
     "#e8833a",
     "#2fa36b",
     "#c2549d",
-    "#8a8f98",
+    GREY,
     "#d64550",
     "#b8902f",
     "#3aa8b8",
@@ -36,11 +37,11 @@ _KNOWN = {
     "target": "#4c8bf5",
     "pool": "#e8833a",
     "test": "#4c8bf5",
-    "validation": "#8a8f98",
+    "validation": GREY,
     "train": "#2fa36b",
     "full": "#4c8bf5",
     "like_target": "#2fa36b",
-    "other_chemistry": "#8a8f98",
+    "other_chemistry": GREY,
     "corrupted_label": "#d64550",
 }
 

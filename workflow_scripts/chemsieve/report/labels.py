@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from chemsieve.audit.tracing import OTHER
-from chemsieve.report.figure import around, axis, drawn, plain
+from chemsieve.report.figure import GREY, around, axis, drawn, plain
 from chemsieve.report.markup import Section, folded, heading, number, paragraph, percent, table
 from chemsieve.report.study import Study
 
@@ -61,7 +61,7 @@ def _scatter(study: Study) -> str:
     figure = go.Figure()
     both = around(sources["label"], sources["reproduced"])
     figure.add_scatter(
-        x=both, y=both, mode="lines", line={"color": "#8a8f98", "dash": "dot"}, showlegend=False, hoverinfo="skip"
+        x=both, y=both, mode="lines", line={"color": GREY, "dash": "dot"}, showlegend=False, hoverinfo="skip"
     )
     for match, rows in sources.groupby("match"):
         figure.add_scatter(
@@ -69,7 +69,7 @@ def _scatter(study: Study) -> str:
             y=rows["label"],
             mode="markers",
             name=plain(f"{match} ({len(rows):,})"),
-            marker={"size": 7, "opacity": 0.75, "color": "#8a8f98" if match == OTHER else None},
+            marker={"size": 7, "opacity": 0.75, "color": GREY if match == OTHER else None},
             text=[f"row {row}" for row in rows["row"]],
             hovertemplate="%{text}: rule %{x:.4~f}, label %{y:.4~f}<extra></extra>",
         )
