@@ -166,10 +166,13 @@ def table_file(section):
 
 
 def table_columns(section):
-    """Columns of a table; a download is written under the names smiles and label."""
-    table = {key: config[section].get(key) for key in ("smiles", "label", "fold", "delimiter")}
-    if config[section]["source"] == "file" and not config[section]["path"]:
-        table |= {"smiles": "smiles", "label": "label", "fold": None, "delimiter": ","}
+    """How a table is read; what the project writes itself is plain CSV, a download with the names smiles and label."""
+    keys = ("smiles", "label", "fold", "delimiter", "format", "encoding", "decimal")
+    table = {key: config[section].get(key) for key in keys}
+    if not config[section]["path"]:
+        table |= {"delimiter": ",", "format": "csv", "encoding": "utf-8", "decimal": "."}
+        if config[section]["source"] == "file":
+            table |= {"smiles": "smiles", "label": "label", "fold": None}
     return table
 
 
