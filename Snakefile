@@ -27,6 +27,7 @@ localrules:
 
 
 onstart:
+    check_results()
     check_sizes()
     start_warm_server()
 

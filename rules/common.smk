@@ -97,6 +97,16 @@ def gpu(wildcards=None):
     return int(device == "cuda" or (device == "auto" and which("nvidia-smi") is not None))
 
 
+def check_results():
+    """Stop where results cannot be written: Snakemake would end with a traceback."""
+    from chemsieve.files import check_folder
+
+    try:
+        check_folder(RESULTS)
+    except ChemsieveError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def check_sizes():
     """Stop before anything runs where the accepted pool is too small for a budget, or too large for an estimator.
 
