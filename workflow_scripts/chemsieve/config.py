@@ -516,7 +516,7 @@ def _readable(section: str, table: Json) -> None:
     except LookupError:
         raise ChemsieveError(
             f"configuration: {section}.encoding: {table['encoding']!r} is no text encoding of Python; known are utf-8, "
-            "utf-16, latin-1, cp1252 and many more"
+            "utf-16, latin-1, cp1252 and more"
         ) from None
     except UnicodeError:
         pass  # one letter is no whole text of it

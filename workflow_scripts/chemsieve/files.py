@@ -49,7 +49,7 @@ def check_folder(folder: str | Path) -> None:
 def _refusal(error: Exception) -> str | None:
     """What the system said, or None where the error is another."""
     if isinstance(error, OSError):
-        return error.strerror or str(error)
+        return os.strerror(error.errno) if error.errno else str(error)  # pyarrow has words of its own, too many
     match = _OF_RUST.search(str(error))
     return os.strerror(int(match[1])) if match else None
 

@@ -14,13 +14,19 @@ _BLOCK = 14  # characters of an InChIKey that encode the skeleton, without stere
 def parse(smiles: str) -> Chem.Mol | None:
     """The sanitised molecule of a SMILES, or None where there is none: invalid, overlong, or without an atom.
 
-    White space makes a SMILES invalid: RDKit would read ``CC (=O)O`` as ethane named ``(=O)O``.
+    White space makes a SMILES invalid, since RDKit stops there and would read ``CC (=O)O`` as ethane; so does what is
+    not ASCII, of which it passes over an invisible mark at the end.
     """
-    if len(smiles) > LONGEST or any(map(str.isspace, smiles)):
+    if len(smiles) > LONGEST or foreign_character(smiles):
         return None
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
     return mol if mol is not None and mol.GetNumAtoms() else None
+
+
+def foreign_character(smiles: str) -> str | None:
+    """The first character that stands in no SMILES: white space, or not printable ASCII; None where there is none."""
+    return next((character for character in smiles if not "!" <= character <= "~"), None)
 
 
 def has_dummy(mol: Chem.Mol) -> bool:

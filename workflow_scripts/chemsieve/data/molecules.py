@@ -137,9 +137,7 @@ def _describe(
         return _refuse(record, "too_long", f"{len(text)} characters; no SMILES above {chemistry.LONGEST} is parsed")
     mol = chemistry.parse(text)
     if mol is None:
-        divided = any(map(str.isspace, text))
-        why = "white space divides the SMILES" if divided else "RDKit cannot make a molecule of the SMILES"
-        return _refuse(record, "unparsable", why)
+        return _refuse(record, "unparsable", _why_unparsable(text))
     if chemistry.has_dummy(mol):
         return _refuse(record, "dummy_atom", "an atom stands for another group (*), so that the molecule is unknown")
     label = math.nan if label_text is None else finite(label_text)
@@ -157,6 +155,15 @@ def _describe(
         "block": inchikey[:14],
         "parent": chemistry.parent_block(mol, inchikey[:14]),
     }
+
+
+def _why_unparsable(smiles: str) -> str:
+    character = chemistry.foreign_character(smiles)
+    if character is None:
+        return "RDKit cannot make a molecule of the SMILES"
+    if character.isspace():
+        return "white space divides the SMILES"
+    return f"the character U+{ord(character):04X} stands in no SMILES"
 
 
 def _refuse(record: dict, reason: str, detail: str) -> dict:

@@ -96,8 +96,9 @@ def require(name: str, columns: Sequence[str], header: Sequence[str], hint: str 
 def _suggestion(column: str, header: Sequence[str]) -> str:
     """Which columns there are, and which one was probably meant."""
     lowered = {name.lower(): name for name in reversed(header)}
-    close = difflib.get_close_matches(column.lower(), lowered, n=1, cutoff=0.5)
-    meant = f"; did you mean {lowered[close[0]]!r}?" if close else ""
+    near = [name for name in lowered if len(name) <= 4 * len(column)]  # comparing takes the square of the length
+    close = difflib.get_close_matches(column.lower(), near, n=1, cutoff=0.5)
+    meant = f"; did you mean {shown([lowered[close[0]]])}?" if close else ""
     return f" among {shown(header)}{meant}"
 
 

@@ -44,7 +44,7 @@ def _file(path: str | Path, source: str) -> Iterator[tuple[str, "pq.ParquetFile"
             with pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True) as file:
                 yield name, file
         except (pa.ArrowException, OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200]
             raise ChemsieveError(f"{name}: this is not a readable Parquet file ({reason})") from None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chemsieve.data.readers import Cells, Layout
-from chemsieve.data.readers._files import opened_text, require
+from chemsieve.data.readers._files import opened_text, require, shown
 from chemsieve.errors import ChemsieveError
 
 
@@ -70,7 +70,7 @@ def _header(name: str, source: str, columns: Sequence[str], line: str | None) ->
         raise ChemsieveError(f"{name}: line 1 is blank")
     numbers = [str(number) for number in range(1, len(words) + 1)]
     header = numbers if columns[0].isdigit() else words
-    hint = f" among {', '.join(map(repr, header[:20]))}"
+    hint = f" among {shown(header)}"
     if header is words:
         hint += f"; where line 1 is no header, columns have numbers (set {source}.smiles to '1')"
     require(name, columns, header, hint)
