@@ -20,6 +20,8 @@ include: "rules/influence.smk"
 include: "rules/selection.smk"
 include: "rules/validation.smk"
 include: "rules/tables.smk"
+include: "rules/figures.smk"
+include: "rules/predict.smk"
 
 
 localrules:

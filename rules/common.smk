@@ -1,10 +1,12 @@
 # Configuration, paths and helpers that every stage uses. Nothing here computes results.
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
@@ -394,3 +396,76 @@ def validation_inputs(wildcards):
     """Validation molecules, for strategies that need them."""
     needed = "validation" in strategy_needs(wildcards.strategy)
     return [f"{SPLIT}/validation.parquet".format(**wildcards)] if needed else []
+
+
+# rules/predict.smk
+
+
+def exported_cells():
+    """What each language model of the study is made of: settings, and files as patterns; by origin/method/selection."""
+    cells = {}
+    for run in RUNS:
+        kind, *names = run.split("/")
+        origin, method, selection = (names[0], "full", "none") if kind == "finetune" else ("adapted", *names)
+        made = json.loads(cell_spec(SimpleNamespace(method=method)))
+        on_regressor = method != "full" and config["grid"]["start"] == "regressor"
+        cells[f"{origin}/{method}/{selection}"] = {
+            "model": f"{SEED}/{run}/model.safetensors",
+            "encoder": ENCODER if origin == "baseline" else f"{SEED}/mlm",
+            "base": f"{SEED}/finetune/adapted/model.safetensors" if on_regressor else None,
+            "selection": f"{SEED}/selection/{selection}.parquet" if kind == "selected" else None,
+            **{key: made[key] for key in ("method", "options", "dropout")},
+            "averaged": {key: made["training"][key] for key in ("writings", "draws")},
+        }
+    return cells
+
+
+def exported_candidates():
+    """The replicates and cells among which predict.model chooses."""
+    cells, wanted = exported_cells(), config["predict"]["model"]
+    if wanted == "best":
+        return REPLICATES, cells
+    from chemsieve.deployment.choice import check_named
+
+    known = {
+        f"{'/'.join(map(str, replicate))}/{name}": (dict(zip(REPLICATES, replicate)), {name: cell})
+        for replicate in itertools.product(*REPLICATES.values())
+        for name, cell in cells.items()
+    }
+    try:
+        check_named(wanted, list(known))
+    except ChemsieveError as error:
+        raise WorkflowError(str(error)) from None
+    return known[wanted]
+
+
+def exported_files(wildcards):
+    """All that the model may be made of: which run it is shows in the metrics alone."""
+    replicates, cells = exported_candidates()
+    patterns = [f"{SPLIT}/train.parquet"]
+    for cell in cells.values():
+        patterns += folder(cell["encoder"]) + [cell[name] for name in ("model", "base", "selection") if cell[name]]
+    return sorted({path for pattern in patterns for path in expand(pattern, **replicates)})
+
+
+def exported_spec(wildcards):
+    """What a model folder depends on."""
+    return spec(
+        study=config["study"],
+        target={key: config["target"][key] for key in ("label", "name", "unit")},
+        cells=exported_candidates()[1],
+        train=f"{SPLIT}/train.parquet",
+        family=FAMILY,
+        **{key: config["encoder"][key] for key in ("stereo", "max_tokens")},
+        predict={key: config["predict"][key] for key in ("model", "coverage", "uncertainty", "passes", "seed")},
+        compute=COMPUTE,
+    )
+
+
+def predict_input(wildcards):
+    """The file to predict, which the configuration must name."""
+    if not config["predict"]["input"]:
+        raise WorkflowError(
+            "configuration: predict.input: give your file, for example --config 'predict={input: my_molecules.csv}'"
+        )
+    return config["predict"]["input"]

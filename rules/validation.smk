@@ -36,7 +36,6 @@ rule retrain:
 rule validate_influence:
     input:
         losses=VALIDATION_LOSSES,
-        pool=POOL,
         scores=VALIDATED_SCORES,
         selections=[f"{replicate}/selection/{name}.parquet" for replicate in VALIDATED for name in STRATEGIES],
     output:

@@ -127,6 +127,7 @@ UNKNOWN = [
     ("grid.methods.lora.training.epoch", 3, "'epochs'"),
     ("grid.methods.lora.training.checkpoints", [1], "known keys: .*epochs"),
     ("baselines.methods.svr.Z", 3, "known keys: .*gamma"),
+    ("predict.inputs", "new.csv", "'input'"),
     ("compute.gpu", 1, "known keys: .*device"),
     ("split.options.butina", {"cut": 1}, "split.options.butina.cut.*'cutoff'"),
 ]
@@ -232,6 +233,9 @@ VALUES = [
     ("grid.methods.lora.rank", 0),
     ("grid.methods.lora.training.epochs", None),
     ("split.options.butina", {"cutoff": "wide"}),
+    ("predict.coverage", 1),
+    ("predict.passes", 1),
+    ("predict.uncertainty", "drop"),
     ("compute.threads", 0),
 ]
 
@@ -332,6 +336,14 @@ def test_a_wrong_column_is_named_with_the_closest_match(table, changes, said):
     found = sentence(of_file(table, **changes))
     assert found.startswith(f"target file {table}: ")
     assert re.search(said, found)
+
+
+def test_the_file_to_predict_is_looked_at_before_anything_runs(table):
+    good = {"predict.input": str(table), "predict.smiles": "SMILES"}
+    configuration.validate(changed(good))
+    said = sentence(changed(good | {"predict.smiles": "Smile"}))
+    assert said.startswith(f"predict file {table}: there is no column 'Smile'")
+    assert "there is no such file" in sentence(changed(good | {"predict.input": f"{table}.gz"}))
 
 
 # -- helpers -----------------------------------------------------------------------------------------------------------

@@ -41,7 +41,11 @@ CONTRACT = [
 ]
 STUDY = "studies/tiny.yaml"
 # The tiny study with fewer columns in its grid.
-OVERLAY = {"study": "small", "grid": {"selections": ["none", "diversity", "influence"]}}
+OVERLAY = {
+    "study": "small",
+    "grid": {"selections": ["none", "diversity", "influence"]},
+    "selection": {"rank": []},
+}
 RESULTS = Path("results/small")
 TABLES_OF_RUNS = {"metrics_table": 1, "comparisons_table": 1, "learning_curves_table": 1, "report": 1, "all": 1}
 
@@ -338,7 +342,7 @@ def test_scores_are_held_against_retraining(tables, finished):
     assert len(found) == len(models) == 2 * 3 * 4
     scored = tables["selections"].groupby("strategy")["score"].apply(lambda scores: scores.notna().all())
     assert set(strategies["estimator"]) == set(scored.index[scored])
-    assert {"influence", "residual", "self_influence"} <= set(strategies["estimator"])
+    assert {"influence", "diversity"} <= set(strategies["estimator"])
     # The strategy `influence` has the scores of the estimator that it is configured with.
     (same,) = found.query("origin == 'adapted' and checkpoint == -1 and estimator == 'shapley'")["datamodelling_score"]
     (own,) = strategies.query("estimator == 'influence'")["datamodelling_score"]
@@ -438,14 +442,19 @@ def test_option_of_a_method_reruns_its_cells(workspace, options):
 def test_budget_reruns_its_selection_and_what_trains_on_it(workspace):
     change = {"selection": {"strategies": {"diversity": {"budget": {"count": 12}}}}}
     jobs = plan(workspace, "all", *overlay(workspace, change))
-    expected = {"selection": 1, "finetune_on_selection": 4, "selections_table": 1}
+    expected = {"selection": 1, "finetune_on_selection": 4, "selections_table": 1, "validate_influence": 1}
     assert Counter(job.rule for job in jobs) == expected | {"effective_config": 1} | TABLES_OF_RUNS
     assert {j.wildcards["strategy"] for j in jobs if "strategy" in j.wildcards} == {"diversity"}
     assert {j.wildcards["method"] for j in jobs if "method" in j.wildcards} == {"full", "bitfit", "lora", "ia3"}
 
 
 SCORED_AGAIN = {"influence": 4, "aggregate_influence": 2, "influence_tables": 1, "validate_influence": 1}
-CHOSEN_AGAIN = {"selection": 2, "selections_table": 1, "finetune_on_selection": 5} | TABLES_OF_RUNS
+CHOSEN_AGAIN = {
+    "selection": 2,
+    "selections_table": 1,
+    "validate_influence": 1,
+    "finetune_on_selection": 5,
+} | TABLES_OF_RUNS
 
 
 @pytest.mark.parametrize(
@@ -481,7 +490,11 @@ def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
     [
         ("influence/lissa", SCORED_AGAIN | {"report": 1, "all": 1}),
         ("influence/shapley", SCORED_AGAIN | CHOSEN_AGAIN),
-        ("selection/diversity", {"selection": 1, "selections_table": 1, "finetune_on_selection": 4} | TABLES_OF_RUNS),
+        (
+            "selection/diversity",
+            {"selection": 1, "selections_table": 1, "validate_influence": 1, "finetune_on_selection": 4}
+            | TABLES_OF_RUNS,
+        ),
         ("methods/ia3", {"finetune_on_selection": 3} | TABLES_OF_RUNS),
         ("report/tradeoff", {"report": 1, "all": 1}),
     ],
@@ -718,7 +731,7 @@ def kill(process):
     assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
 
 
-MEASURED = ["seconds", "train_seconds", "peak_memory_mb"]
+MEASURED = ["seconds", "evaluation_seconds", "train_seconds", "peak_memory_mb"]
 
 
 def test_killed_study_resumes_to_the_same_results(fresh, tables):

@@ -15,9 +15,9 @@ if __name__ == "__main__":
         influence = pd.concat(map(read_table, snakemake.input.scores), ignore_index=True)
         selections = pd.concat(map(read_table, snakemake.input.selections), ignore_index=True)
         selections = selections.assign(origin=spec["origin"])
-        pool = list(read_table(snakemake.input.pool, columns=["molecule_id"])["molecule_id"])
         rows = []
         for replicate, losses in retraining.groupby(axes, sort=False):
             scores, orders = (part[(part[axes] == list(replicate)).all(axis=1)] for part in (influence, selections))
+            pool = list(scores["molecule_id"].unique())
             rows.append(table(scores, losses, pool, orders).assign(**dict(zip(axes, replicate, strict=True))))
         write_table(pd.concat(rows), snakemake.output.table, "influence_validation")

@@ -241,6 +241,19 @@ def schema() -> Json:
             ),
             "baselines": _object({"run": _names(), "methods": entries}),
             "published": published.SCHEMA,
+            "predict": _object(
+                {
+                    "model": _TEXT,
+                    "input": _OPTIONAL_TEXT,
+                    "smiles": _TEXT,
+                    "delimiter": _TABLE["delimiter"],
+                    "coverage": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                    "uncertainty": {"enum": ["auto", "dropout", "features", "none"]},
+                    "passes": {"type": "integer", "minimum": 2},
+                    "seed": _SEED,
+                    "chunk": _COUNT,
+                }
+            ),
             "statistics": _object(
                 {
                     "margin": _POSITIVE,
@@ -395,6 +408,11 @@ def validate(config: Json) -> None:
             "configuration: target.binarise: labels are cut at the training mean of one split; give one splitter and "
             "one split seed"
         )
+    if config["predict"]["input"]:
+        from chemsieve.data.reading import check_header
+
+        given = config["predict"]
+        check_header(given["input"], "predict", [given["smiles"]], given["delimiter"])
     encoder = config["encoder"]
     if encoder["path"] == BUNDLED and encoder["family"] != "molformer":
         raise ChemsieveError(

@@ -365,6 +365,13 @@ TABLES: dict[str, dict[str, Column]] = {
         "fold": Column(TEXT, "validation or test"),
         "prediction": Column(REAL, "prediction", _LABEL_UNIT),
     },
+    # Of a model folder.
+    "model_training": {
+        "molecule_id": _MOLECULE,
+        "canonical_smiles": Column(TEXT, "RDKit canonical isomeric SMILES"),
+        "inchikey_block": Column(TEXT, "first block of the InChIKey; empty where InChI has none"),
+        "fingerprint": Column(pa.binary(), "ECFP4, 2,048 bits packed into 256 bytes, the first bit the highest"),
+    },
     "descriptors": {
         "molecule_id": _MOLECULE,
         "values": Column(pa.list_(REAL), "RDKit descriptors in the order of RDKit's own list"),

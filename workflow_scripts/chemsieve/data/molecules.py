@@ -39,7 +39,7 @@ def prepare(
     encoder reads all their parts.
 
     Args:
-        target: as :func:`chemsieve.data.reading.read_labelled` returns it.
+        target: as :func:`chemsieve.data.reading.read_labelled` returns it; without ``problem``, no row has one.
         pool: likewise; may have no rows.
         count_tokens: tokens of each encoder SMILES, special tokens included.
         max_tokens: the most tokens that the encoder takes.
@@ -80,6 +80,8 @@ def _examine(
     target_parents: dict[str, dict],
 ) -> tuple[list[dict], list[dict]]:
     """Accepted and refused rows of one file, each in row order."""
+    if "problem" not in frame:
+        frame = frame.assign(problem=None)
     described = [
         _describe(source, row, smiles, label_text if labelled else None, given_fold, stereo, problem)
         for row, smiles, label_text, given_fold, problem in frame[list(READ)].itertuples(index=False, name=None)

@@ -5,7 +5,7 @@ no molecule can be made of is a row that says so. The header is checked at the s
 imports nothing heavy until it must.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ def check_header(
     source: str,
     columns: Sequence[str],
     delimiter: str = ",",
-    file_format: str = "auto",
+    file_format: str = "csv",
     encoding: str = "utf-8",
 ) -> None:
     """Check that a file can be opened and has each of ``columns`` exactly once, reading as little as shows it.
@@ -63,7 +63,7 @@ def read_labelled(
     label_column: str | None,
     fold_column: str | None = None,
     delimiter: str = ",",
-    file_format: str = "auto",
+    file_format: str = "csv",
     encoding: str = "utf-8",
     decimal: str = ".",
 ) -> "pd.DataFrame":
@@ -95,7 +95,7 @@ def read_labelled(
     columns = list(dict.fromkeys(name for name in wanted if name is not None))
     cells = FORMATS[chosen].read(path, source, columns, Layout(delimiter, encoding, decimal))
     if not cells.rows:
-        raise ChemsieveError(f"{source} file {path}: there is a header and no row below it")
+        raise _no_row(path, source)
     _check_characters(f"{source} file {path}", cells.columns)
     labels = cells.columns.get(label_column, "")
     if decimal == ",":
@@ -111,6 +111,23 @@ def read_labelled(
             "problem": pd.Series([cells.problems.get(row) for row in range(cells.rows)], dtype=object),
         }
     )
+
+
+def stream_rows(path: str | Path, source: str, columns: Sequence[str], delimiter: str = ",") -> Iterator[list[str]]:
+    """Of delimited text: the header, then the fields of each row in its order, as text, a row at a time.
+
+    Arguments and errors are those of :func:`read_labelled`; an error may come after some rows.
+    """
+    count = -1  # without the header
+    for fields in delimited.stream(path, source, columns, Layout(delimiter)):
+        yield fields
+        count += 1
+    if count < 1:
+        raise _no_row(path, source)
+
+
+def _no_row(path: str | Path, source: str) -> ChemsieveError:
+    return ChemsieveError(f"{source} file {path}: there is a header and no row below it")
 
 
 def columns_of(path: str | Path, table: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ h1 { font-size: 1.7rem; line-height: 1.2; margin: 0; overflow-wrap: anywhere; }
 header p { color: var(--soft); margin: .3rem 0 1rem; }
 nav { position: sticky; top: 0; z-index: 1; background: var(--paper); border-bottom: 1px solid var(--line); }
 nav div { max-width: 68rem; margin: 0 auto; padding: .55rem 1rem; display: flex; gap: 1rem; overflow-x: auto;
-  white-space: nowrap; font-size: .86rem; }
+  white-space: nowrap; font-size: .875rem; }
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }
 section { margin: 2.2rem 0 3rem; }
@@ -29,7 +29,7 @@ p, li { max-width: 48rem; overflow-wrap: anywhere; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .7rem; margin: 0 0 1rem; }
 .tiles div { display: flex; flex-direction: column; background: var(--card); border-radius: 8px; padding: .7rem .9rem; }
 .tiles dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.tiles dt { color: var(--soft); font-size: .85rem; }
+.tiles dt { color: var(--soft); font-size: .875rem; }
 figure { margin: 1.2rem 0 1.8rem; }
 figcaption, caption { color: var(--soft); font-size: .88rem; text-align: left; }
 figcaption { margin-top: .3rem; max-width: 48rem; }
@@ -37,7 +37,7 @@ caption { padding-bottom: .4rem; }
 caption span { display: inline-block; position: sticky; left: 0; max-width: min(48rem, calc(100vw - 2rem)); }
 .scroll { overflow-x: auto; margin: 1rem 0 1.4rem; }
 .tall { overflow-y: auto; max-height: 36rem; border-bottom: 1px solid var(--line); }
-table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .35rem 1.1rem .35rem 0; border-top: 1px solid var(--line); }
 .long { min-width: 15rem; }
 td:not(.long) { white-space: nowrap; }
@@ -48,17 +48,22 @@ th button { font: inherit; color: inherit; background: none; border: 0; padding:
 th[aria-sort=ascending] button::after { content: " ▲"; }
 th[aria-sort=descending] button::after { content: " ▼"; }
 summary { cursor: pointer; color: var(--accent); }
+.download { font: inherit; font-size: .88rem; color: var(--accent); background: none; border: 0; padding: .2rem 0;
+  cursor: pointer; }
+.filter { display: block; color: var(--soft); font-size: .88rem; margin-top: 1rem; }
+.filter input { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line);
+  border-radius: 6px; padding: .25rem .5rem; margin-right: .6rem; width: 14rem; max-width: 100%; }
 .gallery { list-style: none; padding: 0; margin: 0; display: grid; gap: .7rem;
   grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); }
-.gallery li { background: var(--card); border-radius: 8px; padding: .6rem; font-size: .82rem; }
+.gallery li { background: var(--card); border-radius: 8px; padding: .6rem; font-size: .875rem; }
 .gallery img { display: block; width: 100%; height: auto; background: #fff; border-radius: 5px; margin-bottom: .4rem; }
 .gallery b, .gallery span { display: block; overflow-wrap: anywhere; }
 .gallery span { color: var(--soft); }
 .undrawn { display: block; overflow-wrap: anywhere; margin-bottom: .4rem; }
-@media print { nav { display: none; } .tall { max-height: none; } }
+@media print { nav, .download, .filter { display: none; } .tall { max-height: none; } }
 """
 
-SCRIPT = """
+SCRIPT = r"""
 (() => {
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const touch = matchMedia('(pointer: coarse)').matches;
@@ -75,11 +80,22 @@ SCRIPT = """
   };
   const options = {responsive: true, displaylogo: false, displayModeBar: touch ? false : 'hover',
     modeBarButtons: [['toImage', 'zoom2d', 'pan2d', 'resetScale2d']]};
+  const figure = plot => JSON.parse(plot.nextElementSibling.textContent);
+  // An axis title in lines of so many characters: plotly cuts off what a phone has no room for.
+  const wrapped = (text, room) => {
+    const lines = [''];
+    for (const word of text.split(' ')) {
+      const longer = `${lines.at(-1)} ${word}`.trim();
+      if (longer.length > room && lines.at(-1)) lines.push(word); else lines[lines.length - 1] = longer;
+    }
+    return lines.join('<br>');
+  };
   const plots = [...document.querySelectorAll('.plot')], drawn = new Set();
   const draw = plot => {
     if (drawn.has(plot)) return;
     drawn.add(plot);
-    const content = JSON.parse(plot.nextElementSibling.textContent);
+    const content = figure(plot), title = content.layout.xaxis?.title;
+    if (title?.text) title.text = wrapped(title.text, plot.clientWidth / 9);
     Plotly.newPlot(plot, content.data, {...content.layout, template: template()}, options);
   };
   // A figure is drawn when it comes near, so that the first screen does not wait for all of them.
@@ -91,7 +107,8 @@ SCRIPT = """
   dark.addEventListener('change', () => drawn.forEach(plot => Plotly.relayout(plot, {template: template()})));
 
   const text = (row, i) => row.cells[i].textContent;
-  const value = (row, i) => Number(text(row, i).replace(/,/g, ''));
+  // The number that a cell begins with: "0.71 ± 0.02" and "0.71 (0.60 to 0.80)" are sorted by the first.
+  const value = (row, i) => Number(text(row, i).replace(/,/g, '').match(/^[-+]?[\d.]+(e[-+]?\d+)?(?= |$)/)?.[0] ?? NaN);
   const order = (a, b, i) => {
     const x = value(a, i), y = value(b, i);
     if (isNaN(x) && isNaN(y)) return text(a, i).localeCompare(text(b, i));
@@ -104,5 +121,77 @@ SCRIPT = """
     head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
     body.append(...rows);
   }));
+
+  const LARGE = 15; // rows
+  document.querySelectorAll('table.sortable').forEach(table => {
+    const rows = [...table.tBodies[0].rows];
+    if (rows.length < LARGE) return;
+    const label = document.createElement('label'), box = document.createElement('input');
+    const shown = document.createElement('output');
+    label.className = 'filter';
+    box.type = 'search';
+    label.append('Show rows with ', box, shown);
+    table.closest('.scroll').before(label);
+    const contents = rows.map(row => [...row.cells].map(cell => cell.textContent.toLowerCase()).join(' '));
+    box.addEventListener('input', () => {
+      const words = box.value.toLowerCase().split(/\s+/);
+      rows.forEach((row, i) => { row.hidden = !words.every(word => contents[i].includes(word)); });
+      shown.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length} rows`;
+    });
+  });
+
+  // The data of a figure as it was given to plotly: arrays of numbers are packed, text has its HTML escaped.
+  const PACKED = {f8: Float64Array, f4: Float32Array, i4: Int32Array, u4: Uint32Array, i2: Int16Array,
+    u2: Uint16Array, i1: Int8Array, u1: Uint8Array};
+  const list = values => {
+    if (!values?.bdata) return Array.isArray(values) ? values : [];
+    const bytes = Uint8Array.from(atob(values.bdata), letter => letter.charCodeAt(0));
+    const flat = [...new PACKED[values.dtype](bytes.buffer)];
+    const width = Number(String(values.shape ?? '').split(',')[1]);
+    return width ? flat.flatMap((_, i) => i % width ? [] : [flat.slice(i, i + width)]) : flat;
+  };
+  const plainText = html =>
+    new DOMParser().parseFromString(html.replace(/<br>/g, ' '), 'text/html').body.textContent;
+  const records = trace => {
+    const [x, y, z, note, detail, up, down, size] = [trace.x, trace.y, trace.z, trace.text, trace.customdata,
+      trace.error_y?.array, trace.error_y?.arrayminus ?? trace.error_y?.array, trace.marker?.size].map(list);
+    const who = {series: trace.name, run: trace.meta};
+    if (z.length) return y.flatMap((row, i) => x.map((column, j) =>
+      ({...who, x: column, y: row, value: z[i][j], text: note[i]?.[j], detail: detail[i]?.[j]})));
+    return x.map((at, i) => ({...who, x: at, y: y[i], above: up[i], below: down[i], size: size[i], text: note[i],
+      detail: detail[i]}));
+  };
+  const cell = value => {
+    if (value === null || value === undefined || Number.isNaN(value)) return '';
+    if (typeof value === 'number') return String(value);
+    let content = plainText(String(value));
+    // A spreadsheet would run what begins so as a formula.
+    if (/^[=+\-@\t\r]/.test(content) && isNaN(content)) content = `'${content}`;
+    return /[",\r\n]/.test(content) ? `"${content.replace(/"/g, '""')}"` : content;
+  };
+  const csv = ({data, layout}) => {
+    const rows = data.flatMap(records);
+    const columns = ['series', 'run', 'x', 'y', 'value', 'above', 'below', 'size', 'text', 'detail']
+      .filter(name => rows.some(row => cell(row[name]) !== ''));
+    const named = {x: layout.xaxis?.title?.text, y: layout.yaxis?.title?.text};
+    const head = columns.map(name => cell(named[name] || name));
+    const lines = [head, ...rows.map(row => columns.map(name => cell(row[name])))];
+    return lines.map(line => line.join(',') + '\r\n').join('');
+  };
+  plots.forEach(plot => {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'download';
+    button.textContent = 'Data as CSV';
+    button.setAttribute('aria-label', `Data of figure ${plot.id} as CSV`);
+    button.addEventListener('click', () => {
+      const link = document.createElement('a');
+      link.href = URL.createObjectURL(new Blob([csv(figure(plot))], {type: 'text/csv'}));
+      link.download = `${plot.id}.csv`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    });
+    plot.closest('figure').append(button);
+  });
 })();
 """

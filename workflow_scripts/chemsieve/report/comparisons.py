@@ -1,9 +1,11 @@
 """Which configurations can be told apart: differences, intervals and verdicts of the table ``comparisons``."""
 
+import math
+
 import pandas as pd
 import plotly.graph_objects as go
 
-from chemsieve.report.figure import SEQUENTIAL, categories, drawn, plain
+from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, categories, drawn, plain
 from chemsieve.report.markup import MISSING, Section, count, folded, heading, number, paragraph, table
 from chemsieve.report.study import Study
 from chemsieve.statistics.families import SELECTIONS
@@ -101,18 +103,22 @@ def _heatmap(study: Study, i: int, rows: pd.DataFrame) -> str:
     whats, others = list(dict.fromkeys(rows["what"])), list(dict.fromkeys(rows["versus"]))
     cells = {(row.what, row.versus): row for row in rows.itertuples(index=False)}
 
-    def grid(value):
-        return [[value(cells[one, other]) if (one, other) in cells else None for other in others] for one in whats]
+    def grid(value, missing=None):
+        return [[value(cells[one, other]) if (one, other) in cells else missing for other in others] for one in whats]
+
+    # The same decimals in all cells, as many as the largest difference needs: a phone has no room for more.
+    largest = rows["difference"].abs().max()
+    decimals = max(0, 1 - math.floor(math.log10(largest))) if largest > 0 else 1
 
     figure = go.Figure(
         go.Heatmap(
             x=[plain(name) for name in others],
             y=[plain(name) for name in whats],
             z=grid(lambda cell: None if pd.isna(cell.difference) else float(cell.difference)),
-            text=grid(lambda cell: number(cell.difference, 2, sign=True)),
+            text=grid(lambda cell: MISSING if pd.isna(cell.difference) else f"{cell.difference:+.{decimals}f}", ""),
             customdata=grid(lambda cell: plain(cell.verdict)),
             texttemplate="%{text}",
-            textfont={"size": 11},
+            textfont=CELL_TEXT,
             colorscale=SEQUENTIAL,
             zmid=0,
             showscale=False,

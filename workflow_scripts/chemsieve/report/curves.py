@@ -7,6 +7,8 @@ from chemsieve.report.figure import axis, colours, drawn, plain
 from chemsieve.report.markup import MISSING, Section, heading, paragraph, table
 from chemsieve.report.study import Study, ordered, run_parts
 
+MOST = 300  # lines in one figure
+
 
 def section(study: Study) -> Section:
     """Learning curves of regression and of masked language modelling."""
@@ -48,16 +50,29 @@ def _regression(study: Study, curves: pd.DataFrame) -> list[str]:
         blocks.append(paragraph("There are none."))
     else:
         figure = go.Figure()
+        reading = "One thin line per run, coloured by method"
+        if others["run_id"].nunique() > MOST:
+            others = _averaged(others)
+            reading = (
+                "One thin line per splitter, method and selection, the mean over the replicates that trained so long, "
+                "coloured by method"
+            )
         _lines(figure, others, "method", "validation_rmse", study.methods, width=1)
         blocks.append(
             drawn(
                 "curves-selections",
                 _labelled(figure, f"validation RMSE ({study.unit})" if study.unit else "validation RMSE"),
-                "One thin line per run, coloured by method; point at one to see its name, choose a method in the "
-                "legend to hide it.",
+                f"{reading}; point at one to see its name, choose a method in the legend to hide it.",
             )
         )
     return blocks
+
+
+def _averaged(curves: pd.DataFrame) -> pd.DataFrame:
+    """Mean curve over the replicates of each configuration, named by the configuration."""
+    parts = ["splitter", "origin", "method", "selection"]
+    means = curves.groupby([*parts, "epoch"], as_index=False)["validation_rmse"].mean()
+    return means.assign(run_id=means[parts].agg("/".join, axis=1) + ", mean")
 
 
 def _lines(
@@ -83,6 +98,7 @@ def _lines(
                 legendgroup=plain(f"{name}{suffix}"),
                 showlegend=i == 0,
                 line={"color": palette[name], "width": width, "dash": dash},
+                meta=plain(run_id),
                 hovertemplate="epoch %{x}: %{y:.4f}<extra>" + plain(run_id) + "</extra>",
             )
 
@@ -138,6 +154,7 @@ def _mlm(curves: pd.DataFrame) -> list[str]:
                 legendgroup=name,
                 showlegend=j == 0,
                 line={"color": colour, "dash": dash},
+                meta=plain(run_id),
                 hovertemplate="epoch %{x}: %{y:.4f}<extra>" + plain(run_id) + "</extra>",
             )
     return [

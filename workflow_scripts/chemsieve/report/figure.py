@@ -8,6 +8,7 @@ import html
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
 
@@ -26,7 +27,9 @@ _PALETTE = [
     "#8a6fd8",
     "#7a9a3a",
 ]
-SEQUENTIAL = [[0, "#2a6f97"], [0.5, "#e9e4d4"], [1, "#c0563b"]]
+# Light enough at both ends for CELL_TEXT to be read on every cell, in either theme.
+SEQUENTIAL = [[0, "#6fa8cc"], [0.5, "#f1ecdf"], [1, "#e58f74"]]
+CELL_TEXT = {"size": 11, "color": "#1d2430"}
 _KNOWN = {
     "adapted": "#4c8bf5",
     "baseline": "#e8833a",
@@ -66,6 +69,18 @@ def around(*values: Iterable[float]) -> list[float]:
     low, high = np.nanmin(found), np.nanmax(found)
     margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
     return [float(low - margin), float(high + margin)]
+
+
+def whiskers(means: pd.DataFrame) -> dict[str, object]:
+    """Error bars from ``low`` to ``high`` around ``mean``."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (means["high"] - means["mean"]).tolist(),
+        "arrayminus": (means["mean"] - means["low"]).tolist(),
+        "thickness": 1,
+        "width": 3,
+    }
 
 
 def categories(title: str, names: list[str]) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from chemsieve.report.figure import SEQUENTIAL, around, axis, categories, colours, drawn, plain
+from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, around, axis, categories, colours, drawn, plain
 from chemsieve.report.markup import Section, heading, paragraph, spread
 from chemsieve.report.study import Study, mean_sd
 
@@ -44,7 +44,7 @@ def _heatmap(study: Study, i: int, cells: pd.DataFrame) -> str:
             text=words.unstack().reindex(index=methods, columns=selections).fillna("").to_numpy(),
             customdata=counts.to_numpy(),
             texttemplate="%{text}",
-            textfont={"size": 11},
+            textfont=CELL_TEXT,
             colorscale=SEQUENTIAL,
             showscale=False,  # the text says it, and a phone has no room for both
             hovertemplate="%{y} on %{x}<br>%{text}<br>replicates: %{customdata}<extra></extra>",

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from chemsieve.report.figure import axis, categories, colours, drawn, plain
+from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, axis, categories, colours, drawn, plain
 from chemsieve.report.markup import Section, count, folded, heading, listing, paragraph, table, warning
 from chemsieve.report.study import AGGREGATE, REPLICATE, Study, ordered
 
@@ -156,7 +156,9 @@ def _heatmap(identifier: str, matrix: pd.DataFrame, reading: str) -> str:
             z=values,
             zmin=-1,
             zmax=1,
-            colorscale=[[0, "#c0563b"], [0.5, "#e9e4d4"], [1, "#2a6f97"]],
+            colorscale=SEQUENTIAL,
+            reversescale=True,  # blue is agreement
+            textfont=CELL_TEXT,
             texttemplate="%{z:.2f}" if len(names) <= WRITTEN else None,
             hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
             showscale=len(names) > WRITTEN,

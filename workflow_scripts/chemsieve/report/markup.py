@@ -48,6 +48,16 @@ def spread(mean: float, sd: float, digits: int = 4) -> str:
     return f"{mean:.{decimals}f}" if math.isnan(sd) else f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
 
 
+def between(value: float, low: float, high: float) -> str:
+    """``value (low to high)`` with as many decimals as are worth reading; the value alone without an interval."""
+    if math.isnan(value):
+        return MISSING
+    if math.isnan(low):
+        return number(value, 3)
+    decimals = 3 if high <= low else min(4, max(0, 1 - math.floor(math.log10(high - low))))
+    return f"{value:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"
+
+
 def percent(share: float) -> str:
     """A share as a percentage with one decimal."""
     return MISSING if math.isnan(share) else f"{100 * share:.1f} %"

@@ -10,6 +10,7 @@ from plotly.offline import get_plotlyjs
 from chemsieve.files import write_text
 from chemsieve.report import (
     audit,
+    calibration,
     comparisons,
     control,
     curves,
@@ -41,6 +42,7 @@ SECTIONS = [
     strategies,
     grid,
     tradeoff,
+    calibration,
     drawings,
     control,
     runs,
@@ -51,7 +53,7 @@ def render(tables: Path, config: dict[str, Any], output: Path) -> None:
     """Write the report of a study.
 
     Args:
-        tables: folder with the Parquet tables; ``pool_control`` and ``influence_validation`` may be absent.
+        tables: folder with the Parquet tables; those of ``study.OPTIONAL`` may be absent.
         config: effective configuration of the study.
         output: path of the page. The same tables and configuration give the same bytes.
     """

@@ -1,8 +1,12 @@
 """Every run, and how the numbers of the page are defined."""
 
+import pandas as pd
+
 from chemsieve.report.markup import Section, bullets, heading, paragraph, table
 from chemsieve.report.study import Study
 
+MOST = 2000  # rows; more would make the page slow and too large to send
+CONFIGURATION = ["splitter", "origin", "method", "selection", "fold"]
 FOOTNOTES = [
     "RMSE, MAE and MSE are in the unit of the label; losses are of standardised labels.",
     "A replicate is one splitter, split seed and training seed. Differences are paired: both runs share all three. "
@@ -25,6 +29,15 @@ BINARISED = (
 )
 
 
+def averaged(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Number of replicates and mean of every measure, per splitter, configuration and fold."""
+    groups = metrics.groupby(CONFIGURATION)
+    measures = [name for name in metrics.select_dtypes("number") if name not in ("split_seed", "seed")]
+    means = groups[measures].mean().astype(float)
+    means.insert(0, "replicates", groups.size())
+    return means.reset_index()
+
+
 def section(study: Study) -> Section:
     """Table of all metrics and footnotes on method."""
     metrics = study.metrics
@@ -32,15 +45,19 @@ def section(study: Study) -> Section:
         blocks = [paragraph("There is no run.")]
     else:
         columns = [name for name in metrics.columns if name not in ("run_id", "study")]
-        shown = metrics.sort_values(["run_id", "fold"], kind="stable")[["run_id", *columns]]
+        shown, caption = metrics.sort_values(["run_id", "fold"], kind="stable")[["run_id", *columns]], "All runs"
+        if len(shown) > MOST:
+            shown, caption = averaged(metrics), "Means over the replicates of each configuration"
         blocks = [
             paragraph("Choose a column heading to sort by it, once more to reverse."),
             table(
-                "All runs on the validation and test molecules",
+                f"{caption} on the validation and test molecules",
                 [name.replace("_", " ") for name in shown.columns],
                 shown.itertuples(index=False, name=None),
                 sortable=True,
             ),
         ]
+        if len(metrics) > MOST:
+            blocks.append(paragraph(f"The {len(metrics):,} rows of single runs stand in the table metrics."))
     cut = [BINARISED] if (study.config.get("target") or {}).get("binarise") else []
     return Section("runs", "All runs", [*blocks, heading("Methods"), bullets([*cut, *FOOTNOTES])])

@@ -13,9 +13,15 @@ NODES = 200  # of the quadrature over the residual's chi-squared
 
 
 @cache
+def _nodes() -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on (-1, 1): an eigenvalue problem, which every number of units would solve anew."""
+    return np.polynomial.legendre.leggauss(NODES)
+
+
+@cache
 def _spread(df: float) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles of sqrt(chi-squared / df), and weights."""
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    nodes, weights = _nodes()
     return np.sqrt(stats.chi2.ppf((nodes + 1) / 2, df) / df), weights / 2
 
 

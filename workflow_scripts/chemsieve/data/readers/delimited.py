@@ -20,12 +20,24 @@ def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout)
 
 
 def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
-    """Every row below the header; blank lines at the end are no rows; see :mod:`chemsieve.data.readers`."""
+    """Every row below the header; see :mod:`chemsieve.data.readers`."""
+    rows = stream(path, source, columns, layout)
+    header = next(rows)
+    places = [header.index(column) for column in columns]
+    cells = [[fields[place] for place in places] for fields in rows]
+    return Cells(len(cells), {column: [row[n] for row in cells] for n, column in enumerate(columns)})
+
+
+def stream(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Iterator[list[str]]:
+    """The header, then the fields of each row in its order, a row at a time; blank lines at the end are no rows.
+
+    Raises:
+        ChemsieveError: as :func:`check`, or a row does not fit the header; an error may come after some rows.
+    """
+    rows, blank_line = 0, None
     with _rows(path, source, layout) as (name, reader):
         header = _header(name, source, columns, reader)
-        places = [header.index(column) for column in columns]
-        cells: list[list[str]] = [[] for _ in columns]
-        rows, blank_line = 0, None
+        yield header
         for fields in reader:
             if not fields:
                 blank_line = blank_line or reader.line_num
@@ -37,10 +49,8 @@ def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) 
                     f"{name}: row {rows} (line {reader.line_num}) has {len(fields)} fields and the header has "
                     f"{len(header)}; quote fields that contain {layout.delimiter!r}"
                 )
-            for column, place in zip(cells, places, strict=True):
-                column.append(fields[place])
             rows += 1
-    return Cells(rows, dict(zip(columns, cells, strict=True)))
+            yield fields
 
 
 def with_point(text: str) -> str:
@@ -51,17 +61,14 @@ def with_point(text: str) -> str:
 @contextmanager
 def _rows(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str, "csv._reader"]]:
     """A reader of a file's rows and the file's name for messages; what goes wrong while reading is one sentence."""
-    before = csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        with opened_text(path, source, layout.encoding) as (name, text):
-            # strict: a quote that is never closed would swallow the rest of the file as one field.
-            reader = csv.reader(text, delimiter=layout.delimiter, strict=True)
-            try:
-                yield name, reader
-            except csv.Error as error:
-                raise ChemsieveError(f"{name}: line {reader.line_num} is not valid delimited text ({error})") from None
-    finally:
-        csv.field_size_limit(before)
+    csv.field_size_limit(_LONGEST_FIELD)
+    with opened_text(path, source, layout.encoding) as (name, text):
+        # strict: a quote that is never closed would swallow the rest of the file as one field.
+        reader = csv.reader(text, delimiter=layout.delimiter, strict=True)
+        try:
+            yield name, reader
+        except csv.Error as error:
+            raise ChemsieveError(f"{name}: line {reader.line_num} is not valid delimited text ({error})") from None
 
 
 def _header(name: str, source: str, columns: Sequence[str], reader: "csv._reader") -> list[str]:

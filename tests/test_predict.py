@@ -1,0 +1,593 @@
+"""Model folders: they predict as their run did, say what to trust, and take files of any length."""
+
+import csv
+import gzip
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rdkit import Chem, DataStructs
+from rdkit.Chem import rdFingerprintGenerator
+
+from chemsieve import backbone, registry, regressor, tokenization
+from chemsieve import predict as command
+from chemsieve.data.molecules import prepare
+from chemsieve.deployment import conformal, folder, inference
+from chemsieve.deployment.choice import choose
+from chemsieve.deployment.export import export
+from chemsieve.deployment.stream import predict_file
+from chemsieve.errors import ChemsieveError
+from chemsieve.runs import Identity, predictions_table
+from chemsieve.training.loop import Settings
+from chemsieve.training.regression import fine_tune, predict_smiles
+from conftest import SMILES
+from test_methods import METHODS, ROBERTA
+from test_workflow import copy_workflow, edit, snakemake
+
+CPU = torch.device("cpu")
+ROOT = Path(__file__).parent.parent
+LABELS = np.random.default_rng(0).normal(3.0, 2.0, size=len(SMILES))
+DROPOUT = {"hidden": 0.1, "embedding": 0.1, "head": 0.2}
+# Twenty training, two validation and two test molecules; the pool's first molecule was trained on too.
+FOLDS = {"train": range(20), "validation": range(20, 22), "test": range(22, 24)}
+
+
+@pytest.fixture(scope="module")
+def encoders(encoder_folder, tmp_path_factory):
+    """An encoder folder for each family."""
+    roberta = tmp_path_factory.mktemp("roberta")
+    backbone.prepare(roberta, {"family": "automodel", "architecture": ROBERTA, "seed": 0})
+    return {"molformer": encoder_folder, "automodel": roberta}
+
+
+def molecules(encoder):
+    """The table ``molecules`` of a study of ``SMILES`` with a pool of one."""
+    tokenizer = backbone.load_tokenizer(encoder)
+
+    def frame(smiles):
+        rows = {"row": range(len(smiles)), "smiles": smiles, "label_text": "", "given_fold": None}
+        return pd.DataFrame(rows).assign(label_text=[str(LABELS[i]) for i in range(len(smiles))])
+
+    count = lambda smiles: [len(ids) for ids in tokenization.encode(tokenizer, smiles)]  # noqa: E731
+    return prepare(frame(SMILES), frame(["CCSCC"]), count, 50, False)[0]
+
+
+def trained(encoder, family, method, table, **settings):
+    """A regressor fine-tuned by a method at a rate that moves every trained parameter."""
+    torch.manual_seed(1)
+    model = regressor.build(encoder, family, DROPOUT)
+    registry.load("methods", method).apply(model, **METHODS[method])
+    data = table.iloc[[*FOLDS["train"], len(SMILES)]]
+    held = table.iloc[list(FOLDS["validation"])]
+    smiles = [list(frame["encoder_smiles"]) for frame in (data, held)]
+    labels = [frame["label"].to_numpy() for frame in (data, held)]
+    rate = 0.05 if method == "ia3" else 0.01  # its scaling vectors start at one and need more to tell
+    settings = Settings(epochs=2, batch_size=3, learning_rate=rate, **settings)
+    fine_tune(model, backbone.load_tokenizer(encoder), smiles[0], labels[0], smiles[1], labels[1], settings, 0, CPU)
+    return model
+
+
+def exported(target, encoder, family="molformer", method="full", writings=1, draws=1, **wanted):
+    """A model folder made from a fresh run; what the run predicted for validation and test molecules."""
+    table = molecules(encoder)
+    model = trained(encoder, family, method, table, writings=writings, draws=draws)
+    held = [table.iloc[list(FOLDS[fold])] for fold in ("validation", "test")]
+    tokenizer = backbone.load_tokenizer(encoder)
+    values = tuple(predict_smiles(model, tokenizer, list(f["encoder_smiles"]), writings, draws, CPU) for f in held)
+    identity = Identity("random", 0, 0, "adapted", method, "random")
+    errors = {"rmse": 1.0, "mae": 0.5, "r2": math.nan, "spearman": 0.25}
+    chosen = {"run_id": identity.run_id, "n_selected": 1, "test": {**errors, "rmse": 1.25}} | errors
+    spec = {
+        "study": "own",
+        "target": {"label": "exp", "name": "lipophilicity", "unit": "log units"},
+        "family": family,
+        "method": method,
+        "options": METHODS[method],
+        "dropout": DROPOUT,
+        "averaged": {"writings": writings, "draws": draws},
+        "max_tokens": 50,
+        "stereo": False,
+        "predict": {"model": "best", "coverage": 0.5, "uncertainty": "auto", "passes": 4, "seed": 0} | wanted,
+    }
+    training = list(table["molecule_id"].iloc[[*FOLDS["train"], len(SMILES)]])
+    known = predictions_table(identity, *held, values).assign(label=LABELS[20:24])
+    data = {"target": {"file": "target.csv", "sha256": "0" * 64}}
+    export(target, model, encoder, chosen, table, training, known, spec, data, CPU)
+    return known
+
+
+@pytest.fixture(scope="module")
+def made(encoders, tmp_path_factory):
+    """A model folder of full fine-tuning. Read it only."""
+    target = tmp_path_factory.mktemp("model")
+    exported(target, encoders["molformer"])
+    return target
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A copy of it, to damage."""
+    for path in made.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def write(path, rows, delimiter=","):
+    """Write rows of cells as delimited text."""
+    with open(path, "w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    return path
+
+
+def read(path, delimiter=","):
+    with open(path, encoding="utf-8", newline="") as handle:
+        return list(csv.reader(handle, delimiter=delimiter))
+
+
+# -- the folder --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("family", ["molformer", "automodel"])
+def test_a_loaded_folder_predicts_as_its_run_did(encoders, tmp_path, family, method):
+    known = exported(tmp_path, encoders[family], family, method)
+    predictor = folder.load(tmp_path)
+    given = SMILES[20:24]
+    # Another writing of the same molecules, as a user may have it.
+    for smiles in (given, [Chem.MolToSmiles(Chem.MolFromSmiles(s), canonical=False, rootedAtAtom=1) for s in given]):
+        np.testing.assert_allclose(predictor.predict(smiles)["exp"].to_numpy(float), known["prediction"], rtol=1e-5)
+    assert np.ptp(known["prediction"]) > 1e-3
+    # What training left in adapters is in the weights: the encoder alone, with the same head, answers otherwise.
+    if method in ("lora", "ia3"):
+        plain = backbone.load_masked_lm(encoders[family], family)
+        predictor.model.encoder = registry.load("encoders", family).backbone(plain)
+        without = predictor.predict(given)["exp"].to_numpy(float)
+        assert np.abs(without - known["prediction"].to_numpy()).max() > 3e-4
+
+
+def test_draws_of_the_features_are_averaged_as_in_the_run(encoders, tmp_path):
+    known = exported(tmp_path, encoders["molformer"], draws=3)
+    found = folder.load(tmp_path).predict(SMILES[20:24])["exp"].to_numpy(float)
+    np.testing.assert_allclose(found, known["prediction"], rtol=1e-5)
+
+
+def test_random_smiles_are_averaged_whatever_the_order(encoders, tmp_path):
+    exported(tmp_path, encoders["molformer"], writings=4)
+    predictor = folder.load(tmp_path)
+    found = predictor.predict(SMILES)["exp"].to_numpy(float)
+    np.testing.assert_allclose(predictor.predict(SMILES[::-1])["exp"].to_numpy(float)[::-1], found, rtol=1e-5)
+    predictor.facts["averaged"]["writings"] = 1
+    assert np.abs(predictor.predict(SMILES)["exp"].to_numpy(float) - found).max() > 1e-4
+
+
+def test_a_folder_that_would_predict_otherwise_is_not_made(encoders, tmp_path, monkeypatch):
+    def spoiled(model):
+        model.head.bias.data.add_(0.01)
+        return model.eval()
+
+    monkeypatch.setattr("chemsieve.deployment.export.merge", spoiled)
+    with pytest.raises(ChemsieveError, match=r"^export: the model folder's predictions differ from the run's by up to"):
+        exported(tmp_path, encoders["molformer"])
+    with pytest.raises(ChemsieveError, match=r"chemsieve.json: there is no such file"):
+        folder.load(tmp_path)
+
+
+def test_the_folder_loads_in_a_process_of_its_own(made, tmp_path):
+    write(tmp_path / "in.csv", [["smiles"], ["CCO"], ["c1ccccc1C"]])
+    kept = ("PATH", "LANG", "HOME", "LD_LIBRARY_PATH")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    environment |= {"PYTHONPATH": str(ROOT / "workflow_scripts"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "chemsieve.predict", str(made), "in.csv", "out.csv"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "2 rows: 2 predicted" in done.stderr
+    wanted = folder.load(made).predict(["CCO", "c1ccccc1C"])["exp"].to_numpy(float)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["exp"], wanted, rtol=1e-6)
+
+
+def test_files_of_a_folder_are_declared_and_no_pickle(made):
+    assert sorted(path.name for path in made.iterdir()) == sorted(folder.FILES)
+    for path in made.iterdir():
+        assert path.read_bytes()[:2] not in (b"\x80\x02", b"\x80\x04", b"\x80\x05", b"PK"), path.name
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda made: cut(made / "model.safetensors"), r"model.safetensors: it is damaged or of another model"),
+        (lambda made: cut(made / "training.parquet"), r"training.parquet: it is damaged or of another model"),
+        (
+            lambda made: (made / "tokenizer.json").unlink(),
+            r"tokenizer.json: there is no such file; a model folder needs",
+        ),
+        (lambda made: (made / "chemsieve.json").unlink(), r"chemsieve.json: there is no such file, so that .* is no"),
+        (lambda made: cut(made / "chemsieve.json"), r"chemsieve.json: not readable JSON"),
+        (
+            lambda made: (made / "chemsieve.json").write_text('{"format": 2}'),
+            r"not of a format that this release reads",
+        ),
+        (lambda made: edit(made / "chemsieve.json", '"interval"', '"interwal"'), r"it says nothing of 'interval'"),
+    ],
+)
+def test_damage_is_one_sentence(copied, damage, said):
+    damage(copied)
+    with pytest.raises(ChemsieveError, match=said) as caught:
+        folder.load(copied)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_shape_are_refused_though_their_hash_is_right(copied):
+    edit(copied / "config.json", '"intermediate_size": 24', '"intermediate_size": 20')
+    facts = json.loads((copied / "chemsieve.json").read_text(encoding="utf-8"))
+    facts["files"]["config.json"] = folder.sha256(copied / "config.json")
+    (copied / "chemsieve.json").write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(ChemsieveError, match=r"does not fit the model: it has .* of another shape"):
+        folder.load(copied)
+
+
+def test_card_has_the_figures(made):
+    card = (made / "README.md").read_text(encoding="utf-8")
+    facts = json.loads((made / "chemsieve.json").read_text(encoding="utf-8"))
+    found = folder.load(made).predict(SMILES[22:24])
+    covered = sum((found["exp_low"] <= LABELS[22:24]) & (LABELS[22:24] <= found["exp_high"]))
+    for text in (
+        "random/0/0/adapted/full/random",
+        "| test | 1.250 | 0.500 |  | 0.250 |",
+        "Trained on 21 molecules",
+        "* target, `target.csv`: `0000",
+        f"It holds {covered} of 2 test molecules.",
+        f"{facts['interval']['half_width']:.4g} log units",
+        "interval of 50% from 2 validation molecules",
+        "validation also chose the epoch",
+        "4 networks thinned by the dropout",
+    ):
+        assert text in card, text
+
+
+# -- what a prediction comes with --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "coverage"), [(9, 0.9), (20, 0.8), (50, 0.77), (99, 0.07)])
+def test_interval_covers_as_often_as_the_closed_form_says(count, coverage):
+    # Exchangeable: errors of a skewed law, one more than calibrated on. Beta(k, n + 1 - k) has the mean k / (n + 1).
+    draws = np.random.default_rng(1).gamma(0.7, size=(20_000, count + 1)) - 0.5
+    covered = [abs(row[-1]) <= conformal.half_width(row[:-1], coverage) for row in draws]
+    wanted = np.ceil(round((count + 1) * coverage, 6)) / (count + 1)
+    assert abs(np.mean(covered) - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / len(draws))
+
+
+def test_too_few_molecules_for_an_interval_is_one_sentence():
+    with pytest.raises(
+        ChemsieveError, match=r"^predict.coverage: 8 validation .* at most 0.888, not of 0.9; lower it$"
+    ):
+        conformal.half_width(np.arange(8.0), 0.9)
+    assert conformal.half_width(np.arange(8.0), 0.888) == 7.0
+
+
+def test_interval_is_that_of_the_validation_errors(made):
+    found = folder.load(made).predict(SMILES[20:22])
+    errors = np.abs(found["exp"].to_numpy(float) - LABELS[20:22])
+    # Half of three is one and a half: the second of two.
+    np.testing.assert_allclose((found["exp_high"] - found["exp_low"]).to_numpy(float) / 2, errors.max(), rtol=1e-6)
+    np.testing.assert_allclose(
+        ((found["exp_high"] + found["exp_low"]) / 2).to_numpy(float), found["exp"].to_numpy(float)
+    )
+
+
+def test_nearest_training_molecule_is_that_of_rdkit(made):
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    prints = lambda smiles: [generator.GetFingerprint(Chem.MolFromSmiles(text)) for text in smiles]  # noqa: E731
+    training = [*SMILES[:20], "CCSCC"]
+    ids = [*(f"target-{row}" for row in range(20)), "pool-0"]
+    asked = [*SMILES[20:], "CCSCCC", "c1ccccc1CCN", "[Na+].[Cl-]"]
+    found = folder.load(made).predict(asked)
+    bound = json.loads((made / "chemsieve.json").read_text(encoding="utf-8"))["domain"]["similarity"]
+    both = [DataStructs.BulkTanimotoSimilarity(one, prints(training)) for one in prints(asked)]
+    assert list(found["nearest_training"]) == [ids[int(np.argmax(row))] for row in both]
+    np.testing.assert_allclose(found["similarity"].to_numpy(float), [max(row) for row in both], rtol=1e-12)
+    assert bound == pytest.approx(np.percentile([max(row) for row in both[:2]], 5))
+    assert list(found["in_domain"]) == [bool(max(row) >= bound) for row in both]
+    assert {True, False} == set(found["in_domain"])
+
+
+def test_same_molecule_is_seen_whatever_its_stereo_isotopes_and_writing(made):
+    asked = ["OCC", "[13CH3]CO", "CCSCC", "CCOCC", "[2H]C(C)(C)C", SMILES[21]]
+    found = folder.load(made).predict(asked)
+    assert list(found["same_molecule"]) == ["target-0", "target-0", "pool-0", "", "target-5", ""]
+
+
+@pytest.mark.parametrize("kind", ["dropout", "features"])
+def test_spread_of_a_molecule_is_its_own(encoders, tmp_path, kind):
+    exported(tmp_path, encoders["molformer"], uncertainty=kind)
+    predictor = folder.load(tmp_path)
+    found = predictor.predict(SMILES)["exp_unc"].to_numpy(float)
+    assert (found > 0).all()
+    assert len(set(found)) == len(SMILES)
+    np.testing.assert_allclose(
+        predictor.predict(SMILES[::-1])["exp_unc"].to_numpy(float)[::-1], found, rtol=1e-4, atol=1e-6
+    )
+    alone = [predictor.predict([text])["exp_unc"].iloc[0] for text in SMILES]
+    np.testing.assert_allclose(np.array(alone, float), found, rtol=1e-4, atol=1e-6)
+
+
+def test_spread_of_dropout_in_the_head_has_the_closed_form_of_a_weighted_sum(encoders):
+    torch.manual_seed(0)
+    model = regressor.build(encoders["molformer"], "molformer", {"hidden": 0.0, "embedding": 0.0, "head": 0.2}).eval()
+    model.set_label_scale(5.0, 3.0)
+    tokenizer = backbone.load_tokenizer(encoders["molformer"])
+    ids = tokenization.encode(tokenizer, SMILES[:6])
+    pad_id = tokenization.special_id(tokenizer, "pad")
+    _, found = inference.predict(model, [ids], 1, "dropout", 4000, 0, pad_id, CPU)
+    with torch.no_grad():
+        pooled = inference._pooled(model, ids, pad_id, CPU)
+        variance = (model.head.weight**2 * pooled**2).sum(dim=1) * 0.2 / 0.8
+    np.testing.assert_allclose(found, 3.0 * variance.sqrt().numpy(), rtol=0.05)
+
+
+def test_dropout_leaves_the_model_as_it_was(made):
+    predictor = folder.load(made)
+    first = predictor.predict(SMILES)
+    pd.testing.assert_frame_equal(predictor.predict(SMILES), first)
+    assert all("forward" not in vars(module) for module in predictor.model.modules())
+
+
+def test_spread_comes_from_what_the_model_has(encoders):
+    plain = regressor.build(encoders["automodel"], "automodel", {"hidden": 0.0, "embedding": 0.0, "head": 0.0})
+    assert [inference.spread_kind(plain, kind) for kind in ("auto", "features", "dropout")] == ["none"] * 3
+    without = regressor.build(encoders["molformer"], "molformer", {"hidden": 0.0, "embedding": 0.0, "head": 0.0})
+    assert inference.spread_kind(without, "auto") == "features"
+    assert inference.spread_kind(regressor.build(encoders["molformer"], "molformer", DROPOUT), "auto") == "dropout"
+
+
+def test_an_answer_that_is_no_number_has_a_reason(made, monkeypatch):
+    answer = inference.predict
+    monkeypatch.setattr(inference, "predict", lambda *given: [part / [1, 0, 1] for part in answer(*given)])
+    with np.errstate(divide="ignore"):
+        found = folder.load(made).predict(["CCO", "?", "CCN", "CCC"])
+    assert list(found["reason"]) == ["", "unparsable", "not_finite", ""]
+    assert found.iloc[[1, 2], :-1].isna().all(axis=None)
+    assert found.iloc[[0, 3]].notna().all(axis=None)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+ROWS = [
+    ["id", "structure", "exp", "note"],
+    ["1", "CCO", "0.5", "=1+1"],
+    ["2", "no molecule", "", 'a "quoted", cell'],
+    ["3", "", "x", "two\nlines"],
+    ["4", "C" * 60, "", ""],
+    ["5", " c1ccccc1C ", "é", "007"],
+]
+
+
+def test_rows_and_cells_are_kept_in_order_with_their_reasons(made, tmp_path):
+    predict_file(folder.load(made), write(tmp_path / "in.csv", ROWS), tmp_path / "out.csv", "structure", chunk=2)
+    header, *rows = read(tmp_path / "out.csv")
+    assert [row[:4] for row in [header, *rows]] == ROWS
+    own = ["exp_predicted", "exp_unc", "exp_low", "exp_high", "nearest_training", "similarity", "in_domain"]
+    assert header[4:] == [*own, "same_molecule", "reason"]
+    assert [row[-1] for row in rows] == ["", "unparsable", "unparsable", "too_long", ""]
+    assert [row[4:-1] for row in rows[1:4]] == [[""] * 8] * 3
+    assert [row[-2] for row in (rows[0], rows[4])] == ["target-0", ""]
+    assert rows[0][10] == "true"
+    wanted = folder.load(made).predict(["CCO", "Cc1ccccc1"])["exp"].to_numpy(float)
+    np.testing.assert_allclose([float(rows[0][4]), float(rows[4][4])], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_chunks_change_nothing(made, tmp_path, chunk):
+    source = write(tmp_path / "in.csv", [["smiles"], *([text] for text in [*SMILES, "?", *SMILES])])
+    counts = predict_file(folder.load(made), source, tmp_path / "out.csv", chunk=chunk)
+    assert counts == {"": 2 * len(SMILES), "unparsable": 1}
+    found = pd.read_csv(tmp_path / "out.csv")
+    wanted = folder.load(made).predict(SMILES)
+    for name in ("exp", "exp_unc", "exp_low", "similarity"):
+        both = np.concatenate([wanted[name].to_numpy(float), [np.nan], wanted[name].to_numpy(float)])
+        np.testing.assert_allclose(found[name], both, rtol=1e-5)
+
+
+def test_delimiter_gzip_and_byte_order_mark(made, tmp_path):
+    text = "\ufeffsmiles;comma\nCCO;1,5\n"
+    (tmp_path / "in.csv.gz").write_bytes(gzip.compress(text.encode()))
+    arguments = [str(made), str(tmp_path / "in.csv.gz"), str(tmp_path / "out.csv.gz"), "--delimiter", ";"]
+    assert command.main(arguments) == 0
+    header, row = gzip.decompress((tmp_path / "out.csv.gz").read_bytes()).decode().splitlines()
+    assert header.startswith("smiles;comma;exp;exp_unc;")
+    assert row.startswith("CCO;1,5;")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "predict file .*in.csv: the file is empty"),
+        ("smiles\n", "predict file .*in.csv: there is a header and no row below it"),
+        ("SMILES\nCCO\n", "there is no column 'smiles' among 'SMILES'; did you mean 'SMILES'"),
+        ("smiles,b\nCCO,1\nCCO\n", r"row 1 \(line 3\) has 1 fields and the header has 2"),
+        ("smiles;b\nCCO;1\n", "so check the delimiter"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(made, tmp_path, capsys, text, said):
+    (tmp_path / "in.csv").write_text(text, encoding="utf-8")
+    assert command.main([str(made), str(tmp_path / "in.csv"), str(tmp_path / "out.csv")]) == 1
+    printed = capsys.readouterr().err
+    assert re.search(said, printed)
+    assert printed.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_the_input_is_not_overwritten(made, tmp_path):
+    source = write(tmp_path / "in.csv", [["smiles"], ["CCO"]])
+    with pytest.raises(ChemsieveError, match="would replace the file"):
+        predict_file(folder.load(made), source, source)
+    assert read(source) == [["smiles"], ["CCO"]]
+
+
+class Stub:
+    """A predictor that computes nothing, and counts the rows that it is handed at once."""
+
+    columns = ("exp", "reason")
+
+    def __init__(self, fail_at=None):
+        self.most, self.calls, self.fail_at = 0, 0, fail_at
+
+    def predict(self, smiles):
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise OSError("no space")
+        self.most = max(self.most, len(smiles))
+        return pd.DataFrame({"exp": [1.5] * len(smiles), "reason": [""] * len(smiles)})
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    peaks = []
+    for count in (4_000, 32_000):
+        source = write(tmp_path / f"{count}.csv", [["smiles"], *([f"C{number}"] for number in range(count))])
+        stub = Stub()
+        tracemalloc.start()
+        predict_file(stub, source, tmp_path / "out.csv", chunk=500)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (stub.most, stub.calls) == (500, count // 500)
+        assert len(read(tmp_path / "out.csv")) == count + 1
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_a_failure_leaves_no_output_and_is_not_blamed_on_the_input(tmp_path):
+    source = write(tmp_path / "in.csv", [["smiles"], *([str(number)] for number in range(10))])
+    with pytest.raises(ChemsieveError, match=r"out\.csv: cannot be written \(no space\)"):
+        predict_file(Stub(fail_at=3), source, tmp_path / "out.csv", chunk=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+# -- which run ---------------------------------------------------------------------------------------------------------
+
+
+def metrics():
+    """Three runs: one best on validation, one best on test, and a descriptor model better than both."""
+    runs = [("adapted", "full", 1.0, 2.0), ("adapted", "lora", 0.9, 3.0), ("descriptors", "svr", 0.1, 0.1)]
+    return pd.DataFrame(
+        {
+            "run_id": f"random/0/0/{origin}/{method}/none",
+            "origin": origin,
+            "method": method,
+            "fold": fold,
+            "rmse": value,
+        }
+        for origin, method, *values in runs
+        for fold, value in zip(("validation", "test"), values, strict=True)
+    )
+
+
+def test_the_best_is_that_of_validation():
+    chosen = choose(metrics(), "best")
+    assert (chosen["run_id"], chosen["rmse"], chosen["test"]["rmse"]) == ("random/0/0/adapted/lora/none", 0.9, 3.0)
+    assert choose(metrics(), "random/0/0/adapted/full/none")["rmse"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("random/0/0/descriptors/svr/none", "is a descriptor model"),
+        (
+            "random/0/0/adapted/lora/nine",
+            "no run 'random/0/0/adapted/lora/nine' of a language model; did you mean '.*lora/none'",
+        ),
+    ],
+)
+def test_a_run_that_cannot_be_exported_is_one_sentence(wanted, said):
+    with pytest.raises(ChemsieveError, match=said):
+        choose(metrics(), wanted)
+
+
+# -- the workflow ------------------------------------------------------------------------------------------------------
+
+# The tiny study with as few runs as have an adapter on a fine-tuned regressor and a selection of the pool.
+OVERLAY = """
+study: small
+influence: {run: []}
+validation: {run: false}
+selection: {run: [none, random], rank: []}
+grid: {run: [lora], selections: [random], start: regressor}
+baselines: {run: [svr]}
+"""
+LORA = "scaffold/0/0/adapted/lora/random"
+
+
+def test_workflow_exports_the_best_or_a_named_run_and_predicts(tmp_path):
+    copy_workflow(tmp_path)
+    (tmp_path / "small.yaml").write_text(OVERLAY, encoding="utf-8")
+    results = tmp_path / "results" / "small"
+
+    def run(*arguments, **given):
+        values = ", ".join(f"{key}: {value}" for key, value in given.items())
+        settings = ["--configfile", "studies/tiny.yaml", "small.yaml", "--config", f"predict={{{values}}}"]
+        return snakemake(tmp_path, *arguments, *settings)
+
+    def compared(run_id):
+        """Hold the predictions of the target's file against the run's own, from the tables."""
+        known = pd.read_parquet(results / "tables" / "predictions.parquet").query("run_id == @run_id")
+        found = pd.read_csv(results / "predictions.csv", keep_default_na=False).iloc[:-1]
+        rows = known["molecule_id"].str.removeprefix("target-").astype(int)
+        label = "crippen_logp_with_noise"
+        ours = found[f"{label}_predicted"].astype(float)
+        np.testing.assert_allclose(ours.iloc[rows], known["prediction"], atol=1e-5, rtol=0)
+        facts = json.loads((results / "model" / "chemsieve.json").read_text(encoding="utf-8"))
+        assert facts["run_id"] == run_id
+        validation = known[known["fold"] == "validation"]
+        errors = sorted(abs(validation["label"] - validation["prediction"]))
+        assert facts["interval"]["half_width"] == pytest.approx(errors[math.ceil(9 * 0.8) - 1], abs=1e-5)
+        splits = pd.read_parquet(results / "tables" / "splits.parquet").set_index("molecule_id")["fold"]
+        folds = splits.reindex([f"target-{row}" for row in range(len(found))])
+        assert ((found["same_molecule"] != "") == (folds == "train").to_numpy()).all()
+        return facts
+
+    wanted = [f"results/small/{name}" for name in ("predictions.csv", "tables/splits.parquet")]
+    first = run(*wanted[1:], "results/small/embedded/target.csv")
+    assert first.returncode == 0, first.stdout
+    text = (results / "embedded" / "target.csv").read_text(encoding="utf-8")
+    width = text.splitlines()[0].count(",")
+    (tmp_path / "new.csv").write_text(text + "c1ccc" + "," * width + "\n", encoding="utf-8")
+
+    done = run(*wanted, input="new.csv")
+    assert done.returncode == 0, done.stdout
+    assert "81 rows: 80 predicted, 1 unparsable" in done.stdout
+    metrics_table = pd.read_parquet(results / "tables" / "metrics.parquet")
+    models = metrics_table.query("fold == 'validation' and origin != 'descriptors'").set_index("run_id")["rmse"]
+    compared(models.idxmin())
+
+    other = next(name for name in (LORA, "scaffold/0/0/adapted/full/random") if name != models.idxmin())
+    done = run(*wanted, input="new.csv", model=other)
+    assert done.returncode == 0, done.stdout
+    # No training: only the model folder and what is read from it.
+    assert "2 of 2 steps (100%) done" in done.stdout
+    assert compared(other)["training"]["of_the_pool"] == 10
+
+    for given, said in (
+        ({}, "configuration: predict.input: give your file"),
+        ({"input": "new.csv", "model": "scaffold/0/0/adapted/lora/randon"}, f"did you mean '{LORA}'"),
+        ({"input": "new.csv", "smiles": "structure"}, "predict file new.csv: there is no column 'structure'"),
+    ):
+        done = run("-n", "predict", **({"chunk": 10} | given))
+        assert done.returncode != 0
+        assert said in done.stdout

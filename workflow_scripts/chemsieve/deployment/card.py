@@ -1,0 +1,87 @@
+"""The model card: what a model folder is, what it was measured to do, and what it is not for."""
+
+_SPREADS = {
+    "dropout": "the standard deviation over {passes} networks thinned by the dropout of its training (seed {seed})",
+    "features": "the standard deviation over {passes} draws of the random features of its linear attention",
+    "none": "missing: the model has neither dropout nor random features",
+}
+
+
+def card(facts: dict) -> str:
+    """Markdown from the facts of ``chemsieve.json``, and from nothing else."""
+    target, interval, domain = facts["target"], facts["interval"], facts["domain"]
+    unit = f" {target['unit']}" if target["unit"] else ""
+    training, label = facts["training"], target["label"]
+    method = facts["method"] if facts["method"] == "full" else f"{facts['method']}, merged into the weights"
+    chosen = (
+        "It has the lowest validation RMSE of the study's language models"
+        if facts["chosen"] == "best"
+        else "It was named by the user"
+    )
+    spread = _SPREADS[facts["uncertainty"]["kind"]].format(**facts["uncertainty"])
+    lines = [
+        f"# A model of {target['name']}",
+        "",
+        f"Run `{facts['run_id']}` of the study `{facts['study']}`: an encoder of the family {facts['family']} with a "
+        f"linear head, fine-tuned by the method {method}. {chosen}.",
+        "",
+        "```",
+        "python -m chemsieve.predict FOLDER molecules.csv predictions.csv --smiles smiles",
+        "```",
+        "",
+        "## Data",
+        "",
+        f"Trained on {training['molecules']:,} molecules (`training.parquet`), {training['of_the_pool']:,} of them "
+        "selected from the pool. SHA-256 of the files that the study read:",
+        "",
+        *(f"* {role}, `{one['file']}`: `{one['sha256']}`" for role, one in facts["data"].items()),
+        "",
+        "## Measured",
+        "",
+        f"| fold | RMSE{unit and ' (' + target['unit'] + ')'} | MAE | R2 | Spearman |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {fold} | " + " | ".join(_figure(row[key]) for key in ("rmse", "mae", "r2", "spearman")) + " |"
+            for fold, row in facts["metrics"].items()
+        ),
+        "",
+        "The validation fold chose the epoch that was kept"
+        + (" and this run among others" if facts["chosen"] == "best" else "")
+        + ", so that its errors flatter.",
+        "",
+        "## What a prediction comes with",
+        "",
+        f"* `{label}_low`, `{label}_high`: the prediction plus and minus {interval['half_width']:.4g}{unit}, a split "
+        f"conformal interval of {interval['coverage']:.0%} from {interval['molecules']:,} validation molecules. That "
+        "holds for molecules exchangeable with them and unseen in training; since validation also chose the epoch, the "
+        "coverage is approximate, and for molecules of another kind nothing is promised. It holds "
+        f"{interval['test_covered']:,} of {interval['test_molecules']:,} test molecules.",
+        f"* `{label}_unc`: {spread}. It is no error bar: it is not calibrated.",
+        "* `nearest_training`, `similarity`: the most similar training molecule (Tanimoto, ECFP4, 2,048 bits).",
+        f"* `in_domain`: whether that similarity is at least {domain['similarity']:.3f}, which "
+        f"{100 - domain['percentile']}% of the validation molecules reach.",
+        "* `same_molecule`: a training molecule with the same first block of the InChIKey, so that its label was seen.",
+        "* `reason`: why a row has no prediction: `unparsable`, `too_long` (more than "
+        f"{facts['input']['max_tokens']} tokens) or `not_finite`.",
+        "",
+        "## Limits",
+        "",
+        "* Meant for molecules like those it was trained on, to order and to filter candidates for measurement.",
+        "* Not for decisions on safety, toxicity or dose.",
+        *(
+            []
+            if facts["input"]["stereo"]
+            else ["* It reads no stereochemistry: stereoisomers get the same prediction."]
+        ),
+        *(
+            [f"* Predictions are averaged over {facts['averaged']['writings']} SMILES of each molecule."]
+            if facts["averaged"]["writings"] > 1
+            else []
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,126 @@
+"""Making a model folder from a run: merged, calibrated on validation, and held against the run's own predictions."""
+
+import importlib.metadata
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from chemsieve import __version__, backbone
+from chemsieve.deployment import conformal, folder, inference
+from chemsieve.deployment.card import card
+from chemsieve.deployment.merging import merge
+from chemsieve.deployment.neighbours import training_table
+from chemsieve.errors import ChemsieveError
+from chemsieve.files import write_text
+from chemsieve.regressor import Regressor
+
+PERCENTILE = 5  # of the validation molecules' similarity to training, below which a molecule is out of the domain
+# In label standard deviations: rounding of merged weights on any device is far below, other weights far above.
+TOLERANCE = 1e-3
+_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "rdkit", "numpy", "pandas", "pyarrow")
+
+
+def export(
+    target: str | Path,
+    model: Regressor,
+    encoder_folder: str | Path,
+    chosen: dict,
+    molecules: pd.DataFrame,
+    training: list[str],
+    predictions: pd.DataFrame,
+    spec: dict,
+    data: dict[str, dict[str, str]],
+    device,
+) -> dict:
+    """Write the model folder ``target``.
+
+    Args:
+        model: the run's regressor, restored; its adapters are merged in place.
+        encoder_folder: what it started from: ``config.json`` and ``tokenizer.json``.
+        chosen: as :func:`chemsieve.deployment.choice.choose` returns it.
+        molecules: table ``molecules``.
+        training: ids of all molecules it was trained on, those of the pool included.
+        predictions: the run's rows of the table ``predictions``. Validation calibrates the interval and bounds the
+            domain; of the test molecules it is only said how many the interval holds.
+        spec: ``study``, ``target`` (label, name, unit), ``family``, ``method``, ``options``, ``dropout``, ``averaged``
+            (writings, draws), ``max_tokens``, ``stereo``, and of the section ``predict`` what concerns a model.
+        data: ``file`` (its name) and ``sha256`` of the target and the pool.
+
+    Returns:
+        The facts that ``chemsieve.json`` holds.
+
+    Raises:
+        ChemsieveError: the folder would predict otherwise than the run did, or validation is too small.
+    """
+    target = Path(target)
+    model = merge(model).cpu()
+    settings = spec["predict"]
+    by_id = molecules.set_index("molecule_id", drop=False)
+    files = folder.write(
+        target,
+        model,
+        backbone.read_config(encoder_folder),
+        backbone.load_tokenizer(encoder_folder),
+        training_table(by_id.loc[training]),
+    )
+    facts = {
+        "format": folder.FORMAT,
+        "run_id": chosen["run_id"],
+        "chosen": settings["model"],
+        **{key: spec[key] for key in ("study", "target", "family", "method", "options", "dropout", "averaged")},
+        "training": {"molecules": len(training), "of_the_pool": int(chosen["n_selected"])},
+        "metrics": {
+            fold: {key: _number(row[key]) for key in ("rmse", "mae", "r2", "spearman")}
+            for fold, row in (("validation", chosen), ("test", chosen["test"]))
+        },
+        "input": {
+            "stereo": spec["stereo"],
+            "max_tokens": backbone.token_limit(encoder_folder, spec["family"], spec["max_tokens"]),
+        },
+        "uncertainty": {
+            "kind": inference.spread_kind(model, settings["uncertainty"]),
+            "passes": settings["passes"],
+            "seed": settings["seed"],
+        },
+        # Until they are known, just below.
+        "interval": {"coverage": settings["coverage"], "half_width": 0.0},
+        "domain": {"similarity": 0.0, "percentile": PERCENTILE},
+        "data": data,
+        "files": files,
+        "versions": {"chemsieve": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+    predictor = folder.assemble(target, facts, device)
+    # From the SMILES as given, the way that a user's will go.
+    answers = predictor.predict(list(by_id.loc[predictions["molecule_id"], "smiles"]))
+    ours = answers[spec["target"]["label"]].to_numpy(float)
+    if spec["averaged"]["writings"] == 1:  # else other random SMILES are averaged over
+        _compare(ours, predictions["prediction"].to_numpy(), float(model.label_scale))
+    errors = np.abs(predictions["label"].to_numpy() - ours)
+    validation, test = ((predictions["fold"] == fold).to_numpy() for fold in ("validation", "test"))
+    half_width = conformal.half_width(errors[validation], settings["coverage"])
+    facts["interval"] |= {
+        "half_width": half_width,
+        "molecules": int(validation.sum()),
+        "test_molecules": int(test.sum()),
+        "test_covered": int((errors[test] <= half_width).sum()),
+    }
+    facts["domain"]["similarity"] = float(np.percentile(answers["similarity"].to_numpy(float)[validation], PERCENTILE))
+    write_text(target / folder.CARD, card(facts))
+    folder.seal(target, facts)
+    return facts
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def _compare(ours: np.ndarray, theirs: np.ndarray, scale: float) -> None:
+    """Stop where the folder does not predict what the run did."""
+    difference = float(np.max(np.abs(ours - theirs)))
+    logging.getLogger(__name__).info("largest difference to the run's own predictions: %.1e label units", difference)
+    if not difference <= TOLERANCE * scale:
+        raise ChemsieveError(
+            f"export: the model folder's predictions differ from the run's by up to {difference:.3g} label units"
+        )

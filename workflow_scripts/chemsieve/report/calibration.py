@@ -1,0 +1,138 @@
+"""Whether predictions can be taken at their word: predicted against measured labels, and far from the training."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from chemsieve.report.figure import around, axis, colours, drawn, plain, whiskers
+from chemsieve.report.markup import Section, between, heading, paragraph, table
+from chemsieve.report.similarity import similarity_blocks
+from chemsieve.report.study import DESCRIPTORS, Study, run_parts
+from chemsieve.statistics import bootstrap
+
+BINS = 10  # of the predictions, of equal size
+PER_BIN = 5  # molecules that a bin of the predictions should have; fewer molecules have fewer bins
+
+
+def section(study: Study) -> Section:
+    """Calibration on the test molecules, and error against similarity to the training molecules, per splitter."""
+    blocks = []
+    for i, splitter in enumerate(study.splitters):
+        shown = test_predictions(study, splitter)
+        if shown:
+            blocks += [
+                heading(f"{splitter} split"),
+                *_calibration(study, i, shown),
+                *similarity_blocks(study, i, shown),
+            ]
+    title = "Calibration"
+    if not blocks:
+        return Section("calibration", title, [paragraph("There are no test predictions to hold against labels.")])
+    intro = (
+        "Shown are the encoders fine-tuned on no pool molecule, the language model with the lowest mean RMSE on the "
+        "validation molecules, and the descriptor models. Replicates are pooled; intervals are 95 % and come from "
+        "resampling the test molecules, each with all its predictions, so they leave out the noise between trainings."
+    )
+    return Section("calibration", title, [paragraph(intro), *blocks])
+
+
+def configurations(study: Study, splitter: str) -> dict[str, tuple[str, str, str]]:
+    """Origin, method and selection of the configurations worth seeing, by name; test errors have no say in it."""
+    metrics = study.metrics[(study.metrics["splitter"] == splitter) & (study.metrics["fold"] == "validation")]
+    errors = metrics.groupby(["origin", "method", "selection"])["rmse"].mean()
+    named = {
+        origin: (origin, "full", "none") for origin in ("baseline", "adapted") if (origin, "full", "none") in errors
+    }
+    models = errors[errors.index.get_level_values("origin") != DESCRIPTORS]
+    if len(models) and models.idxmin() not in named.values():
+        origin, method, selection = models.idxmin()
+        named[f"{origin}, {method} on {selection}"] = (origin, method, selection)
+    described = [key for key in errors.index if key[0] == DESCRIPTORS]
+    return named | {method: (origin, method, selection) for origin, method, selection in described}
+
+
+def test_predictions(study: Study, splitter: str) -> dict[str, pd.DataFrame]:
+    """Test predictions of the configurations worth seeing, all replicates together, by name."""
+    predictions = study.predictions[study.predictions["fold"] == "test"]
+    if predictions.empty:
+        return {}
+    predictions = run_parts(predictions)
+    predictions = predictions[predictions["splitter"] == splitter]
+    by_name = {
+        name: predictions[(predictions[["origin", "method", "selection"]] == list(parts)).all(axis=1)]
+        for name, parts in configurations(study, splitter).items()
+    }
+    return {name: rows for name, rows in by_name.items() if len(rows)}
+
+
+def calibration_bins(rows: pd.DataFrame) -> pd.DataFrame:
+    """Per bin of the predictions: mean prediction, mean label with its interval, and number of molecules."""
+    predictions = rows["prediction"].to_numpy()
+    n_bins = int(np.clip(rows["molecule_id"].nunique() // PER_BIN, 1, BINS))
+    edges = np.unique(np.quantile(predictions, np.arange(1, n_bins) / n_bins))
+    bins = rows.assign(bin=np.searchsorted(edges, predictions)).groupby("bin")
+    return pd.DataFrame(
+        [{"prediction": group["prediction"].mean(), **bootstrap.mean_of(group, "label")} for _, group in bins]
+    )
+
+
+def _calibration(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[str]:
+    unit = f" ({study.unit})" if study.unit else ""
+    bins = {name: calibration_bins(rows) for name, rows in shown.items()}
+    figure = go.Figure()
+    ends = around(*(part["prediction"] for part in bins.values()))
+    figure.add_scatter(
+        x=ends,
+        y=ends,
+        mode="lines",
+        name="label = prediction",
+        line={"color": "#8a8f98", "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+    )
+    for name, colour in colours(list(shown)).items():
+        part = bins[name]
+        figure.add_scatter(
+            x=part["prediction"].tolist(),
+            y=part["mean"].tolist(),
+            error_y=whiskers(part),
+            mode="lines+markers",
+            name=plain(name),
+            line={"color": colour, "width": 1.4},
+            customdata=part["molecules"].tolist(),
+            hovertemplate="predicted %{x:.3f}, measured %{y:.3f}<br>molecules: %{customdata}<extra>"
+            + plain(name)
+            + "</extra>",
+        )
+    figure.update_layout(
+        xaxis=axis(f"mean prediction{unit}"), yaxis=axis(f"mean label{unit}"), legend={"itemwidth": 30}, showlegend=True
+    )
+    caption = (
+        "Line of the label on the prediction over all test predictions, and bias (mean prediction less label), each "
+        "with its interval: a slope below 1 means that predictions differ more from each other than labels do"
+    )
+    return [
+        drawn(
+            f"calibration-{i}",
+            figure,
+            "A point is a bin of equally many predictions: on the dotted line, molecules predicted so have that label "
+            "on average; above it they are predicted too low, below it too high.",
+            440,
+        ),
+        table(
+            caption,
+            ["model", "slope", "intercept", f"bias{unit}", "molecules", "predictions"],
+            [(name, *_line(rows)) for name, rows in shown.items()],
+        ),
+    ]
+
+
+def _line(rows: pd.DataFrame) -> tuple:
+    predictions, labels = rows["prediction"].to_numpy(), rows["label"].to_numpy()
+    molecules = rows["molecule_id"].to_numpy()
+    statistics = (
+        lambda weights: bootstrap.line(predictions, labels, weights)[0],
+        lambda weights: bootstrap.line(predictions, labels, weights)[1],
+        lambda weights: bootstrap.mean(predictions - labels, weights),
+    )
+    cells = (between(one(np.ones(len(rows))), *bootstrap.interval(molecules, one)) for one in statistics)
+    return (*cells, rows["molecule_id"].nunique(), len(rows))

@@ -1,0 +1,48 @@
+"""Make a model folder from the chosen run: by validation, or by name."""
+
+from chemsieve.job import job, torch_device
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        import logging
+        from pathlib import Path
+
+        from chemsieve import regressor
+        from chemsieve.deployment.choice import choose
+        from chemsieve.deployment.export import export
+        from chemsieve.files import sha256
+        from chemsieve.tables import read_table
+
+        chosen = choose(read_table(snakemake.input.metrics), spec["predict"]["model"])
+        cell = spec.pop("cells")["{origin}/{method}/{selection}".format(**chosen)]
+        places = {
+            name: cell[name] and cell[name].format(**chosen) for name in ("model", "encoder", "base", "selection")
+        }
+        training = list(read_table(spec.pop("train").format(**chosen))["molecule_id"])
+        if places["selection"]:
+            selection = read_table(places["selection"])
+            training += list(selection.loc[selection["selected"], "molecule_id"])
+        model = regressor.restore(
+            places["encoder"],
+            spec["family"],
+            cell["method"],
+            cell["options"],
+            places["model"],
+            places["base"],
+            cell["dropout"],
+        )
+        predictions = read_table(snakemake.input.predictions)
+        files = {"target": snakemake.input.target, "pool": snakemake.input.pool}
+        facts = export(
+            Path(snakemake.output.model[0]).parent,
+            model,
+            places["encoder"],
+            chosen,
+            read_table(snakemake.input.molecules),
+            training,
+            predictions[predictions["run_id"] == chosen["run_id"]],
+            spec | {key: cell[key] for key in ("method", "options", "dropout", "averaged")},
+            {role: {"file": Path(path).name, "sha256": sha256(path)} for role, path in files.items()},
+            torch_device(spec),
+        )
+        logging.getLogger("chemsieve").info("the model is run %s", facts["run_id"])
