@@ -349,6 +349,13 @@ def test_records_of_an_sd_file_that_cannot_be_used_are_refused_and_no_neighbour_
     assert molecules["smiles"].tolist()[-1] == "C[C@H](N)C(=O)O"
 
 
+def test_data_items_of_an_sd_file_end_at_a_blank_line_and_are_not_taken_twice(tmp_path):
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO"))
+    items = ["> 25 <y> (1)\n1.5\n\nstray\n", ">  <other>\n7\n\n> <y>\n2\n", "> <y>\n1\n\n> <y>\n2\n\n", "> <y>\n\n"]
+    (tmp_path / "a.sdf").write_text("".join(f"{block}{text}$$$$\n" for text in items), encoding="utf-8")
+    assert read_table(tmp_path / "a.sdf", "target", TABLE)["label_text"].tolist() == ["1.5", "2", "1\n2", ""]
+
+
 def test_a_truncated_sd_file_keeps_its_whole_records(tmp_path):
     content = sdf_of(*((smiles, {"y": number}) for number, smiles in enumerate([*ALKANES, "CCCO"])))
     (tmp_path / "a.sdf").write_bytes(content[: content.rindex(b"M  END") - 60])
