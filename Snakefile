@@ -29,6 +29,7 @@ localrules:
 
 
 onstart:
+    check_results()
     check_sizes()
     start_warm_server()
 

@@ -99,6 +99,16 @@ def gpu(wildcards=None):
     return int(device == "cuda" or (device == "auto" and which("nvidia-smi") is not None))
 
 
+def check_results():
+    """Stop where results cannot be written: Snakemake would end with a traceback."""
+    from chemsieve.files import check_folder
+
+    try:
+        check_folder(RESULTS)
+    except ChemsieveError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def check_sizes():
     """Stop before anything runs where the accepted pool is too small for a budget, or too large for an estimator.
 
@@ -168,10 +178,13 @@ def table_file(section):
 
 
 def table_columns(section):
-    """Columns of a table; a download is written under the names smiles and label."""
-    table = {key: config[section].get(key) for key in ("smiles", "label", "fold", "delimiter")}
-    if config[section]["source"] == "file" and not config[section]["path"]:
-        table |= {"smiles": "smiles", "label": "label", "fold": None, "delimiter": ","}
+    """How a table is read; what the project writes itself is plain CSV, a download with the names smiles and label."""
+    keys = ("smiles", "label", "fold", "delimiter", "format", "encoding", "decimal")
+    table = {key: config[section].get(key) for key in keys}
+    if not config[section]["path"]:
+        table |= {"delimiter": ",", "format": "csv", "encoding": "utf-8", "decimal": "."}
+        if config[section]["source"] == "file":
+            table |= {"smiles": "smiles", "label": "label", "fold": None}
     return table
 
 

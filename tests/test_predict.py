@@ -475,7 +475,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
 
 def test_a_failure_leaves_no_output_and_is_not_blamed_on_the_input(tmp_path):
     source = write(tmp_path / "in.csv", [["smiles"], *([str(number)] for number in range(10))])
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ChemsieveError, match=r"out\.csv: cannot be written \(no space\)"):
         predict_file(Stub(fail_at=3), source, tmp_path / "out.csv", chunk=2)
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 

@@ -13,14 +13,13 @@ if __name__ == "__main__":
         from chemsieve.audit.label_source import search, tolerance
         from chemsieve.audit.shift import positions
         from chemsieve.audit.tracing import Found, trace
-        from chemsieve.data.reading import read_labelled
+        from chemsieve.data.reading import read_table
         from chemsieve.files import write_json
         from chemsieve.tables import TABLES, write_table
 
         files = {}
-        for source, columns in spec["tables"].items():
-            path, names = snakemake.input[source], (columns["smiles"], columns["label"], None, columns["delimiter"])
-            files[source] = labelled.read(read_labelled(path, source, *names))
+        for source, table in spec["tables"].items():
+            files[source] = labelled.read(read_table(snakemake.input[source], source, table))
         target, pool = files["target"], files["pool"]
         tried, rule = search(pool.part(positions(len(pool), spec["molecules"])), target)
         found = rule and Found(rule, tolerance(pool), target.decimals)

@@ -9,18 +9,12 @@ if __name__ == "__main__":
 
         from chemsieve import backbone, budgets, tokenization
         from chemsieve.data.download import check_content
-        from chemsieve.data.molecules import EXTRA, prepare
-        from chemsieve.data.reading import read_labelled
-        from chemsieve.errors import ChemsieveError
-        from chemsieve.influence._room import check_pool
+        from chemsieve.data.molecules import EXTRA, check_pool, prepare
+        from chemsieve.data.reading import read_table
+        from chemsieve.influence import _room
         from chemsieve.tables import TABLES, write_table
 
-        tables = {}
-        for source in ("target", "pool"):
-            columns, path = spec[source], snakemake.input[source]
-            tables[source] = read_labelled(
-                path, source, columns["smiles"], columns["label"], columns["fold"], columns["delimiter"]
-            )
+        tables = {name: read_table(snakemake.input[name], name, spec[name]) for name in ("target", "pool")}
         if spec["content_sha256"]:
             check_content(tables["target"], spec["content_sha256"], str(snakemake.input.target))
         encoder = Path(snakemake.input.encoder[0]).parent
@@ -33,12 +27,11 @@ if __name__ == "__main__":
             spec["stereo"],
             spec["pool_labels"],
         )
+        check_pool(molecules, rejected)
         pool = molecules[molecules["source"] == "pool"]
-        if pool.empty:
-            raise ChemsieveError(f"pool file {snakemake.input.pool}: no row is left (tables/rejected says why)")
         config = snakemake.config  # and not the tracked parameters: the molecules do not depend on it
         budgets.check(budgets.of(config), len(pool))
-        check_pool(config, len(molecules) - len(pool), len(pool))
+        _room.check_pool(config, len(molecules) - len(pool), len(pool))
         log = logging.getLogger("chemsieve")
         for (source, reason), rows in rejected.groupby(["source", "reason"]):
             log.info("%s: %d rows refused: %s", source, len(rows), reason)

@@ -76,7 +76,10 @@ _TABLE = {
     "path": _OPTIONAL_TEXT,
     "smiles": _TEXT,
     "label": _TEXT,
+    "format": {"enum": ["auto", "csv", "smi", "sdf", "parquet"]},
     "delimiter": {"type": "string", "minLength": 1, "maxLength": 1},
+    "encoding": _TEXT,
+    "decimal": {"enum": [".", ","]},
 }
 
 
@@ -498,17 +501,43 @@ def _pool_labels(config: Json) -> None:
 
 def _table_given(config: Json, section: str) -> None:
     """The user's file exists and has its columns; read from its header alone."""
-    from chemsieve.data.reading import check_header
+    from chemsieve.data.reading import check_table
 
     table = config[section]
+    _readable(section, table)
     if table["path"]:
-        columns = [table[name] for name in ("smiles", "label", "fold") if table.get(name)]
-        check_header(table["path"], section, columns, table["delimiter"])
+        check_table(table["path"], section, table)
     elif not table.get("downloads"):
         raise ChemsieveError(
             f"configuration: {section}.path: give your file, for example "
             f"--config '{section}={{path: my_{section}.csv}}'"
         )
+
+
+def _readable(section: str, table: Json) -> None:
+    """A path, a delimiter, a decimal mark and an encoding that a file can be read with."""
+    if set("{}") & set(table["path"] or ""):
+        raise ChemsieveError(
+            f"configuration: {section}.path: {table['path']!r} has braces, which Snakemake reads as wildcards; "
+            "rename the file"
+        )
+    if table["delimiter"] in '"\r\n\0' or not table["delimiter"].isascii():
+        raise ChemsieveError(f"configuration: {section}.delimiter: {table['delimiter']!r} cannot divide fields")
+    if table["decimal"] == table["delimiter"] and table["format"] in ("auto", "csv"):
+        raise ChemsieveError(
+            f"configuration: {section}.decimal: {table['decimal']!r} is the delimiter too; set {section}.delimiter, "
+            "for example to ';'"
+        )
+    try:
+        # Codecs such as hex are no encodings of text, which only decoding tells.
+        b"a".decode(table["encoding"])
+    except LookupError:
+        raise ChemsieveError(
+            f"configuration: {section}.encoding: {table['encoding']!r} is no text encoding of Python; known are utf-8, "
+            "utf-16, latin-1, cp1252 and more"
+        ) from None
+    except UnicodeError:
+        pass  # one letter is no whole text of it
 
 
 def all_strategies(config: Json) -> list[str]:

@@ -3,18 +3,58 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from chemsieve.errors import ChemsieveError
+
+_OF_RUST = re.compile(r"\(os error (\d+)\)")  # safetensors and tokenizers raise errors of their own
+
 
 def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Call ``write`` on a temporary name in the folder of ``path``, then rename it into place."""
+    """Call ``write`` on a temporary name in the folder of ``path``, then rename it into place.
+
+    Raises:
+        ChemsieveError: the system refuses, because the disk is full or the folder cannot be written to. No temporary
+            file is left then, and a file that was there stays as it was.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        _write(path, Path(name), write)
+    except Exception as error:
+        if (reason := _refusal(error)) is None:
+            raise
+        raise ChemsieveError(f"{path}: cannot be written ({reason})") from None
+
+
+def check_folder(folder: str | Path) -> None:
+    """Make a folder where there is none, and write to it once.
+
+    Raises:
+        ChemsieveError: it cannot be made or written to.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise ChemsieveError(f"results folder {folder}: cannot be written to ({error.strerror})") from None
+
+
+def _refusal(error: Exception) -> str | None:
+    """What the system said, or None where the error is another."""
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno else str(error)  # pyarrow has words of its own, too many
+    match = _OF_RUST.search(str(error))
+    return os.strerror(int(match[1])) if match else None
+
+
+def _write(path: Path, temporary: Path, write: Callable[[Path], None]) -> None:
     try:
         write(temporary)
         umask = os.umask(0)

@@ -25,9 +25,12 @@ def job(snakemake) -> Iterator[dict]:
     hand_over()  # before anything heavy is imported; returns only where the job runs by itself
     began = time.perf_counter()
     path = Path(snakemake.log[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
     name = snakemake.rule + "".join(f" {value}" for value in dict(snakemake.wildcards).values())
-    handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)]
+    except OSError as error:
+        sys.exit(f"[{name}] {path}: cannot be written ({error.strerror})")
     handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handlers[1].setFormatter(logging.Formatter(f"[{name}] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)

@@ -56,7 +56,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "source": Column(TEXT, "target or pool"),
         "row": Column(INTEGER, "0-based row in its file"),
         "smiles": Column(TEXT, "SMILES as given"),
-        "reason": Column(TEXT, "unparsable, no_label, too_long, repeat, in_target"),
+        "reason": Column(TEXT, "unparsable, dummy_atom, no_label, too_long, repeat, in_target"),
         "detail": Column(TEXT, "what exactly was found"),
     },
     # The audit of the data.

@@ -6,14 +6,32 @@ from rdkit import Chem, rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+LONGEST = 5000  # characters of a SMILES; RDKit takes 1 s for canonical SMILES of as many, growing with their square
+
 _BLOCK = 14  # characters of an InChIKey that encode the skeleton, without stereo, isotopes and protonation
 
 
 def parse(smiles: str) -> Chem.Mol | None:
-    """The sanitised molecule of a SMILES, or None where there is none: invalid SMILES and SMILES without an atom."""
+    """The sanitised molecule of a SMILES, or None where there is none: invalid, overlong, or without an atom.
+
+    White space makes a SMILES invalid, since RDKit stops there and would read ``CC (=O)O`` as ethane; so does what is
+    not ASCII, of which it passes over an invisible mark at the end.
+    """
+    if len(smiles) > LONGEST or foreign_character(smiles):
+        return None
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
     return mol if mol is not None and mol.GetNumAtoms() else None
+
+
+def foreign_character(smiles: str) -> str | None:
+    """The first character that stands in no SMILES: white space, or not printable ASCII; None where there is none."""
+    return next((character for character in smiles if not "!" <= character <= "~"), None)
+
+
+def has_dummy(mol: Chem.Mol) -> bool:
+    """Whether an atom is a place for another group and no element: ``*``, ``[*:1]``, ``R#`` of a mol file."""
+    return any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms())
 
 
 def canonical_smiles(mol: Chem.Mol, stereo: bool = True) -> str:

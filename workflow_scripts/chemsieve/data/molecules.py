@@ -15,6 +15,8 @@ from chemsieve.tables import TABLES, TEXT, Column
 
 EXTRA = {"given_fold": Column(TEXT, "fold as given in the file; missing where none is given", nullable=True)}
 
+READ = ("row", "smiles", "label_text", "given_fold", "problem")  # columns of what is read
+
 FEWEST_TARGET_MOLECULES = 10  # fewer cannot be divided into train, validation and test
 
 
@@ -28,14 +30,16 @@ def prepare(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide the rows of both files into accepted molecules and refused rows.
 
-    A row is refused for the first of these that applies: it does not parse (``unparsable``); its label is no finite
-    number (``no_label``); the encoder would have to cut it (``too_long``); it has the InChIKey of an accepted row of
-    its file, or the canonical SMILES where InChI has none (``repeat``); it is in the pool and an accepted target
-    molecule, by the first block of the InChIKey or of the parent's InChIKey, so that salts, charge states and
-    stereoisomers of a target molecule cannot reach training through the pool (``in_target``).
+    A row is refused for the first of these that applies: its SMILES is too long to be parsed (``too_long``); it does
+    not parse (``unparsable``); an atom stands for another group (``dummy_atom``); its label is no finite number
+    (``no_label``); the encoder would have to cut it (``too_long``); it has the InChIKey of an accepted row of its
+    file, or the canonical SMILES where InChI has none (``repeat``); it is in the pool and an accepted target molecule,
+    by the first block of the InChIKey or of the parent's InChIKey, so that salts, charge states and stereoisomers of a
+    target molecule cannot reach training through the pool (``in_target``). Salts and mixtures are kept as given: the
+    encoder reads all their parts.
 
     Args:
-        target: as :func:`chemsieve.data.reading.read_labelled` returns it.
+        target: as :func:`chemsieve.data.reading.read_labelled` returns it; without ``problem``, no row has one.
         pool: likewise; may have no rows.
         count_tokens: tokens of each encoder SMILES, special tokens included.
         max_tokens: the most tokens that the encoder takes.
@@ -76,11 +80,11 @@ def _examine(
     target_parents: dict[str, dict],
 ) -> tuple[list[dict], list[dict]]:
     """Accepted and refused rows of one file, each in row order."""
+    if "problem" not in frame:
+        frame = frame.assign(problem=None)
     described = [
-        _describe(source, row, smiles, label_text if labelled else None, given_fold, stereo)
-        for row, smiles, label_text, given_fold in zip(
-            frame["row"], frame["smiles"], frame["label_text"], frame["given_fold"], strict=True
-        )
+        _describe(source, row, smiles, label_text if labelled else None, given_fold, stereo, problem)
+        for row, smiles, label_text, given_fold, problem in frame[list(READ)].itertuples(index=False, name=None)
     ]
     candidates = [record for record in described if "reason" not in record]
     counts = count_tokens([record["encoder_smiles"] for record in candidates]) if candidates else []
@@ -115,14 +119,29 @@ def _examine(
     return kept, refused
 
 
-def _describe(source: str, row: int, smiles: str, label_text: str | None, given_fold: str | None, stereo: bool) -> dict:
+def _describe(
+    source: str,
+    row: int,
+    smiles: str,
+    label_text: str | None,
+    given_fold: str | None,
+    stereo: bool,
+    problem: str | None = None,
+) -> dict:
     """What is known of one row by itself; with a ``reason`` where that refuses it. No text: no label is wanted."""
     record = {"source": source, "row": int(row), "smiles": smiles}
-    if not smiles.strip():
+    text = smiles.strip()
+    if problem is not None:
+        return _refuse(record, "unparsable", problem)
+    if not text:
         return _refuse(record, "unparsable", "the SMILES is empty")
-    mol = chemistry.parse(smiles.strip())
+    if len(text) > chemistry.LONGEST:
+        return _refuse(record, "too_long", f"{len(text)} characters; no SMILES above {chemistry.LONGEST} is parsed")
+    mol = chemistry.parse(text)
     if mol is None:
-        return _refuse(record, "unparsable", "RDKit cannot make a molecule of the SMILES")
+        return _refuse(record, "unparsable", _why_unparsable(text))
+    if chemistry.has_dummy(mol):
+        return _refuse(record, "dummy_atom", "an atom stands for another group (*), so that the molecule is unknown")
     label = math.nan if label_text is None else finite(label_text)
     if label is None:
         return _refuse(record, "no_label", f"the label {label_text!r} is no finite number")
@@ -139,6 +158,15 @@ def _describe(source: str, row: int, smiles: str, label_text: str | None, given_
         "block": block,
         "parent": chemistry.parent_block(mol, block),
     }
+
+
+def _why_unparsable(smiles: str) -> str:
+    character = chemistry.foreign_character(smiles)
+    if character is None:
+        return "RDKit cannot make a molecule of the SMILES"
+    if character.isspace():
+        return "white space divides the SMILES"
+    return f"the character U+{ord(character):04X} stands in no SMILES"
 
 
 def _refuse(record: dict, reason: str, detail: str) -> dict:
@@ -158,11 +186,31 @@ def finite(text: str) -> float | None:
 def _check_target(kept: list[dict], refused: list[dict], rows: int) -> None:
     """Refuse a target set that no model can be trained on."""
     if len(kept) < FEWEST_TARGET_MOLECULES:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(r["reason"] for r in refused).items())
-        example = f"; row {refused[0]['row']}: {refused[0]['detail']}" if refused else ""
         raise ChemsieveError(
             f"target: {len(kept)} of {rows} rows are usable and at least {FEWEST_TARGET_MOLECULES} are needed"
-            + (f" (refused: {reasons}{example})" if refused else "")
+            + _why(refused)
         )
     if len({record["label"] for record in kept}) == 1:
         raise ChemsieveError(f"target: all {len(kept)} labels are {kept[0]['label']:g}, so there is nothing to learn")
+
+
+def check_pool(molecules: pd.DataFrame, rejected: pd.DataFrame) -> None:
+    """Refuse a pool of which no row was accepted, where there is nothing to choose from.
+
+    Args:
+        molecules, rejected: as :func:`prepare` returns them.
+
+    Raises:
+        ChemsieveError: one sentence with the reasons of its rows.
+    """
+    if not (molecules["source"] == "pool").any():
+        refused = rejected[rejected["source"] == "pool"].to_dict("records")
+        raise ChemsieveError(f"pool: 0 of {len(refused)} rows are usable{_why(refused)}")
+
+
+def _why(refused: list[dict]) -> str:
+    """How many rows were refused for which reason, and the first of them."""
+    if not refused:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(r["reason"] for r in refused).items())
+    return f" (refused: {reasons}; row {refused[0]['row']}: {refused[0]['detail']})"

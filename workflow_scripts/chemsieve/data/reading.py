@@ -1,37 +1,59 @@
-"""The user's tables: delimited text in which one row is one molecule with its label.
+"""The user's tables, in any of four formats, as one frame in which one row is one molecule with its label.
 
-Nothing is guessed and nothing is dropped: a file that cannot be read whole is refused with one sentence. The header is
-checked at the start of every run, so that this module imports nothing heavy until rows are read.
+Nothing is guessed and nothing is dropped: a file that cannot be read whole is refused with one sentence, a record that
+no molecule can be made of is a row that says so. The header is checked at the start of every run, so that this module
+imports nothing heavy until it must.
 """
 
-import csv
-import difflib
-import gzip
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from chemsieve.data.readers import Layout, delimited, parquet, sdf, smi
 from chemsieve.errors import ChemsieveError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+FORMATS: dict[str, ModuleType] = {"csv": delimited, "smi": smi, "sdf": sdf, "parquet": parquet}
+_ENDINGS = {".smi": "smi", ".smiles": "smi", ".sdf": "sdf", ".sd": "sdf", ".parquet": "parquet", ".pq": "parquet"}
 
-def check_header(path: str | Path, source: str, columns: Sequence[str], delimiter: str = ",") -> None:
-    """Check that a file can be opened and has each of ``columns`` exactly once, reading its first line only.
+
+def format_of(path: str | Path, configured: str = "auto") -> str:
+    """Format of a file: the configured one, else by the end of its name, ``.gz`` aside; delimited text by default."""
+    if configured != "auto":
+        return configured
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    return _ENDINGS.get(suffixes[-1], "csv") if suffixes else "csv"
+
+
+def check_header(
+    path: str | Path,
+    source: str,
+    columns: Sequence[str],
+    delimiter: str = ",",
+    file_format: str = "csv",
+    encoding: str = "utf-8",
+) -> None:
+    """Check that a file can be opened and has each of ``columns`` exactly once, reading as little as shows it.
 
     Args:
-        path: delimited UTF-8 text, gzipped or not, with a header line; a byte-order mark is accepted.
+        path: the file, gzipped or not.
         source: what the file is to the study (target, pool), for the message.
-        columns: the columns that will be read.
-        delimiter: one character.
+        columns: the columns that will be read, that of the SMILES first (for SDF: the data items, no SMILES).
+        delimiter: one character, for delimited text.
+        file_format: a key of ``FORMATS``, or auto.
+        encoding: a Python codec; of UTF-8 a byte-order mark is accepted.
 
     Raises:
-        ChemsieveError: the file is missing, unreadable, empty or not UTF-8 text, or a column is missing or doubled.
+        ChemsieveError: the file is missing, unreadable, empty or no text of that encoding, or a column is missing or
+            doubled.
     """
-    with _rows(path, source, delimiter) as (_, reader):
-        _header(path, source, columns, reader)
+    reader = FORMATS[format_of(path, file_format)]
+    reader.check(path, source, list(columns), Layout(delimiter, encoding))
 
 
 def read_labelled(
@@ -41,119 +63,95 @@ def read_labelled(
     label_column: str | None,
     fold_column: str | None = None,
     delimiter: str = ",",
+    file_format: str = "csv",
+    encoding: str = "utf-8",
+    decimal: str = ".",
 ) -> "pd.DataFrame":
     """Read the molecules and labels of a file as text, every row in its order.
 
     Args:
-        path: delimited UTF-8 text, gzipped or not, with a header line; a byte-order mark is accepted. Blank lines at
-            the end are no rows.
+        path: the file, gzipped or not.
         source: what the file is to the study (target, pool), for messages.
-        smiles_column: column of the SMILES.
-        label_column: column of the label; None where labels are not read.
+        smiles_column: column of the SMILES; not used for SDF.
+        label_column: column (SDF: data item) of the label; None where labels are not read.
         fold_column: column of a given division into folds, if there is one.
-        delimiter: one character.
+        delimiter: one character, for delimited text.
+        file_format: a key of ``FORMATS``, or auto.
+        encoding: a Python codec; of UTF-8 a byte-order mark is accepted.
+        decimal: the labels' decimal mark, a point or a comma; labels are returned with a point.
 
     Returns:
         One line per row of the file: ``row`` (0-based), ``smiles`` and ``label_text`` as given (empty without a label
-        column), ``given_fold`` (None without a fold column and where the cell is empty).
+        column), ``given_fold`` (None without a fold column and where the cell is empty), ``problem`` (what is wrong
+        with a record that no molecule can be made of, else None).
 
     Raises:
-        ChemsieveError: as :func:`check_header`; or a row has another number of fields than the header, or a quoted
-            field does not end.
+        ChemsieveError: as :func:`check_header`; or a row does not fit the header, or the file breaks off.
     """
     import pandas as pd
 
-    columns = [name for name in (smiles_column, label_column, fold_column) if name is not None]
-    header, *rows = stream_rows(path, source, columns, delimiter)
-    cells = {column: [fields[header.index(column)] for fields in rows] for column in columns}
-    given_fold = [fold.strip() or None for fold in cells.get(fold_column, [""] * len(rows))]
+    chosen = format_of(path, file_format)
+    wanted = [None if chosen == "sdf" else smiles_column, label_column, fold_column]
+    columns = list(dict.fromkeys(name for name in wanted if name is not None))
+    cells = FORMATS[chosen].read(path, source, columns, Layout(delimiter, encoding, decimal))
+    if not cells.rows:
+        raise _no_row(path, source)
+    _check_characters(f"{source} file {path}", cells.columns)
+    labels = cells.columns.get(label_column, "")
+    if decimal == ",":
+        labels = [delimited.with_point(text) for text in labels]
+    folds = cells.columns.get(fold_column, [""] * cells.rows)
     return pd.DataFrame(
         {
-            "row": range(len(rows)),
-            "smiles": cells[smiles_column],
-            "label_text": cells.get(label_column, ""),
-            "given_fold": pd.Series(given_fold, dtype=object),  # pandas' text type would turn None into NaN
+            "row": range(cells.rows),
+            "smiles": cells.columns[smiles_column] if cells.smiles is None else cells.smiles,
+            "label_text": labels if label_column is not None else "",
+            # pandas' text type would turn None into NaN
+            "given_fold": pd.Series([fold.strip() or None for fold in folds], dtype=object),
+            "problem": pd.Series([cells.problems.get(row) for row in range(cells.rows)], dtype=object),
         }
     )
 
 
 def stream_rows(path: str | Path, source: str, columns: Sequence[str], delimiter: str = ",") -> Iterator[list[str]]:
-    """The header, then the fields of each row in its order, as text, a row at a time.
+    """Of delimited text: the header, then the fields of each row in its order, as text, a row at a time.
 
     Arguments and errors are those of :func:`read_labelled`; an error may come after some rows.
     """
-    count, blank_line = 0, None
-    with _rows(path, source, delimiter) as (name, reader):
-        header = _header(path, source, columns, reader)
-        yield header
-        for fields in reader:
-            if not fields:
-                blank_line = blank_line or reader.line_num
-                continue
-            if blank_line:
-                raise ChemsieveError(f"{name}: line {blank_line} is blank, before row {count}; remove the line")
-            if len(fields) != len(header):
-                raise ChemsieveError(
-                    f"{name}: row {count} (line {reader.line_num}) has {len(fields)} fields and the header has "
-                    f"{len(header)}; quote fields that contain {delimiter!r}"
-                )
-            count += 1
-            yield fields
-    if not count:
-        raise ChemsieveError(f"{name}: there is a header and no row below it")
+    count = -1  # without the header
+    for fields in delimited.stream(path, source, columns, Layout(delimiter)):
+        yield fields
+        count += 1
+    if count < 1:
+        raise _no_row(path, source)
 
 
-@contextmanager
-def _rows(path: str | Path, source: str, delimiter: str) -> Iterator[tuple[str, "csv._reader"]]:
-    """A reader of a file's rows and the file's name for messages; what goes wrong while reading is one sentence."""
-    name = f"{source} file {path}"
-    reader = None
-    try:
-        with _open_text(path) as handle:
-            # strict: a quote that is never closed would swallow the rest of the file as one field.
-            reader = csv.reader(handle, delimiter=delimiter, strict=True)
-            yield name, reader
-    except FileNotFoundError:
-        raise ChemsieveError(f"{name}: there is no such file") from None
-    except UnicodeDecodeError as error:
-        raise ChemsieveError(
-            f"{name}: this is not UTF-8 text (byte 0x{error.object[error.start]:02x}); save it as UTF-8 CSV"
-        ) from None
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ChemsieveError(f"{name}: the file cannot be read ({reason})") from None
-    except csv.Error as error:
-        raise ChemsieveError(f"{name}: line {reader.line_num} is not valid delimited text ({error})") from None
+def _no_row(path: str | Path, source: str) -> ChemsieveError:
+    return ChemsieveError(f"{source} file {path}: there is a header and no row below it")
 
 
-def _open_text(path: str | Path) -> TextIO:
-    """Open text that may be gzipped, told by its first bytes and not by its name."""
-    with open(path, "rb") as handle:
-        gzipped = handle.read(2) == b"\x1f\x8b"
-    return (gzip.open if gzipped else open)(path, "rt", encoding="utf-8-sig", newline="")
+def columns_of(path: str | Path, table: dict[str, Any]) -> list[str]:
+    """The columns of a file that a table's section of the configuration names; of SDF, the data items."""
+    keys = ("label", "fold") if format_of(path, table["format"]) == "sdf" else ("smiles", "label", "fold")
+    return [table[key] for key in keys if table.get(key)]
 
 
-def _header(path: str | Path, source: str, columns: Sequence[str], reader: "csv._reader") -> list[str]:
-    """The names in the header line, each of ``columns`` among them exactly once."""
-    name = f"{source} file {path}"
-    header = next(reader, None)
-    if not header:
-        raise ChemsieveError(f"{name}: {'the file is empty' if header is None else 'the header line is blank'}")
-    if any("\0" in field for field in header):
-        raise ChemsieveError(f"{name}: this is not UTF-8 text (byte 0x00); save it as UTF-8 CSV")
-    for column in columns:
-        if column not in header:
-            raise ChemsieveError(f"{name}: there is no column {column!r}{_suggestion(column, header)}")
-        if header.count(column) > 1:
-            raise ChemsieveError(f"{name}: column {column!r} occurs {header.count(column)} times; keep one of them")
-    return header
+def check_table(path: str | Path, source: str, table: dict[str, Any]) -> None:
+    """:func:`check_header` of a table as its section of the configuration describes it."""
+    layout = table["delimiter"], table["format"], table["encoding"]
+    check_header(path, source, columns_of(path, table), *layout)
 
 
-def _suggestion(column: str, header: list[str]) -> str:
-    """Which columns there are, and which one was probably meant."""
-    if len(header) == 1 and any(delimiter in header[0] for delimiter in ",;\t|"):
-        return f"; the whole header was read as one column {header[0]!r}, so check the delimiter"
-    lowered = {name.lower(): name for name in reversed(header)}
-    close = difflib.get_close_matches(column.lower(), lowered, n=1, cutoff=0.5)
-    meant = f"; did you mean {lowered[close[0]]!r}?" if close else ""
-    return f" among {', '.join(map(repr, header))}{meant}"
+def read_table(path: str | Path, source: str, table: dict[str, Any]) -> "pd.DataFrame":
+    """:func:`read_labelled` of a table as its section of the configuration describes it."""
+    columns = table["smiles"], table["label"], table.get("fold")
+    layout = (table[key] for key in ("delimiter", "format", "encoding", "decimal"))
+    return read_labelled(path, source, *columns, *layout)
+
+
+def _check_characters(name: str, columns: dict[str, list[str]]) -> None:
+    """Refuse halves of characters, which some encodings let pass and no result file can hold."""
+    for column, texts in columns.items():
+        for row, text in enumerate(texts):
+            if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+                raise ChemsieveError(f"{name}: row {row}, column {column!r} holds half a character; check the encoding")

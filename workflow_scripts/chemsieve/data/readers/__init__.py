@@ -1,0 +1,32 @@
+"""Readers of the user's files, one module per format; :mod:`chemsieve.data.reading` chooses among them.
+
+Each has two functions. ``check(path, source, columns, layout)`` reads as little as shows that each of ``columns`` is
+there once. ``read(path, source, columns, layout)`` returns a :class:`Cells`: every row of the file, in its order. Both
+raise :class:`~chemsieve.errors.ChemsieveError` with one sentence that names the file. Importing them is light.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is written: the keys of the configuration's ``target`` and ``pool`` that are not columns."""
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    decimal: str = "."
+
+
+@dataclass
+class Cells:
+    """A file's rows as text.
+
+    ``columns`` has (rows,) texts per column asked for, ``""`` where a cell is empty. ``problems`` has, per 0-based row
+    that no molecule can be made of, what is wrong with it. ``smiles`` has (rows,) SMILES where the format holds
+    molecules and no column of SMILES.
+    """
+
+    rows: int
+    columns: dict[str, list[str]]
+    problems: dict[int, str] = field(default_factory=dict)
+    smiles: list[str] | None = None

@@ -1,0 +1,86 @@
+"""Delimited text: a header line, then one molecule a line; fields may be quoted as spreadsheets quote them."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from chemsieve.data.readers import Cells, Layout
+from chemsieve.data.readers._files import not_text, opened_text, require, shown
+from chemsieve.errors import ChemsieveError
+
+_LONGEST_FIELD = 100_000_000  # characters; Python's own 131,072 would refuse a file for one absurd SMILES
+_SWAPPED = str.maketrans(",.", ".,")
+
+
+def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> None:
+    """Check the header line; see :mod:`chemsieve.data.readers`."""
+    with _rows(path, source, layout) as (name, reader):
+        _header(name, source, columns, reader)
+
+
+def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
+    """Every row below the header; see :mod:`chemsieve.data.readers`."""
+    rows = stream(path, source, columns, layout)
+    header = next(rows)
+    places = [header.index(column) for column in columns]
+    cells = [[fields[place] for place in places] for fields in rows]
+    return Cells(len(cells), {column: [row[n] for row in cells] for n, column in enumerate(columns)})
+
+
+def stream(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Iterator[list[str]]:
+    """The header, then the fields of each row in its order, a row at a time; blank lines at the end are no rows.
+
+    Raises:
+        ChemsieveError: as :func:`check`, or a row does not fit the header; an error may come after some rows.
+    """
+    rows, blank_line = 0, None
+    with _rows(path, source, layout) as (name, reader):
+        header = _header(name, source, columns, reader)
+        yield header
+        for fields in reader:
+            if not fields:
+                blank_line = blank_line or reader.line_num
+                continue
+            if blank_line:
+                raise ChemsieveError(f"{name}: line {blank_line} is blank, before row {rows}; remove the line")
+            if len(fields) != len(header):
+                raise ChemsieveError(
+                    f"{name}: row {rows} (line {reader.line_num}) has {len(fields)} fields and the header has "
+                    f"{len(header)}; quote fields that contain {layout.delimiter!r}"
+                )
+            rows += 1
+            yield fields
+
+
+def with_point(text: str) -> str:
+    """A number with a decimal comma as one with a decimal point; a point becomes a comma, which no number has."""
+    return text.translate(_SWAPPED)
+
+
+@contextmanager
+def _rows(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str, "csv._reader"]]:
+    """A reader of a file's rows and the file's name for messages; what goes wrong while reading is one sentence."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    with opened_text(path, source, layout.encoding) as (name, text):
+        # strict: a quote that is never closed would swallow the rest of the file as one field.
+        reader = csv.reader(text, delimiter=layout.delimiter, strict=True)
+        try:
+            yield name, reader
+        except csv.Error as error:
+            raise ChemsieveError(f"{name}: line {reader.line_num} is not valid delimited text ({error})") from None
+
+
+def _header(name: str, source: str, columns: Sequence[str], reader: "csv._reader") -> list[str]:
+    """The names in the header line, each of ``columns`` among them exactly once."""
+    header = next(reader, None)
+    if not header:
+        raise ChemsieveError(f"{name}: {'the file is empty' if header is None else 'the header line is blank'}")
+    header[0] = header[0].removeprefix("\ufeff")  # of UTF-16 with its byte order named
+    if any("\0" in field for field in header):
+        raise ChemsieveError(f"{name}: {not_text(source, 'utf-8', 'byte 0x00', bytes(1))}")
+    hint = ""
+    if len(header) == 1 and any(delimiter in header[0] for delimiter in ",;\t|"):
+        hint = f"; the whole header was read as one column {shown(header)}, so check the delimiter ({source}.delimiter)"
+    require(name, columns, header, hint)
+    return header

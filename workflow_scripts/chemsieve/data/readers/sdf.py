@@ -1,0 +1,94 @@
+"""SD files: records of a molecule and its data items. The SMILES is RDKit's, of the molecule; the label is an item.
+
+Records are divided here and given to RDKit one by one, so that one that it cannot read is a row with a problem, and
+its neighbours stay what they are.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from chemsieve.data.readers import Cells, Layout
+from chemsieve.data.readers._files import opened_text, require
+from chemsieve.errors import ChemsieveError
+
+_ITEM = re.compile(r">.*?<([^>]*)>")  # the header line of a data item: > 25 <NAME> (1)
+_LONGEST_RECORD = 2_000_000  # characters; a molecule of 999 atoms has 100,000
+
+
+def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> None:
+    """Look for a record with each of the data items ``columns``; see :mod:`chemsieve.data.readers`."""
+    seen: dict[str, None] = {}
+    with opened_text(path, source, layout.encoding) as (name, text):
+        for record in _records(text):
+            seen |= dict.fromkeys(_items(record))
+            if seen.keys() >= set(columns):
+                return
+    if not seen and not columns:
+        return
+    _found(name, columns, list(seen))
+
+
+def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
+    """Every record; an item that a record lacks is an empty cell; see :mod:`chemsieve.data.readers`."""
+    from rdkit import Chem, rdBase
+
+    cells: list[list[str]] = [[] for _ in columns]
+    problems: dict[int, str] = {}
+    smiles: list[str] = []
+    seen: dict[str, None] = {}
+    with opened_text(path, source, layout.encoding) as (name, text), rdBase.BlockLogs():
+        for row, record in enumerate(_records(text)):
+            items = _items(record)
+            seen |= dict.fromkeys(items)
+            for column, values in zip(columns, cells, strict=True):
+                values.append(items.get(column, ""))
+            size = sum(map(len, record))
+            molecule = Chem.MolFromMolBlock("".join(_block(record))) if size <= _LONGEST_RECORD else None
+            smiles.append(Chem.MolToSmiles(molecule) if molecule is not None else "")
+            if molecule is None:
+                title = record[0].strip()[:60]
+                reason = "RDKit cannot read the record" if size <= _LONGEST_RECORD else f"a record of {size} characters"
+                problems[row] = f"{reason} {title!r}"
+    if not smiles:
+        raise ChemsieveError(f"{name}: the file is empty")
+    _found(name, columns, list(seen))
+    return Cells(len(smiles), dict(zip(columns, cells, strict=True)), problems, smiles)
+
+
+def _found(name: str, columns: Sequence[str], seen: list[str]) -> None:
+    require(name, columns, seen, "" if seen else "; no record has a data item")
+
+
+def _records(text: TextIO) -> Iterator[list[str]]:
+    """Lines of each record, up to its $$$$; what follows the last one is a record unless it is blank."""
+    record: list[str] = []
+    for number, line in enumerate(text):
+        line = line.rstrip("\r\n") + "\n"
+        record.append(line if number else line.removeprefix("\ufeff"))
+        if line.startswith("$$$$"):
+            yield record[:-1] or ["\n"]
+            record = []
+    if any(line.strip() for line in record):
+        yield record
+
+
+def _block(record: list[str]) -> list[str]:
+    """The connection table: the lines up to M  END."""
+    ends = (number for number, line in enumerate(record) if line.startswith("M  END"))
+    return record[: next(ends, len(record)) + 1]
+
+
+def _items(record: list[str]) -> dict[str, str]:
+    """Data items by name: the lines below the item's header, up to a blank one, joined."""
+    items: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in record[len(_block(record)) :]:
+        if line.startswith(">") and (match := _ITEM.match(line)):
+            current = items.setdefault(match[1], [])
+        elif not line.strip():
+            current = None
+        elif current is not None:
+            current.append(line.rstrip("\n"))
+    return {name: "\n".join(lines) for name, lines in items.items()}
