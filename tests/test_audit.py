@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsRegressor
 
 from chemsieve.audit import fingerprints, identity, labelled, rounding, shift, tracing, treatment
-from chemsieve.audit.findings import LEAK, findings
+from chemsieve.audit.findings import LEAK, WARNING, findings
 from chemsieve.audit.label_facts import facts
 from chemsieve.audit.label_source import search, tolerance
 from chemsieve.audit.neighbour_rule import Rule, means
@@ -106,7 +106,8 @@ def test_unit_of_labels(labels, decimals, unit):
 
 
 @pytest.mark.parametrize(
-    ("larger", "smaller", "k"), [(0.01, 0.002, 5), (0.01, 0.01, None), (0.01, 0.003, None), (0, 1, None)]
+    ("larger", "smaller", "k"),
+    [(0.01, 0.002, 5), (0.01, 0.01, None), (0.01, 0.001, None), (0.01, 0.003, None), (0, 1, None)],
 )
 def test_ratio_of_units(larger, smaller, k):
     assert rounding.whole_ratio(larger, smaller) == k
@@ -323,6 +324,24 @@ def test_survey_counts_what_leaks_and_the_finding_says_so(molecules, target, tra
     leak = said[said["severity"] == LEAK]["finding"].tolist()
     assert any(f"within ties {len(pool)} of {len(pool)}" in text for text in leak)
     assert any(f"the labels of {leaks['test']} of {len(pool)} accepted" in text for text in leak)
+
+
+def test_measured_labels_are_not_warned_of(molecules, target, traced):
+    """Units and equal labels of stereoisomers warn beside a rule alone: measured sets have both by accident."""
+    _, pool, sources = traced
+    made = survey(*study(molecules, (target.values, pool.values)), None, None)
+    counted = treatment.counted(made.pop("leaks"), pd.DataFrame(), "as_given", "keep")
+    odd = facts(pool, target) | {"unit_ratio": 5}
+    odd["pool"], odd["target"] = (
+        odd[side] | {"groups": 60, "identical": same} for side, same in (("pool", 60), ("target", 1))
+    )
+    tried, _ = search(pool, target)
+    for rule, expected in ((None, 0), (traced[0].as_dict(), 2)):
+        rules = tried.assign(found=tried["found"] & (rule is not None))
+        said = findings({"facts": odd, "found": rule}, rules, sources, counted, *made.values(), EMPTY_SHIFT)
+        texts = said[(said["topic"] == "labels") & said["finding"].str.contains("multiples|InChIKey first block")]
+        assert len(texts) == 2
+        assert (texts["severity"] == WARNING).sum() == expected
 
 
 EMPTY_SHIFT = pd.DataFrame(

@@ -82,8 +82,9 @@ def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFram
             f"labels from the target's molecules: the one that comes closest meets {best['matched']:,} of "
             f"{best['rows']:,} to the last decimal, and would meet {best['expected']:.1f} by chance.",
         )
-    yield from _rounding(facts)
-    yield from _stereoisomers(facts)
+    computed = bool(tried["found"].any())
+    yield from _rounding(facts, computed)
+    yield from _stereoisomers(facts, computed)
     shared = facts["shared"]
     if shared["first block of the parent"]:
         difference = (
@@ -102,18 +103,20 @@ def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFram
         )
 
 
-def _rounding(facts: dict) -> Iterator[tuple]:
+# Measured sets meet both by accident (one more decimal, one value noted for a racemate and its enantiomers), so they warn
+# only beside a rule that gives the labels.
+def _rounding(facts: dict, computed: bool) -> Iterator[tuple]:
     k, unit = facts["unit_ratio"], facts["pool"]["unit"]
     if k:
         yield _row(
             "labels",
-            WARNING,
+            WARNING if computed else NOTE,
             f"All pool labels are multiples of {unit:g}, and the target's of {facts['target']['unit']:g}: {k} times as "
             f"much, as it would be for means of {k} labels.",
         )
 
 
-def _stereoisomers(facts: dict) -> Iterator[tuple]:
+def _stereoisomers(facts: dict, computed: bool) -> Iterator[tuple]:
     from scipy.stats import fisher_exact
 
     (same, groups), (known_same, known) = (
@@ -124,7 +127,7 @@ def _stereoisomers(facts: dict) -> Iterator[tuple]:
     p_value = fisher_exact([[same, groups - same], [known_same, known - known_same]], "greater")[1]
     yield _row(
         "labels",
-        WARNING if known and p_value < 0.01 else NOTE,
+        WARNING if computed and known and p_value < 0.01 else NOTE,
         f"Of {groups:,} groups of pool rows with one InChIKey first block (stereoisomers, charge states), {same:,} "
         f"have one and the same label; in the target {known_same:,} of {known:,}.",
         same,

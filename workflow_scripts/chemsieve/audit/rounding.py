@@ -30,9 +30,12 @@ def unit_of(values: Sequence[float], decimals: int) -> float:
 
 
 def whole_ratio(larger: float, smaller: float, most: int = 20) -> int | None:
-    """k where ``larger`` is k times ``smaller``, 2 <= k <= ``most``: what a mean of k values does to a unit."""
+    """k where ``larger`` is k times ``smaller``, 2 <= k <= ``most``: what a mean of k values does to a unit.
+
+    Not 10, which is only one more decimal.
+    """
     if not larger or not smaller:
         return None
     ratio = larger / smaller
     k = round(ratio)
-    return k if 2 <= k <= most and math.isclose(ratio, k, rel_tol=1e-9) else None
+    return k if 2 <= k <= most and k != 10 and math.isclose(ratio, k, rel_tol=1e-9) else None
