@@ -89,6 +89,39 @@ rule influence_per_query:
         "../workflow_scripts/influence_per_query.py"
 
 
+# Of single test molecules, for the report: it reads their labels, and nothing else reads what it makes.
+rule influence_on_test:
+    input:
+        train=f"{SPLIT}/train.parquet",
+        test=f"{SPLIT}/test.parquet",
+        test_labels=f"{SPLIT}/test_labels.parquet",
+        pool=POOL,
+        encoder=origin_encoder,
+        checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
+    output:
+        table=f"{SEED}/influence/{{origin}}/{{checkpoint}}/on_test.parquet",
+    log:
+        f"{RESULTS}/logs/influence_on_test/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}.log",
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        gpu=gpu,
+    params:
+        spec=spec(
+            molecules=config["influence"]["test_molecules"],
+            damping=config["influence"]["estimators"]["exact"].get("damping"),
+            gram=config["influence"]["gram"],
+            parameters=config["influence"]["parameters"],
+            batch_size=config["influence"]["batch_size"],
+            family=FAMILY,
+            compute=COMPUTE,
+        ),
+        code=code("influence_on_test", f"encoders.{FAMILY}", "methods.full"),
+    script:
+        "../workflow_scripts/influence_on_test.py"
+
+
 # On demand: influence at a finished cell of the grid, over the few parameters that its method trains.
 rule cell_influence:
     input:

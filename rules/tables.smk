@@ -17,6 +17,7 @@ TABLES = [
     "comparisons",
     "influence",
     "influence_diagnostics",
+    *(["influence_on_test"] if config["influence"]["test_molecules"] else []),
     "selections",
     *(["retraining", "influence_validation"] if config["validation"]["run"] and VALIDATED_SCORES else []),
     *(["pool_control"] if CONTROL else []),
@@ -137,6 +138,27 @@ rule influence_tables:
         code=code("influence_tables"),
     script:
         "../workflow_scripts/influence_tables.py"
+
+
+rule influence_on_test_table:
+    input:
+        tables=expand(
+            f"{SEED}/influence/{{origin}}/{{checkpoint}}/on_test.parquet",
+            origin=config["selection"]["origin"],
+            checkpoint=max(CHECKPOINTS),
+            **REPLICATES,
+        ),
+    output:
+        table=f"{RESULTS}/tables/influence_on_test.parquet",
+    log:
+        f"{RESULTS}/logs/influence_on_test_table.log",
+    conda:
+        ENVIRONMENT
+    params:
+        spec=spec(),
+        code=code("influence_on_test_table"),
+    script:
+        "../workflow_scripts/influence_on_test_table.py"
 
 
 rule selections_table:

@@ -20,11 +20,13 @@ import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from rdkit import Chem
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
+from chemsieve import backbone, regressor, tokenization
 from chemsieve.tables import TABLES
 
 ROOT = Path(__file__).parent.parent
@@ -639,6 +641,53 @@ def test_full_fine_tuning_by_a_curriculum_is_a_method_of_the_grid(workspace):
     assert 0 < short < len(lengths)
     log = next((workspace / RESULTS / "logs/finetune_on_selection").rglob("easy/none.log")).read_text(encoding="utf-8")
     assert f"curriculum: {short}, {len(lengths)} molecules in the epochs" in log
+
+
+def test_influence_on_single_test_molecules_is_for_the_report_alone(workspace):
+    """With a damping that drowns the curvature, I(z) is the product of two explicit gradients, divided by it."""
+    damping = 1e7
+    change = {
+        "influence": {"test_molecules": 3, "gram": {"tolerance": 0}, "estimators": {"exact": {"damping": damping}}}
+    }
+    arguments = overlay(workspace, change)
+    readers = {}
+    for job in plan(workspace, "all", *arguments):
+        for path in job.input if job.rule != "all" else []:
+            readers.setdefault(path.removeprefix(f"{RESULTS}/"), set()).add(job.rule)
+    assert readers["tables/influence_on_test.parquet"] == {"report"}
+    table = str(RESULTS / "tables/influence_on_test.parquet")
+    done = snakemake(workspace, table, str(RESULTS / "report.html"), *arguments)
+    assert done.returncode == 0, done.stdout
+    found = pd.read_parquet(workspace / table)
+    split, seed = workspace / RESULTS / "splits/scaffold/0", workspace / RESULTS / "runs/scaffold/0/0"
+    test, pool = pd.read_parquet(split / "test.parquet"), pd.read_parquet(workspace / RESULTS / "data/pool.parquet")
+    labels = pd.read_parquet(split / "test_labels.parquet").set_index("molecule_id")["label"]
+    first = found[found["seed"] == 0]
+    assert first["test_id"].nunique() == 3
+    assert set(first["test_id"]) <= set(test["molecule_id"])
+    assert (first.groupby("test_id")["molecule_id"].apply(set) == set(pool["molecule_id"])).all()
+
+    checkpoint = seed / f"finetune/adapted/checkpoint-{found['checkpoint'].iloc[0]}.safetensors"
+    model = regressor.restore(seed / "mlm", "molformer", "full", {}, checkpoint)
+    tokenizer = backbone.load_tokenizer(seed / "mlm")
+    mean, scale = float(model.label_mean), float(model.label_scale)
+
+    def gradient(smiles, label):
+        tokens = torch.tensor(tokenization.encode(tokenizer, [smiles]))
+        error = model(tokens, torch.ones_like(tokens)).squeeze() - (label - mean) / scale
+        parts = torch.autograd.grad(error**2, [part for part in model.parameters() if part.requires_grad])
+        return torch.cat([part.flatten() for part in parts]), error.item() * scale
+
+    smiles = test.set_index("molecule_id")["encoder_smiles"]
+    of_pool = pool.set_index("molecule_id")
+    rows = first.groupby("test_id").sample(4, random_state=0)
+    for row in rows.itertuples():
+        of_test, error = gradient(smiles[row.test_id], labels[row.test_id])
+        other, _ = gradient(of_pool.at[row.molecule_id, "encoder_smiles"], of_pool.at[row.molecule_id, "label"])
+        assert row.error == pytest.approx(error, rel=1e-3, abs=1e-4)
+        assert row.influence == pytest.approx(-float(of_test @ other) / damping, rel=2e-3, abs=1e-10)
+    page = (workspace / RESULTS / "report.html").read_text(encoding="utf-8")
+    assert all(f"<summary>{name}: error" in page for name in first["test_id"].unique())
 
 
 def test_cut_labels_are_those_of_the_training_mean_wherever_labels_are_read(workspace):

@@ -198,6 +198,7 @@ def schema() -> Json:
                     "hessian_molecules": {"type": ["integer", "null"], "minimum": 1},
                     "batch_size": _COUNT,
                     "tolerance": _POSITIVE,
+                    "test_molecules": {"type": "integer", "minimum": 0},
                     "gram": _object(
                         {
                             "tolerance": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
@@ -484,6 +485,10 @@ def _pool_labels(config: Json) -> None:
     why = "pool.labels is unlabelled"
     if config["influence"]["run"]:
         raise ChemsieveError(f"configuration: influence.run: {why}, and influence is that of a label; set it to []")
+    if config["influence"]["test_molecules"]:
+        raise ChemsieveError(
+            f"configuration: influence.test_molecules: {why}, and influence is that of a label; set it to 0"
+        )
     if config["validation"]["run"]:
         raise ChemsieveError(f"configuration: validation.run: {why}, so that nothing can be retrained; set it to false")
     if config["pool"]["leaks"] == "drop":

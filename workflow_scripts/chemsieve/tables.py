@@ -250,6 +250,17 @@ TABLES: dict[str, dict[str, Column]] = {
         "self_influence": Column(REAL, "its influence on its own loss: large where its label fits nothing else"),
         "damping": Column(REAL, "damping used"),
     },
+    "influence_on_test": {
+        "molecule_id": Column(TEXT, "pool molecule"),
+        "test_id": Column(TEXT, "test molecule whose loss is asked about"),
+        **_SPLIT,
+        "seed": _SEED,
+        "origin": Column(TEXT, "baseline or adapted"),
+        "checkpoint": Column(INTEGER, "epoch of the checkpoint"),
+        "influence": Column(REAL, "I(z) on this test molecule's own loss (standardised labels); positive raises it"),
+        "error": Column(REAL, "prediction minus label of the test molecule at the checkpoint", _LABEL_UNIT),
+        "damping": Column(REAL, "damping used"),
+    },
     "retraining": {
         **_SPLIT,
         "seed": _SEED,

@@ -103,8 +103,8 @@ def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFram
         )
 
 
-# Measured sets meet both by accident (one more decimal, one value noted for a racemate and its enantiomers), so they warn
-# only beside a rule that gives the labels.
+# Measured sets meet both by accident (a finer scale, one value for a racemate and its enantiomers), so they warn only
+# beside a rule that gives the labels.
 def _rounding(facts: dict, computed: bool) -> Iterator[tuple]:
     k, unit = facts["unit_ratio"], facts["pool"]["unit"]
     if k:

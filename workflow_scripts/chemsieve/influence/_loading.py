@@ -13,8 +13,10 @@ from chemsieve.job import optional_path
 from chemsieve.tables import read_table
 
 
-def load(files, spec: dict, seed: int, device: Device, most: int | None = None) -> tuple[Problem, Molecules, Molecules]:
-    """The problem of one checkpoint, its query (validation) molecules and the pool, labels standardised.
+def load(
+    files, spec: dict, seed: int, device: Device, most: int | None = None, query: pd.DataFrame | None = None
+) -> tuple[Problem, Molecules, Molecules]:
+    """The problem of one checkpoint, its query molecules and the pool, labels standardised.
 
     Args:
         files: named paths ``encoder`` (its folder's files), ``checkpoint``, ``train``, ``validation``, ``pool``, and
@@ -22,6 +24,7 @@ def load(files, spec: dict, seed: int, device: Device, most: int | None = None) 
         spec: ``family``, ``batch_size``, optionally ``parameters`` (a subset of them), and ``method`` with ``options``
             where the checkpoint is not of full fine-tuning.
         most: training molecules that define the curvature, a seeded sample of them; None: all.
+        query: molecules whose loss is asked about, with ``label``; None: those of ``validation``.
     """
     encoder = Path(files.encoder[0]).parent
     method, options = spec.get("method", "full"), spec.get("method_options", {})
@@ -30,12 +33,12 @@ def load(files, spec: dict, seed: int, device: Device, most: int | None = None) 
     restrict(model, spec.get("parameters", "all"))
     tokenizer = backbone.load_tokenizer(encoder)
 
-    def molecules(path: str) -> Molecules:
-        frame = read_table(path)
+    def molecules(frame: pd.DataFrame) -> Molecules:
         labels = standardised(frame["label"], float(model.label_mean), float(model.label_scale))
         return Molecules(tokenization.encode(tokenizer, list(frame["encoder_smiles"])), labels)
 
-    train, query, pool = (molecules(path) for path in (files.train, files.validation, files.pool))
+    query = read_table(files.validation) if query is None else query
+    train, query, pool = (molecules(frame) for frame in (read_table(files.train), query, read_table(files.pool)))
     problem = Problem(model, train, tokenization.special_id(tokenizer, "pad"), seed, spec["batch_size"])
     if most is not None:
         problem.train = problem.sample(most)

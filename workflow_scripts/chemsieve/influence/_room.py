@@ -32,6 +32,13 @@ def check_pool(config: dict, targets: int, pool: int) -> None:
     """
     largest = config["influence"]["gram"]["largest"]
     train, query = (round(share * targets) for share in config["split"]["fractions"][:2])
+    single = config["influence"]["test_molecules"]
+    if single and not room(train, single, pool, largest)[1]:
+        raise ChemsieveError(
+            f"influence.test_molecules: it needs all {pool} pool molecules in the Gram matrix, which "
+            f"influence.gram.largest ({largest}) has no room for: raise it to "
+            f"{min(train + single + pool, single + 2 * pool)}, or set influence.test_molecules to 0"
+        )
     for name in config["influence"]["run"]:
         module = registry.load("influence", name)
         if getattr(module, "NEEDS_POOL", False) and not room(train, query, pool, largest)[1]:

@@ -1,6 +1,7 @@
 """Molecules drawn: the top and the bottom of a ranking, and the worst errors."""
 
 import base64
+from collections.abc import Iterable
 
 import pandas as pd
 from rdkit import Chem, rdBase
@@ -64,7 +65,7 @@ def _ranking(study: Study) -> list[str]:
 
 
 def _cards(ranks: pd.DataFrame, n_models: int) -> str:
-    return _gallery(
+    return gallery(
         (
             row.canonical_smiles,
             row.molecule_id,
@@ -95,7 +96,7 @@ def _worst(study: Study) -> list[str]:
     return [
         *blocks,
         paragraph("Mean absolute error over the runs that have the molecule in their test fold."),
-        _gallery(
+        gallery(
             (
                 row.canonical_smiles,
                 row.molecule_id,
@@ -110,7 +111,8 @@ def _worst(study: Study) -> list[str]:
     ]
 
 
-def _gallery(entries) -> str:
+def gallery(entries: Iterable[tuple[str, str, list[str]]]) -> str:
+    """Cards of molecules: SMILES, name, and lines below it."""
     cards = "".join(
         f"<li>{picture(smiles)}<b>{escape(name)}</b>{''.join(f'<span>{escape(line)}</span>' for line in lines)}</li>"
         for smiles, name, lines in entries

@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.drawings import gallery
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, axis, categories, colours, drawn, plain
-from chemsieve.report.markup import Section, count, folded, heading, listing, paragraph, table, warning
+from chemsieve.report.markup import Section, count, folded, heading, listing, number, paragraph, table, warning
 from chemsieve.report.study import AGGREGATE, REPLICATE, Study, ordered
 
 # A violin is drawn from this many quantiles instead of all scores: the page stays small and the shape is the same.
 QUANTILES = np.linspace(0.005, 0.995, 199)
 LONG_TABLE = 20
+NAMED = 3  # pool molecules shown on each side of a test molecule
 WRITTEN = 8  # cells of a larger matrix are too small for numbers
 
 
@@ -26,7 +28,8 @@ def section(study: Study) -> Section:
         blocks.append(paragraph("No influence was computed in this study."))
     else:
         blocks += [*_distributions(study), *_agreement(study)]
-    return Section("influence", "Influence", [*blocks, *_validation(study), *_diagnostics(study)])
+    blocks += [*_validation(study), *_diagnostics(study), *_on_test(study)]
+    return Section("influence", "Influence", blocks)
 
 
 def agreement(influence: pd.DataFrame, key: str) -> pd.DataFrame:
@@ -144,6 +147,49 @@ def _validation(study: Study) -> list[str]:
         ),
         block,
     ]
+
+
+def _on_test(study: Study) -> list[str]:
+    """Which pool molecules would lower and raise the error of single test molecules, in the first replicate."""
+    scored = study.influence_on_test
+    if scored is None or scored.empty:
+        return []
+    splitter, split_seed, seed = first = tuple(scored[REPLICATE].iloc[0])
+    here = scored[(scored[REPLICATE] == first).all(axis=1)]
+    molecules = study.molecules.set_index("molecule_id")
+    blocks = [
+        heading("Single test molecules"),
+        paragraph(
+            f"{count(here['test_id'].nunique(), 'test molecule')}, drawn at random, of the {splitter} split with seed "
+            f"{split_seed}, training seed {seed}, {plain(here['origin'].iloc[0])} encoder, "
+            f"{_checkpoint(int(here['checkpoint'].iloc[0]))}. Open one to see the {NAMED} pool molecules whose weight "
+            f"would lower its own squared error most, and the {NAMED} that would raise it. This explains predictions "
+            "after the fact: it reads test labels, and nothing is chosen by it."
+        ),
+    ]
+    for name, rows_of in here.groupby("test_id", sort=False):
+        ranked = rows_of.sort_values(["influence", "molecule_id"])
+        label, error = molecules.at[name, "label"], rows_of["error"].iloc[0]
+        query = (
+            molecules.at[name, "canonical_smiles"],
+            name,
+            [f"label {number(label)}", f"predicted {number(label + error)}", "the test molecule"],
+        )
+        number_of = min(NAMED, len(ranked) // 2)
+        cards = [
+            (
+                molecules.at[row.molecule_id, "canonical_smiles"],
+                row.molecule_id,
+                [f"label {number(molecules.at[row.molecule_id, 'label'])}", f"I(z) {number(row.influence, 3)}", effect],
+            )
+            for rows, effect in (
+                (ranked.head(number_of), "lowers its error most"),
+                (ranked.tail(number_of).iloc[::-1], "raises its error most"),
+            )
+            for row in rows.itertuples()
+        ]
+        blocks.append(folded(f"{name}: error {number(error, sign=True)}", gallery([query, *cards])))
+    return blocks
 
 
 def _heatmap(identifier: str, matrix: pd.DataFrame, reading: str) -> str:

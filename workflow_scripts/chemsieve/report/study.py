@@ -14,7 +14,7 @@ REPLICATE = ["splitter", "split_seed", "seed"]
 RUN_PARTS = [*REPLICATE, "origin", "method", "selection"]
 CONTROLS = ("none", "random")
 OPTIONAL = (
-    *("pool_control", "influence_validation"),
+    *("pool_control", "influence_validation", "influence_on_test"),
     *("audit", "audit_identity", "audit_labels", "audit_shift", "label_sources", "nearest_training", "pool_treatment"),
 )
 AGGREGATE = -1  # the checkpoint that stands for all checkpoints of a model
@@ -37,6 +37,7 @@ class Study:
     selections: pd.DataFrame
     pool_control: pd.DataFrame | None = None
     influence_validation: pd.DataFrame | None = None
+    influence_on_test: pd.DataFrame | None = None
     audit: pd.DataFrame | None = None
     audit_identity: pd.DataFrame | None = None
     audit_labels: pd.DataFrame | None = None

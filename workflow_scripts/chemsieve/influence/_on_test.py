@@ -1,0 +1,51 @@
+"""Which pool molecules lower or raise the error of single test molecules, for the report alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from chemsieve.influence._kernel import Kernel
+
+
+def drawn(test: pd.DataFrame, labels: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """At most ``most`` molecules of ``test`` with their ``label``: a seeded sample, in the order of the file."""
+    chosen = np.random.default_rng(seed).permutation(len(test))[:most]
+    return test.iloc[np.sort(chosen)].merge(labels, on="molecule_id", validate="one_to_one")
+
+
+def table(
+    kernel: Kernel,
+    labels: np.ndarray,
+    pool: Sequence[str],
+    test: pd.DataFrame,
+    damping: float | None,
+    seed: int,
+    scale: float,
+) -> pd.DataFrame:
+    """Rows of the table ``influence_on_test``: each pool molecule with each test molecule.
+
+    Args:
+        kernel: with the test molecules as its query.
+        labels: of the kernel's training molecules, standardised: (train,).
+        pool: identifiers of the kernel's pool molecules.
+        test: what :func:`drawn` returned.
+        damping: None: chosen by cross-validation on the training molecules, as for the estimator ``exact``.
+        scale: standard deviation by which labels were divided, in the unit of the label.
+
+    Raises:
+        ChemsieveError: the kernel has no pool.
+    """
+    from chemsieve.influence._kernel import per_query_table
+
+    made = per_query_table(kernel, labels, pool, list(test["molecule_id"]), damping, seed)
+    _, query, _ = kernel.parts
+    errors = dict(zip(test["molecule_id"], kernel.residuals[query] * scale, strict=True))
+    made = made[["molecule_id", "query_id", "influence", "damping"]].rename(columns={"query_id": "test_id"})
+    return made.assign(error=made["test_id"].map(errors))
