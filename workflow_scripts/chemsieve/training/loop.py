@@ -400,8 +400,8 @@ def fit(
 
     ``validate()`` is called after each epoch with the model in evaluation mode and returns at least
     ``validation_loss``. AdamW; every draw follows from ``seed`` and the number of torch threads. ``difficulty``, one
-    number per example, makes the epochs those of a curriculum; the schedule is over the steps that these have. ``saves``
-    is where the training's state is written, and resumed from: the outcome is the same to the bit on a processor.
+    number per example, makes the epochs those of a curriculum; the schedule is over the steps that these have. The
+    training's state is written to ``saves``, and resumed from there: the outcome is the same to the bit on a processor.
 
     Raises:
         ChemsieveError: a loss is not finite.

@@ -31,8 +31,9 @@ def adapt(
     """Adapt the encoder of a folder to ``smiles`` and write the adapted encoder folder.
 
     A fraction ``held_out`` of the molecules, drawn with ``seed``, is not trained on and decides when to stop; its
-    masks are drawn once, so that losses of different epochs compare. The curve's epoch 0 is before training. A run that
-    was killed goes on from the state in ``saves``. The molecules must be training molecules of the split: nothing here sees validation or test.
+    masks are drawn once, so that losses of different epochs compare. The curve's epoch 0 is before training. The
+    molecules must be training molecules of the split: nothing here sees validation or test. A run that was killed goes
+    on from the state in ``saves``.
 
     Returns:
         The outcome; each curve row also has ``masked_accuracy`` on the held-out molecules.

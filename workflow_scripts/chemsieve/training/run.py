@@ -79,6 +79,8 @@ def train_and_write(
         peak_memory_mb=peak_memory_mb(),
         device=device_name(device),
     )
+    if saves is not None:
+        saves.remove()  # last: until here a kill loses nothing
 
 
 def _tune(

@@ -87,7 +87,7 @@ class Saves:
 def draws() -> dict[str, Tensor]:
     """The state of every generator that a training may draw from."""
     version, words, gauss = random.getstate()
-    kind, keys, place, has_gauss, cached = np.random.get_state()
+    kind, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002 (libraries use it)
     assert (version, kind) == (3, "MT19937")
     found = {
         "torch": torch.get_rng_state(),
@@ -109,6 +109,6 @@ def set_draws(state: dict[str, Tensor]) -> None:
     random.setstate((3, tuple(state["python"].tolist()), gauss[0] if gauss else None))
     place, has_gauss = state["numpy_place"].tolist()
     keys = state["numpy"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, place, has_gauss, state["numpy_gauss"].item()))  # noqa: NPY002 (libraries use it)
+    np.random.set_state(("MT19937", keys, place, has_gauss, state["numpy_gauss"].item()))  # noqa: NPY002
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
