@@ -51,7 +51,8 @@ def hand_over() -> None:
     if answer == b"refused\n":
         return
     if not answer:
-        print(f"{Path(sys.argv[0]).name.partition(".")[2]}: {KILLED}", file=sys.stderr, flush=True)
+        step = Path(sys.argv[0]).suffixes[0].removeprefix(".")  # tmpabc.finetune.py
+        print(f"[{step}] {KILLED}", file=sys.stderr, flush=True)
     sys.exit(int(answer) if answer else 1)
 
 
