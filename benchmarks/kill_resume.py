@@ -33,11 +33,16 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path("results/killed")
 # Measured, and so never the same; everything else in every table must be.
 MEASURED = {"seconds", "evaluation_seconds", "train_seconds", "peak_memory_mb"}
+# Every kind of step, few of each.
 OVERLAY = {
     "study": "killed",
     "compute": {"save_every": 0.3},
-    "mlm": {"epochs": 12},
-    "finetune": {"epochs": 12, "patience": None, "checkpoints": [1, 12]},
+    "mlm": {"epochs": 8},
+    "finetune": {"epochs": 8, "patience": None, "checkpoints": [8]},
+    "influence": {"run": ["exact", "shapley", "lissa"], "origins": ["adapted"]},
+    "validation": {"seeds": [0]},
+    "selection": {"run": ["none", "uncertainty", "influence"], "rank": ["residual"]},
+    "grid": {"run": ["bitfit", "lora"], "selections": ["none", "influence"]},
     "pretrain": {
         "corpus": "corpus.smi", "held_out": 0.2, "steps": 120, "batch_size": 16, "evaluate_every": 40, "save_every": 10,
     },

@@ -88,8 +88,8 @@ def _out_of_memory(error: Exception, rule: str) -> str | None:
         isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error))
     ):
         return None
-    what = re.search(r"allocate (?:an array with shape .*?|([\d.]+ ?\w+))(?=[ .,]|$)", str(error))
-    wanted = f" (it asked for {what[1]} more)" if what and what[1] else ""
+    what = re.search(r"allocate ([\d.]+ ?[A-Za-z]+)", str(error))
+    wanted = f" (it asked for {what[1]} more)" if what else ""
     where = "the GPU's memory" if "CUDA" in str(error) else "memory"
     less = f"lower {LIGHTER[rule]}, " if rule in LIGHTER else ""
     return (
