@@ -141,7 +141,7 @@ def take_results():
 
     try:
         HELD.append(hold(RESULTS))
-    except ChemsieveError as error:
+    except (ChemsieveError, OSError) as error:
         raise WorkflowError(str(error)) from None
     remove_partial(RESULTS)
     if workflow.local_exec:

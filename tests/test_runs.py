@@ -100,6 +100,25 @@ def test_a_job_keeps_other_runs_out_and_ends_when_its_own_run_is_killed(tmp_path
         assert "the run that this job belongs to is gone" in run.stdout.read()
 
 
+POOL = """
+import os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from chemsieve.locking import working
+with working(sys.argv[1]), ProcessPoolExecutor(1) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(99)
+"""
+
+
+def test_what_a_killed_job_forked_ends_with_it(tmp_path):
+    with python(POOL, tmp_path) as killed:
+        worker = int(killed.stdout.readline())
+        killed.kill()
+        killed.wait()
+        hold(tmp_path).close()
+        assert gone(worker)
+
+
 def test_a_job_that_starts_after_its_run_was_killed_ends(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

@@ -84,12 +84,18 @@ def _owner(text: str) -> str:
 
 @contextlib.contextmanager
 def working(results: str | Path) -> Iterator[None]:
-    """Be one of a run's jobs: keep other runs out, and end when the run is gone."""
+    """Be one of a run's jobs: keep other runs out, and end when the run is gone, with all processes forked."""
     run = os.environ.get(RUN)
-    threading.Thread(target=_end_with, args=(os.getppid(), int(run) if run else None), daemon=True).start()
+    _watch(int(run) if run else None)
     with _open(results, "jobs") as file:
         _locked(file, fcntl.LOCK_SH)
+        # A fork has the lock as long as it has the file, and no thread of its parent's.
+        os.register_at_fork(after_in_child=lambda: (file.close(), _watch(None)))
         yield
+
+
+def _watch(run: int | None) -> None:
+    threading.Thread(target=_end_with, args=(os.getppid(), run), daemon=True).start()
 
 
 def _end_with(parent: int, run: int | None) -> None:
