@@ -1,6 +1,6 @@
 """Kill a study at random moments, start it again each time, and compare all that it leaves with an undisturbed run.
 
-    python benchmarks/kill_resume.py [--kills 32] [--seed 0] [--cores 2] [--keep FOLDER]
+    python benchmarks/kill_resume.py [--kills 32] [--seed 0] [--cores 2]
 
 The study is `studies/tiny.yaml` with longer trainings and a pretraining, to its report. SIGKILL goes to a job's
 process, to Snakemake alone, or to the whole process group; at any moment, once a training has left a state within an
@@ -131,26 +131,28 @@ def states(folder: Path) -> dict[Path, float]:
     return found
 
 
-def wait_for(moment: str, folder: Path, run: subprocess.Popen, delay: float) -> bool:
-    """Wait until something of the kind happens; whether it did before the run ended."""
+def wait_for(moment: str, folder: Path, run: subprocess.Popen, delay: float) -> str | None:
+    """Wait until something of the kind happens; the moment that it was, or ``None`` where the run ended before.
+
+    Where nothing of the kind happens for a while, any moment will do.
+    """
     process = psutil.Process(run.pid)
     while run.poll() is None and not jobs_of(process):
         time.sleep(0.05)
     until = time.monotonic() + delay
     while run.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
-    began = time.time()
-    patience = time.monotonic() + 30
-    while run.poll() is None and time.monotonic() < patience:
-        if moment == "any":
-            return True
+    began, patience = time.time(), time.monotonic() + 40
+    while run.poll() is None and moment != "any" and time.monotonic() < patience:
         if moment == "epoch" and any(written > began for written in states(folder).values()):
             time.sleep(random.uniform(0, 0.25))
-            return run.poll() is None
+            break
         if moment == "write" and partial(folder):
-            return True
+            break
         time.sleep(0.002)
-    return False
+    else:
+        moment = "any"
+    return moment if run.poll() is None else None
 
 
 def kill(victim: str, moment: str, folder: Path, run: subprocess.Popen) -> Kill | None:
@@ -250,28 +252,32 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--within", type=float, default=10, help="seconds from a first job to the latest kill")
+    parser.add_argument("--undisturbed", type=Path, help="the undisturbed run (FOLDER/whole) of an earlier call")
     parser.add_argument("--keep", type=Path, help="a new folder to keep the runs in")
     given = parser.parse_args()
     random.seed(given.seed)
     base = given.keep or Path(tempfile.mkdtemp(prefix="kill-resume-"))
     base.mkdir(exist_ok=bool(given.keep is None))
-    whole = base / "whole"
-    copy_workflow(whole)
-    began = time.perf_counter()
-    undisturbed = start(whole, given.cores, base / "whole.txt")
-    if undisturbed.wait():
-        print((base / "whole.txt").read_text(encoding="utf-8")[-3000:])
-        return 1
-    seconds = time.perf_counter() - began
+    whole = given.undisturbed or base / "whole"
+    if given.undisturbed is None:
+        copy_workflow(whole)
+        began = time.perf_counter()
+        if start(whole, given.cores, base / "whole.txt").wait():
+            print((base / "whole.txt").read_text(encoding="utf-8")[-3000:])
+            return 1
+        print(f"undisturbed: {time.perf_counter() - began:.0f} s")
     tables = len(list((whole / RESULTS).rglob("*.parquet")))
-    print(f"undisturbed: {seconds:.0f} s, {tables} tables and {len(list(files(whole, '*.safetensors')))} weight files")
+    print(f"to compare: {tables} tables and {len(list(files(whole, '*.safetensors')))} files of weights")
     plan = [(victim, moment) for moment in MOMENTS for victim in VICTIMS]
     plan = [plan[i % len(plan)] for i in range(given.kills)]
     random.shuffle(plan)
     kills: list[Kill] = []
     failures: list[str] = []
     rounds = 0
-    print("\n| kill | SIGKILL to | aimed at | running | half-written files | lost s | taken up at epoch/step |")
+    print(
+        "\n| kill | SIGKILL to | aimed at | running | half-written files | lost s | taken up by the next run at epoch/step |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     while len(kills) < given.kills:
         rounds += 1
@@ -284,8 +290,8 @@ def main() -> int:
             run = start(folder, given.cores, log)
             this = None
             if len(kills) < given.kills:
-                victim, moment = plan[len(kills)]
-                if wait_for(moment, folder, run, random.uniform(0, 2 * seconds / given.kills)):
+                victim, aim = plan[len(kills)]
+                while this is None and (moment := wait_for(aim, folder, run, random.uniform(0, given.within))):
                     this = kill(victim, moment, folder, run)
             run.wait()
             began_again, done = told(log)
