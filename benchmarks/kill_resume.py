@@ -275,9 +275,7 @@ def main() -> int:
     kills: list[Kill] = []
     failures: list[str] = []
     rounds = 0
-    print(
-        "\n| kill | SIGKILL to | aimed at | running | half-written files | lost s | taken up by the next run at epoch/step |"
-    )
+    print("\n| kill | SIGKILL to | aimed at | running | half-written files | lost s | then taken up at epoch/step |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     while len(kills) < given.kills:
         rounds += 1
