@@ -31,15 +31,18 @@ localrules:
 onstart:
     check_results()
     check_sizes()
+    take_results()
     start_warm_server()
 
 
 onsuccess:
     stop_warm_server()
+    give_up_results()
 
 
 onerror:
     stop_warm_server()
+    give_up_results()
 
 
 rule all:

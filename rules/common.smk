@@ -130,6 +130,33 @@ def check_sizes():
             raise WorkflowError(str(error)) from None
 
 
+# The lock on the results folder, which ends with this process however it ends (see chemsieve/locking.py).
+HELD = []
+
+
+def take_results():
+    """Stop where another run writes the same results; remove what killed processes left half-written."""
+    from chemsieve.files import remove_partial
+    from chemsieve.locking import RUN, hold
+
+    try:
+        HELD.append(hold(RESULTS))
+    except (ChemsieveError, OSError) as error:
+        raise WorkflowError(str(error)) from None
+    remove_partial(RESULTS)
+    if workflow.local_exec:
+        os.environ |= {RUN: str(os.getpid())}
+
+
+def give_up_results():
+    """Leave the results folder to the next run."""
+    from chemsieve.files import remove_partial
+
+    remove_partial(RESULTS)  # of jobs that were killed
+    while HELD:
+        HELD.pop().close()
+
+
 # A server that imports the heavy libraries once for all jobs of this run (see chemsieve/warm.py).
 WARM = {}
 

@@ -33,6 +33,8 @@ rule mlm:
     resources:
         gpu=gpu,
     params:
+        # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.
+        state=f"{SEED}/mlm/state.safetensors",
         spec=spec(mlm=config["mlm"], family=FAMILY, compute=COMPUTE),
         code=code("mlm", f"encoders.{FAMILY}"),
     script:

@@ -27,6 +27,8 @@ rule finetune:
     resources:
         gpu=gpu,
     params:
+        # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.
+        state=f"{SEED}/finetune/{{origin}}/state.safetensors",
         spec=spec(finetune=config["finetune"], family=FAMILY, compute=COMPUTE),
         code=code("finetune", f"encoders.{FAMILY}", "methods.full"),
     script:
@@ -55,6 +57,7 @@ rule finetune_on_selection:
     resources:
         gpu=gpu,
     params:
+        state=f"{SEED}/selected/{{method}}/{{strategy}}/state.safetensors",
         spec=cell_spec,
         code=lambda wildcards: code("finetune_on_selection", f"encoders.{FAMILY}", cell_module(wildcards)),
     script:

@@ -19,6 +19,7 @@ rule retrain:
     resources:
         gpu=gpu,
     params:
+        state=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.state.safetensors",
         spec=spec(
             fraction=config["validation"]["fraction"],
             noise=config["validation"]["noise"],

@@ -105,9 +105,7 @@ def test_comments_docstrings_and_formatting_leave_the_hash(copy):
     edit(module, '"""Write UTF-8 text atomically."""', '"""Another docstring,\n\n    of two lines.\n    """')
     edit(module, '"""Atomic writes:', '"""Something else:')
     edit(module, "import hashlib\n", "\nimport hashlib  # for sums\n")
-    edit(
-        module, 'prefix=f".{path.name}.", dir=path.parent', 'prefix=f".{path.name}.",\n        dir=(path.parent),\n    '
-    )
+    edit(module, "suffix=_PARTIAL, dir=path.parent", "suffix=_PARTIAL,\n        dir=(path.parent),\n    ")
     assert code_hash() == before
     edit(module, "0o666", "0o660")
     assert code_hash() != before

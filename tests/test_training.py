@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import TrainerControl
 
 from chemsieve import backbone, regressor, tokenization
 from chemsieve.checkpoints import trained_state
@@ -260,12 +261,14 @@ def test_validation_is_timed_apart_from_the_epoch_that_it_ends(monkeypatch):
     outcome = loop.Outcome()
     trainer = type("Trainer", (), {})()
     trainer.lr_scheduler = torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD(Line().parameters(), 0.1))
-    each = loop._EachEpoch(trainer, Settings(2, 8, 0.01), lambda: {"validation_loss": 1.0}, outcome, None)
+    trainer.model, control = Line(), TrainerControl()
+    given = {"validation_loss": 1.0}
+    each = loop._Course(trainer, None, Settings(2, 8, 0.01), [1, 1], lambda: given, outcome, None, None)
     monkeypatch.setattr(loop, "time", clock)
     for _ in range(2):
         trainer.losses, trainer.norms = [torch.ones(())], []
-        each.on_epoch_begin(None, None, None)
-        each.on_epoch_end(None, None, None, model=Line())
+        each.on_epoch_begin(None, None, control)
+        each.on_epoch_end(None, None, control)
     assert [row["seconds"] for row in outcome.curve] == [5.0, 7.0]
     assert [row["evaluation_seconds"] for row in outcome.curve] == [2.0, 1.0]
 

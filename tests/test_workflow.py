@@ -4,6 +4,7 @@ One run of every strategy, estimator, method and control is shared; each test wo
 it left (with the times of its files), so that no change outlives its test.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -764,20 +765,43 @@ def test_own_files_run_to_the_report(fresh):
 # What a kill costs.
 
 
-def kill(process):
-    """Kill a process and all that it started, at once, as a machine that goes down would."""
-    if process.poll() is not None:
-        return
-    family = [*psutil.Process(process.pid).children(recursive=True)]
-    os.killpg(process.pid, signal.SIGKILL)
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    process.wait()
-    psutil.wait_procs(family, timeout=10)
-    assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+def jobs_of(process):
+    """The scripts that a run of Snakemake has running."""
+    try:
+        children = psutil.Process(process.pid).children()
+        return [child for child in children if any(".snakemake/scripts/" in part for part in child.cmdline())]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def interrupted(folder, arguments, victim, ready):
+    """Start a run, and when ``ready`` is there and a job runs, SIGKILL a job, Snakemake alone, or the whole group."""
+    with open(folder / "killed.txt", "w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 300
+        while not (ready.exists() and jobs_of(process)) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(1)  # into the steps that follow
+        while not (jobs := jobs_of(process)) and process.poll() is None:
+            time.sleep(0.02)
+        assert process.poll() is None, (folder / "killed.txt").read_text(encoding="utf-8")
+        if victim == "job":
+            jobs[0].kill()
+        elif victim == "snakemake":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait(timeout=120) != 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 MEASURED = ["seconds", "evaluation_seconds", "train_seconds", "peak_memory_mb"]
@@ -795,39 +819,23 @@ def test_killed_study_resumes_to_the_same_results(fresh, tables):
     arguments = ["all", *overlay(fresh, part)]
     replicate = fresh / RESULTS / "runs" / "scaffold" / "0" / "0"
     last = replicate / "finetune" / "adapted" / "run.json"
-    with open(fresh / "killed.txt", "w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-            cwd=fresh,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            deadline = time.monotonic() + 300
-            while not last.exists() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            time.sleep(1)  # into the steps that follow
-            assert process.poll() is None, (fresh / "killed.txt").read_text(encoding="utf-8")
-        finally:
-            kill(process)
+    interrupted(fresh, arguments, "group", last)
     assert last.exists()
     assert not (fresh / RESULTS / "report.html").exists()
     finished_before = {
         p: p.stat().st_mtime_ns for p in [*replicate.glob("mlm/*"), *replicate.glob("finetune/adapted/*")]
     }
 
-    locked = snakemake(fresh, *arguments)
-    assert locked.returncode != 0
-    assert "--unlock" in locked.stdout
-    unlocked = snakemake(fresh, "--unlock", *arguments)
-    assert unlocked.returncode == 0, unlocked.stdout
+    # The same command goes on, at once, with nothing to remove or unlock.
+    for victim in ("snakemake", "job"):
+        interrupted(fresh, arguments, victim, last)
     # Every job by itself this time: a job that is forked with its libraries imported computes the same.
     resumed = snakemake(fresh, "all", *overlay(fresh, part | {"compute": {"warm_start": False}}, "resumed.yaml"))
     assert resumed.returncode == 0, resumed.stdout
 
     assert len(finished_before) >= 4 + 6
     assert {path: path.stat().st_mtime_ns for path in finished_before} == finished_before
+    assert not [path for name in ("*.partial", "*state.safetensors") for path in (fresh / RESULTS).rglob(name)]
     for name in CONTRACT:
         found = pd.read_parquet(fresh / RESULTS / "tables" / f"{name}.parquet")
         expected = tables[name]

@@ -1,6 +1,6 @@
 """Fine-tune the baseline or the adapted regressor, keeping the checkpoints that influence reads."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.job import job, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -24,4 +24,5 @@ if __name__ == "__main__":
             {**spec, "method": "full", "options": {}, "training": training, "dropout": dropout},
             torch_device(spec),
             snakemake.output,
+            saves=training_state(snakemake),
         )

@@ -1,6 +1,6 @@
 """Fine-tune from the adapted encoder on the training molecules and a selection of the pool, by one method."""
 
-from chemsieve.job import job, optional_path, torch_device
+from chemsieve.job import job, optional_path, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -25,4 +25,5 @@ if __name__ == "__main__":
             torch_device(spec),
             snakemake.output,
             regressor_checkpoint=optional_path(snakemake.input.get("regressor")),
+            saves=training_state(snakemake),
         )

@@ -1,6 +1,6 @@
 """Adapt the encoder to the training molecules by masked-language modelling."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.job import job, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -15,6 +15,7 @@ if __name__ == "__main__":
         identity = Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", "mlm", "none")
         settings = dict(spec["mlm"])
         masking, held_out = settings.pop("masking"), settings.pop("held_out")
+        saves = training_state(snakemake)
         outcome = adapt(
             Path(snakemake.input.encoder[0]).parent,
             spec["family"],
@@ -25,5 +26,7 @@ if __name__ == "__main__":
             held_out,
             identity.seed,
             torch_device(spec),
+            saves,
         )
         write_table(curve_table(identity, "mlm", outcome.curve), snakemake.output.curve, "learning_curves")
+        saves.remove()  # last: until here a kill loses nothing

@@ -1,6 +1,6 @@
 """Retrain on the training molecules and a random subset of the pool, to see whether scores predict the outcome."""
 
-from chemsieve.job import job, optional_path, torch_device
+from chemsieve.job import job, optional_path, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -15,6 +15,7 @@ if __name__ == "__main__":
         w = snakemake.wildcards
         pool = read_table(snakemake.input.pool)
         added = pool.iloc[subset(len(pool), spec["fraction"], int(w.subset), int(w.seed))]
+        saves = training_state(snakemake)
         loss = validation_loss(
             Path(snakemake.input.encoder[0]).parent,
             pd.concat([read_table(snakemake.input.train), added], ignore_index=True),
@@ -23,6 +24,7 @@ if __name__ == "__main__":
             int(w.retrain_seed),
             torch_device(spec),
             optional_path(snakemake.input.get("regressor")),
+            saves,
         )
         row = {
             "splitter": w.splitter,
@@ -34,3 +36,4 @@ if __name__ == "__main__":
             "members": list(added["molecule_id"]),
         }
         write_table(pd.DataFrame([row]), snakemake.output.loss, "retraining")
+        saves.remove()  # last: until here a kill loses nothing

@@ -263,7 +263,12 @@ def schema() -> Json:
                 }
             ),
             "compute": _object(
-                {"device": {"enum": ["auto", "cpu", "cuda"]}, "threads": _COUNT, "warm_start": {"type": "boolean"}}
+                {
+                    "device": {"enum": ["auto", "cpu", "cuda"]},
+                    "threads": _COUNT,
+                    "warm_start": {"type": "boolean"},
+                    "save_every": {"type": ["number", "null"], "minimum": 0},
+                }
             ),
         }
     )

@@ -1,5 +1,8 @@
 """Atomic writes: a file is either whole or absent, whatever kills the process."""
 
+import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -10,6 +13,8 @@ from pathlib import Path
 
 from chemsieve.errors import ChemsieveError
 
+_PARTIAL = ".partial"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _OF_RUST = re.compile(r"\(os error (\d+)\)")  # safetensors and tokenizers raise errors of their own
 
 
@@ -23,13 +28,37 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        _write(path, Path(name), write)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)
+        with os.fdopen(handle) as file:
+            _try_lock(file)  # who lives holds it: see remove_partial
+            _write(path, Path(name), write)
     except Exception as error:
-        if (reason := _refusal(error)) is None:
+        if (reason := refusal(error)) is None:
             raise
         raise ChemsieveError(f"{path}: cannot be written ({reason})") from None
+
+
+def remove_partial(folder: str | Path) -> list[Path]:
+    """Remove the temporary files below ``folder`` that killed processes left; those of living ones stay.
+
+    Returns:
+        The files removed.
+    """
+    removed = []
+    for path in Path(folder).rglob(f".*{_PARTIAL}"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if _try_lock(file):
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _try_lock(file) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def check_folder(folder: str | Path) -> None:
@@ -46,12 +75,19 @@ def check_folder(folder: str | Path) -> None:
         raise ChemsieveError(f"results folder {folder}: cannot be written to ({error.strerror})") from None
 
 
-def _refusal(error: Exception) -> str | None:
-    """What the system said, or None where the error is another."""
+def refusal(error: Exception) -> str | None:
+    """What the system said of a file that it could not write, or None where the error is another."""
     if isinstance(error, OSError):
         return os.strerror(error.errno) if error.errno else str(error)  # pyarrow has words of its own, too many
     match = _OF_RUST.search(str(error))
     return os.strerror(int(match[1])) if match else None
+
+
+def disk_refusal(error: Exception) -> str | None:
+    """A sentence where the disk is full or broken, wherever it was met; None where the error is another."""
+    if not isinstance(error, OSError) or error.errno not in _FULL:
+        return None
+    return f"{error.filename or tempfile.gettempdir()}: cannot be written ({os.strerror(error.errno)})"
 
 
 def _write(path: Path, temporary: Path, write: Callable[[Path], None]) -> None:

@@ -1,7 +1,9 @@
 """What every script does around its work: log to the job's file and to the terminal, fix threads, end clearly."""
 
+import hashlib
 import json
 import logging
+import re
 import sys
 import time
 import traceback
@@ -11,16 +13,43 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chemsieve.errors import ChemsieveError
+from chemsieve.files import disk_refusal, sha256
+from chemsieve.locking import working
 from chemsieve.processes import peak_memory_mb
 from chemsieve.warm import hand_over
+
+# What makes a step need less memory, by rule.
+LIGHTER = {
+    "audit_labels": "audit.molecules",
+    "audit_shift": "audit.molecules",
+    "cell_influence": "influence.gram.memory_mb and influence.batch_size",
+    "finetune": "finetune.batch_size",
+    "finetune_on_selection": "finetune.batch_size, or that of the method in grid.methods",
+    "gram": "influence.gram.memory_mb and influence.gram.largest",
+    "influence": "influence.batch_size and influence.gram.memory_mb",
+    "influence_per_query": "influence.gram.memory_mb",
+    "mlm": "mlm.batch_size",
+    "predict": "predict.chunk",
+    "pretrain": "pretrain.batch_size",
+    "retrain": "finetune.batch_size",
+}
+_OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|bad_alloc", re.IGNORECASE)
+
+
+class _LogFile(logging.FileHandler):
+    """A log file on a disk that fills up says nothing more; the terminal does."""
+
+    def handleError(self, record):
+        pass
 
 
 @contextmanager
 def job(snakemake) -> Iterator[dict]:
     """Run a script's work with logging set up; yields the rule's configuration (``params.spec``).
 
-    Logging and warnings go to ``log[0]`` and to standard error. A :class:`ChemsieveError` ends the job with its one
-    sentence; anything else with a traceback in the log.
+    Logging and warnings go to ``log[0]`` and to standard error. A :class:`ChemsieveError`, a full disk and memory that
+    runs out end the job with one sentence; anything else with a traceback in the log. While it works, no other run can
+    have its results folder, and it ends when its own run is gone.
     """
     hand_over()  # before anything heavy is imported; returns only where the job runs by itself
     began = time.perf_counter()
@@ -28,7 +57,7 @@ def job(snakemake) -> Iterator[dict]:
     name = snakemake.rule + "".join(f" {value}" for value in dict(snakemake.wildcards).values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)]
+        handlers = [_LogFile(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)]
     except OSError as error:
         sys.exit(f"[{name}] {path}: cannot be written ({error.strerror})")
     handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -41,14 +70,44 @@ def job(snakemake) -> Iterator[dict]:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     log = logging.getLogger("chemsieve")
     try:
-        yield json.loads(snakemake.params.spec)
+        with working(Path("results") / snakemake.config["study"]):
+            yield json.loads(snakemake.params.spec)
     except ChemsieveError as error:
         log.error("%s", error)
         sys.exit(1)
-    except Exception:
-        log.error("%s", traceback.format_exc())
+    except Exception as error:
+        said = _out_of_memory(error, snakemake.rule) or disk_refusal(error)
+        log.error("%s", said or traceback.format_exc())
         sys.exit(1)
     log.info("done in %.1f s, peak memory %.0f MB", time.perf_counter() - began, peak_memory_mb())
+
+
+def _out_of_memory(error: Exception, rule: str) -> str | None:
+    """A sentence where memory ran out; None where the error is another."""
+    if not isinstance(error, MemoryError) and not (
+        isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error))
+    ):
+        return None
+    what = re.search(r"allocate ([\d.]+ ?[A-Za-z]+)", str(error))
+    wanted = f" (it asked for {what[1]} more)" if what else ""
+    where = "the GPU's memory" if "CUDA" in str(error) else "memory"
+    less = f"lower {LIGHTER[rule]}, " if rule in LIGHTER else ""
+    return (
+        f"{where} ran out in the step {rule}{wanted}; what other steps made is kept, and the same command goes on from "
+        f"here: {less}run fewer steps at a time (--cores), or use a machine with more"
+    )
+
+
+def training_state(snakemake):
+    """Where a training job keeps its state, under an identity made of all that the training follows from."""
+    import torch
+
+    from chemsieve.training.state import Saves
+
+    parts = [snakemake.params.spec, snakemake.params.code, torch.__version__, *map(str, snakemake.wildcards)]
+    parts += [sha256(path) for path in snakemake.input]
+    identity = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return Saves(Path(snakemake.params.state), identity, snakemake.config["compute"]["save_every"])
 
 
 def optional_path(paths) -> str | None:

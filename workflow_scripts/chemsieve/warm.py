@@ -22,6 +22,11 @@ import threading
 from pathlib import Path
 
 ADDRESS = "CHEMSIEVE_WARM"
+KILLED = (
+    "the job's process was killed; where nobody did it, the system did, because memory ran out (dmesg says so): what "
+    "other steps made is kept, and the same command goes on from here; run fewer steps at a time (--cores), or use a "
+    "machine with more memory"
+)
 
 
 def hand_over() -> None:
@@ -45,7 +50,9 @@ def hand_over() -> None:
             return
     if answer == b"refused\n":
         return
-    # A child that died without an answer (killed, out of memory) is a failed job.
+    if not answer:
+        step = Path(sys.argv[0]).suffixes[0].removeprefix(".")  # tmpabc.finetune.py
+        print(f"[{step}] {KILLED}", file=sys.stderr, flush=True)
     sys.exit(int(answer) if answer else 1)
 
 
@@ -141,6 +148,10 @@ def serve(address: str, parent: int) -> None:
                 finally:
                     for file in files:
                         os.close(file)
+    # The parent was killed: it would have removed them.
+    os.unlink(address)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(address))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The training loop: Hugging Face ``Trainer``, with validation, early stopping and checkpoints of our own.
 
-``Trainer``'s own checkpoints are left out: they pickle the optimiser, and for adapters they lose the random features.
+``Trainer``'s own checkpoints are left out: they pickle the optimiser, for adapters they lose the random features, and
+what they resume differs where a batch is drawn at random, since one is always drawn ahead. A training's state is that
+of :mod:`chemsieve.training.state`; resumed from it, the training ends as if it had never been interrupted.
 """
 
 import logging
@@ -13,6 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
+from accelerate import skip_first_batches
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
@@ -21,6 +24,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.curriculum import CurriculumSampler, admitted
 from chemsieve.training.layers import groups
+from chemsieve.training.state import Saves, draws, set_draws
 
 log = logging.getLogger(__name__)
 
@@ -98,11 +102,38 @@ def low_precision(name: str, device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+class _Collating:
+    """A collator that remembers what its last batch was drawn with.
+
+    The loader collates one batch ahead, so that the generator has moved on by the time a state is written.
+    """
+
+    def __init__(self, collate: Callable[[list[dict]], dict]):
+        self.collate = collate
+        self.before = torch.get_rng_state()
+        self.replayed: tuple[Tensor, dict[str, Tensor]] | None = None  # with what to draw the next batch, and what then
+
+    def __call__(self, examples: list[dict]) -> dict:
+        then = None
+        if self.replayed is not None:
+            before, then = self.replayed
+            self.replayed = None
+            torch.set_rng_state(before)
+        self.before = torch.get_rng_state()
+        batch = self.collate(examples)
+        if then is not None:
+            set_draws(then)
+        return batch
+
+
 class _Trainer(Trainer):
     """Trainer with a loss and learning rates of ours, and the means over an epoch of loss and gradient norm.
 
     ``steps`` is how many there are in all epochs; ``sampler`` is a curriculum's, or ``None`` for the trainer's own.
+    ``done`` steps were made before, ``skipped`` of them in the first epoch to run, which is ``epoch``, from 0.
     """
+
+    epoch = done = skipped = 0
 
     def __init__(
         self,
@@ -137,6 +168,17 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset=None):
         return super()._get_train_sampler(train_dataset) if self.sampler is None else self.sampler
 
+    def _init_training_state(self, *args, **kwargs):
+        super()._init_training_state(*args, **kwargs)
+        self.state.global_step = self.done
+        return self.epoch, 0
+
+    def _run_epoch(self, model, epoch, train_dataloader, **kwargs):
+        if self.skipped:
+            train_dataloader.set_epoch(epoch)  # a curriculum's sampler is out of reach below
+            train_dataloader, self.skipped = skip_first_batches(train_dataloader, self.skipped), 0
+        super()._run_epoch(model=model, epoch=epoch, train_dataloader=train_dataloader, **kwargs)
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.bfloat16):
             value = self.loss(model, inputs)
@@ -149,38 +191,78 @@ class _Trainer(Trainer):
         return norm
 
 
-class _EachEpoch(TrainerCallback):
-    """Validate, record, keep the best, keep the configured checkpoints, and stop when patience is spent."""
+class _Course(TrainerCallback):
+    """Validate, record, keep the best, keep the configured checkpoints, stop when patience is spent, write states."""
 
     def __init__(
         self,
         trainer: _Trainer,
+        collate: _Collating,
         settings: Settings,
+        lengths: list[int],
         validate: Callable[[], dict],
         outcome: Outcome,
         average: WeightAverage | None,
+        saves: Saves | None,
     ):
-        self.trainer, self.settings, self.validate, self.outcome = trainer, settings, validate, outcome
-        self.average = average
+        self.trainer, self.collate, self.settings, self.lengths = trainer, collate, settings, lengths
+        self.validate, self.outcome, self.average, self.saves = validate, outcome, average, saves
         self.waited = 0
         self.reference = math.inf
-        self.began = self.said = 0.0
+        self.stopped = False
+        self.done = self.steps = 0  # in all, and in the epoch
+        self.rate = 0.0
+        self.began = self.start = self.said = time.perf_counter()
+        self.at_begin: dict[str, Tensor] = {}  # the draws' state at the epoch's begin
+        self.resumed: tuple[dict[str, Tensor], dict] | None = None
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if self.resumed is None:
+            return
+        tensors, facts = self.resumed
+        for number, parameter in enumerate(self._parameters()):
+            moments = _below(f"moments.{number}.", tensors)
+            place = {name: "cpu" if name == "step" else parameter.device for name in moments}
+            self.trainer.optimizer.state[parameter] = {name: moments[name].to(place[name]) for name in moments}
+        scheduler = self.trainer.lr_scheduler
+        scheduler.load_state_dict(facts["scheduler"])
+        for group, rate in zip(self.trainer.optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
 
     def on_epoch_begin(self, args, state, control, **kwargs):
-        self.began = self.said = time.perf_counter()
+        self.said = time.perf_counter()
+        if self.resumed is None:
+            self.began, self.steps = self.said, 0
+            self.at_begin = draws()
+            return
+        (tensors, _), self.resumed = self.resumed, None
+        now = _below("draws.now.", tensors)
+        self.at_begin = _below("draws.begin.", tensors) if self.steps else now
+        set_draws(self.at_begin)
+        if self.steps:
+            self.collate.replayed = tensors["draws.batch"], now
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.average is not None:
             self.average.update()
+        self.done, self.steps = state.global_step, self.steps + 1
+        self.rate = self.trainer.lr_scheduler.get_last_lr()[0]
         if time.perf_counter() - self.said > SAY_EVERY:
             self.said = time.perf_counter()
             log.info("step %d of %d", state.global_step, self.trainer.steps)
+        self._write_if_due()
 
-    def on_epoch_end(self, args, state, control, model=None, **kwargs):
+    def on_epoch_end(self, args, state, control, **kwargs):
+        self.end_epoch()
+        control.should_training_stop = control.should_training_stop or self.stopped
+        self._write_if_due()
+
+    def end_epoch(self) -> None:
         with nullcontext() if self.average is None else self.average.applied():
-            self._end_epoch(control, model)
+            self._end_epoch(self.trainer.model)
+        self.steps = 0
 
-    def _end_epoch(self, control, model):
+    def _end_epoch(self, model: nn.Module) -> None:
         epoch = len(self.outcome.curve) + 1
         train_loss = torch.stack(self.trainer.losses).mean().item()
         norm = torch.stack(self.trainer.norms).mean().item() if self.trainer.norms else None
@@ -196,7 +278,7 @@ class _EachEpoch(TrainerCallback):
         row = {
             "epoch": epoch,
             "train_loss": train_loss,
-            "learning_rate": self.trainer.lr_scheduler.get_last_lr()[0],
+            "learning_rate": self.rate,
             "gradient_norm": norm,
             **self.validate(),
         }
@@ -222,7 +304,84 @@ class _EachEpoch(TrainerCallback):
         done = epoch >= max(self.settings.checkpoints, default=0)
         if self.settings.patience is not None and self.waited >= self.settings.patience and done:
             log.info("no improvement for %d epochs: stopping", self.waited)
-            control.should_training_stop = True
+            self.stopped = True
+
+    # -- the state -----------------------------------------------------------------------------------------------------
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.trainer.optimizer.param_groups for parameter in group["params"]]
+
+    def _write_if_due(self) -> None:
+        if self.saves is None or not self.saves.due():
+            return
+        outcome, trainer, now = self.outcome, self.trainer, time.perf_counter()
+        tensors = _named("weights.", trained_state(trainer.model)) | _named("best.", outcome.best_state)
+        for epoch, kept in outcome.kept.items():
+            tensors |= _named(f"kept.{epoch}.", kept)
+        for number, parameter in enumerate(self._parameters()):
+            tensors |= _named(f"moments.{number}.", trainer.optimizer.state[parameter])
+        if self.average is not None:
+            tensors |= {f"average.{number}": average for number, average in enumerate(self.average.averages)}
+        for name, values in (("losses", trainer.losses), ("norms", trainer.norms)):
+            tensors |= {name: torch.stack(values)} if values else {}
+        tensors |= _named("draws.begin.", self.at_begin) | _named("draws.now.", draws())
+        tensors["draws.batch"] = self.collate.before
+        facts = {
+            "done": self.done,
+            "steps": self.steps,
+            "curve": outcome.curve,
+            "kept": sorted(outcome.kept),
+            "best_epoch": outcome.best_epoch,
+            "best_loss": outcome.best_loss,
+            "reference": self.reference,
+            "waited": self.waited,
+            "stopped": self.stopped,
+            "rate": self.rate,
+            "scheduler": trainer.lr_scheduler.state_dict(),
+            "averaged": self.average and self.average.steps,
+            "seconds": outcome.seconds + now - self.start,
+            "epoch_seconds": now - self.began,
+        }
+        self.saves.write(tensors, facts)
+
+    def resume(self) -> None:
+        """Take up the state that was left, if there is one; before training begins."""
+        if self.saves is None or (found := self.saves.read()) is None:
+            return
+        tensors, facts = self.resumed = found
+        outcome, trainer, source = self.outcome, self.trainer, str(self.saves.path)
+        load_strictly(trainer.model, _below("weights.", tensors), trained_names(trainer.model), source)
+        if self.average is not None:
+            self.average.steps = facts["averaged"]
+            for number, average in enumerate(self.average.averages):
+                average.copy_(tensors[f"average.{number}"])
+        for name, values in (("losses", trainer.losses), ("norms", trainer.norms)):
+            values += list(tensors[name].to(trainer.args.device)) if name in tensors else []
+        outcome.curve = facts["curve"]
+        outcome.best_epoch, outcome.best_loss = facts["best_epoch"], facts["best_loss"]
+        outcome.best_state = _below("best.", tensors)
+        outcome.kept = {epoch: _below(f"kept.{epoch}.", tensors) for epoch in facts["kept"]}
+        outcome.seconds = facts["seconds"]
+        self.reference, self.waited, self.stopped = facts["reference"], facts["waited"], facts["stopped"]
+        self.done, self.steps, self.rate = facts["done"], facts["steps"], facts["rate"]
+        self.began = self.start - facts["epoch_seconds"]
+        log.info(
+            "resuming in epoch %d after its step %d, step %d of %d in all",
+            len(outcome.curve) + 1, self.steps, self.done, trainer.steps,
+        )  # fmt: skip
+        if self.steps and self.steps == self.lengths[len(outcome.curve)]:
+            set_draws(_below("draws.now.", tensors))
+            self.end_epoch()  # of which all was left was to validate
+            self.resumed[0].update(_named("draws.now.", draws()))
+        trainer.epoch, trainer.skipped, trainer.done = len(outcome.curve), self.steps, self.done
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
 
 
 def fit(
@@ -235,12 +394,14 @@ def fit(
     seed: int,
     device: torch.device,
     difficulty: Sequence[float] | None = None,
+    saves: Saves | None = None,
 ) -> Outcome:
     """Train ``model`` on ``examples`` and restore the epoch with the lowest validation loss.
 
     ``validate()`` is called after each epoch with the model in evaluation mode and returns at least
     ``validation_loss``. AdamW; every draw follows from ``seed`` and the number of torch threads. ``difficulty``, one
-    number per example, makes the epochs those of a curriculum; the schedule is over the steps that these have.
+    number per example, makes the epochs those of a curriculum; the schedule is over the steps that these have. The
+    training's state is written to ``saves``, and resumed from there: the outcome is the same to the bit on a processor.
 
     Raises:
         ChemsieveError: a loss is not finite.
@@ -253,10 +414,12 @@ def fit(
     sizes, sampler = [len(examples)] * settings.epochs, None
     if difficulty is not None:
         epochs = admitted(difficulty, settings.epochs)
-        lengths = [len(example["input_ids"]) for example in examples] if settings.group_by_length else None
-        sizes, sampler = [len(one) for one in epochs], CurriculumSampler(epochs, lengths, settings.batch_size)
+        tokens = [len(example["input_ids"]) for example in examples] if settings.group_by_length else None
+        sizes, sampler = [len(one) for one in epochs], CurriculumSampler(epochs, tokens, settings.batch_size)
         log.info("curriculum: %s molecules in the epochs", ", ".join(map(str, sizes)))
-    steps = sum(math.ceil(size / settings.batch_size) for size in sizes)
+    lengths = [math.ceil(size / settings.batch_size) for size in sizes]
+    steps = sum(lengths)
+    collating = _Collating(collate)
     with tempfile.TemporaryDirectory() as unused:
         arguments = TrainingArguments(
             output_dir=unused,
@@ -284,14 +447,16 @@ def fit(
         log.info("matrix products of training in %s", "bfloat16" if bfloat16 else "float32")
         trainer = _Trainer(
             loss=loss, bfloat16=bfloat16, layer_decay=settings.layer_decay, steps=steps, sampler=sampler,
-            model=model, args=arguments, train_dataset=examples, data_collator=collate,
+            model=model, args=arguments, train_dataset=examples, data_collator=collating,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         average = None if settings.average is None else WeightAverage(model, settings.average)
-        trainer.add_callback(_EachEpoch(trainer, settings, validate, outcome, average))
-        began = time.perf_counter()
-        trainer.train()
-        outcome.seconds = time.perf_counter() - began
+        course = _Course(trainer, collating, settings, lengths, validate, outcome, average, saves)
+        trainer.add_callback(course)
+        course.resume()
+        if not course.stopped and len(outcome.curve) < settings.epochs:
+            trainer.train()
+        outcome.seconds += time.perf_counter() - course.start
     load_strictly(model, outcome.best_state, trained_names(model), source="the best epoch")
     model.eval()
     return outcome

@@ -11,6 +11,7 @@ from chemsieve import backbone, tokenization
 from chemsieve.errors import ChemsieveError
 from chemsieve.training.batches import MaskingCollator, by_length
 from chemsieve.training.loop import Outcome, Settings, fit
+from chemsieve.training.state import Saves
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,14 @@ def adapt(
     held_out: float,
     seed: int,
     device: torch.device,
+    saves: Saves | None = None,
 ) -> Outcome:
     """Adapt the encoder of a folder to ``smiles`` and write the adapted encoder folder.
 
     A fraction ``held_out`` of the molecules, drawn with ``seed``, is not trained on and decides when to stop; its
     masks are drawn once, so that losses of different epochs compare. The curve's epoch 0 is before training. The
-    molecules must be training molecules of the split: nothing here sees validation or test.
+    molecules must be training molecules of the split: nothing here sees validation or test. A run that was killed goes
+    on from the state in ``saves``.
 
     Returns:
         The outcome; each curve row also has ``masked_accuracy`` on the held-out molecules.
@@ -74,7 +77,9 @@ def adapt(
     log.info(
         "before adaptation: held-out loss %.4f, accuracy %.3f", before["validation_loss"], before["masked_accuracy"]
     )
-    outcome = fit(model, train, collate, lambda m, inputs: m(**inputs).loss, validate, settings, seed, device)
+    outcome = fit(
+        model, train, collate, lambda m, inputs: m(**inputs).loss, validate, settings, seed, device, saves=saves
+    )
     outcome.curve.insert(0, before)
     backbone.save_masked_lm(model.cpu(), tokenizer, output_folder)
     return outcome

@@ -17,18 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chemsieve.checkpoints import load_strictly
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import write_atomically
 from chemsieve.molformer.modeling import masked_mean
 from chemsieve.processes import progress
 from chemsieve.training.batches import MaskingCollator, by_length, pad
 from chemsieve.training.loop import SAY_EVERY, low_precision
+from chemsieve.training.state import read_state, write_state
 
 log = logging.getLogger(__name__)
 
@@ -311,23 +309,17 @@ def _save(
         for name, tensor in optimizer.state[parameter].items():
             tensors[f"moments.{number}.{name}"] = tensor
     tensors["losses"] = torch.stack(losses) if losses else torch.zeros(0)
-    facts = {"identity": identity, "step": step, "curve": curve, "seconds": seconds}
-    content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(content, temporary, {"state": json.dumps(facts)}))
+    facts = {"step": step, "curve": curve, "seconds": seconds}
+    write_state(path, identity, tensors, facts)
 
 
 def _restore(
     path: str | Path, both: nn.Module, optimizer: torch.optim.Optimizer, identity: str
 ) -> tuple[int, list[dict], float, list[Tensor]]:
     """Step, curve, seconds and losses since the last evaluation, of the state that was left, if it is this run's."""
-    if not Path(path).exists():
+    if (found := read_state(path, identity)) is None:
         return 0, [], 0.0, []
-    with safe_open(path, "pt") as file:
-        facts = json.loads(file.metadata()["state"])
-        if facts["identity"] != identity:
-            log.warning("%s is of another run and is not resumed", path)
-            return 0, [], 0.0, []
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    tensors, facts = found
     weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
     load_strictly(both, weights, source=str(path))
     for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):

@@ -15,6 +15,7 @@ from chemsieve.training.batches import RegressionCollator, by_length, pad
 from chemsieve.training.curriculum import DIFFICULTIES
 from chemsieve.training.draws import feature_draws
 from chemsieve.training.loop import Outcome, Settings, fit
+from chemsieve.training.state import Saves
 from chemsieve.training.writings import RewritingCollator, Writer
 
 log = logging.getLogger(__name__)
@@ -72,10 +73,12 @@ def fine_tune(
     seed: int,
     device: torch.device,
     trained_head: bool = False,
+    saves: Saves | None = None,
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
 
-    ``trained_head`` says that the head already predicts: another standardisation then leaves its predictions alone.
+    ``trained_head`` says that the head already predicts: another standardisation then leaves its predictions alone. A
+    run that was killed goes on from the state in ``saves``.
 
     Labels are in their own units; mean and standard deviation come from the training labels alone. The curve has
     ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
@@ -106,7 +109,7 @@ def fine_tune(
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
     difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
-    outcome = fit(model, examples, collate, loss, validate, settings, seed, device, difficulty)
+    outcome = fit(model, examples, collate, loss, validate, settings, seed, device, difficulty, saves)
     constant = float(np.mean((np.asarray(validation_labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
         log.warning(

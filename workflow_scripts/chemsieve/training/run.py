@@ -15,6 +15,7 @@ from chemsieve.runs import Identity, curve_table, predictions_table, write_facts
 from chemsieve.tables import write_table
 from chemsieve.training.loop import Outcome, Settings
 from chemsieve.training.regression import fine_tune, predict_smiles
+from chemsieve.training.state import Saves
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def train_and_write(
     device,
     output,
     regressor_checkpoint: str | Path | None = None,
+    saves: Saves | None = None,
 ) -> None:
     """Fine-tune on ``train`` and ``added``, predict validation and test molecules, and write the run's files.
 
@@ -38,6 +40,7 @@ def train_and_write(
         spec: ``method``, ``options``, ``training``, ``dropout``, ``family``, ``compute`` of the configuration.
         output: named paths ``model``, ``curve``, ``predictions``, ``run``, and optionally ``checkpoints``.
         regressor_checkpoint: a fully fine-tuned regressor to start from, in place of the encoder and a fresh head.
+        saves: the state that a run that was killed goes on from.
     """
     torch.manual_seed(identity.seed)
     model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint)
@@ -50,7 +53,9 @@ def train_and_write(
     log.info("%s: %d molecules, %d of %d parameters trained", identity.run_id, len(data), trainable, total)
     tokenizer = backbone.load_tokenizer(encoder_folder)
     trained_head = regressor_checkpoint is not None
-    outcome = _tune(model, tokenizer, data, validation, Settings(**settings), identity.seed, device, trained_head)
+    outcome = _tune(
+        model, tokenizer, data, validation, Settings(**settings), identity.seed, device, trained_head, saves
+    )
     for epoch, path in zip(sorted(outcome.kept), getattr(output, "checkpoints", []), strict=True):
         write_tensors(outcome.kept[epoch], path)
     several = settings.get("writings", 1), settings.get("draws", 1)
@@ -74,6 +79,8 @@ def train_and_write(
         peak_memory_mb=peak_memory_mb(),
         device=device_name(device),
     )
+    if saves is not None:
+        saves.remove()  # last: until here a kill loses nothing
 
 
 def _tune(
@@ -85,6 +92,7 @@ def _tune(
     seed: int,
     device,
     trained_head: bool,
+    saves: Saves | None,
 ) -> Outcome:
     """:func:`fine_tune` on tables ``labelled``."""
     return fine_tune(
@@ -98,6 +106,7 @@ def _tune(
         seed,
         device,
         trained_head,
+        saves,
     )
 
 
@@ -109,11 +118,13 @@ def validation_loss(
     seed: int,
     device,
     regressor_checkpoint: str | Path | None = None,
+    saves: Saves | None = None,
 ) -> float:
     """Mean squared error on ``validation`` (squared label units) at the end of full fine-tuning on ``train``.
 
     At the end, not at the best epoch: the best is chosen by this loss, and would hide what the training set does to it.
-    ``regressor_checkpoint`` is a fine-tuned regressor to start from, in place of the encoder and a fresh head.
+    ``regressor_checkpoint`` is a fine-tuned regressor to start from, in place of the encoder and a fresh head;
+    ``saves`` is the state that a run that was killed goes on from.
     """
     torch.manual_seed(seed)
     model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint)
@@ -123,5 +134,5 @@ def validation_loss(
     if not spec["noise"]:
         settings = replace(settings, randomise=False, draws=1)
     trained_head = regressor_checkpoint is not None
-    outcome = _tune(model, tokenizer, train, validation, settings, seed, device, trained_head)
+    outcome = _tune(model, tokenizer, train, validation, settings, seed, device, trained_head, saves)
     return outcome.curve[-1]["validation_loss"] * float(model.label_scale) ** 2

@@ -1,0 +1,340 @@
+"""Who may write into a results folder, and what a job says when the disk or the memory is at its end."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+from chemsieve import job, locking
+from chemsieve.errors import ChemsieveError
+from chemsieve.files import remove_partial, write_text
+from chemsieve.locking import hold
+from test_workflow import RESULTS, copy_workflow, snakemake, study
+
+SCRIPTS = str(Path(__file__).parent.parent / "workflow_scripts")
+
+
+def python(program, *arguments, **options):
+    """A Python process that can import the package."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": SCRIPTS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def gone(process, seconds=10.0):
+    """Whether a process that is not ours ends in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        if (
+            Path(f"/proc/{process}/stat").exists()
+            and Path(f"/proc/{process}/stat").read_text().split(") ")[1][0] == "Z"
+        ):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+# -- locks -------------------------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from chemsieve.locking import hold
+kept = hold(sys.argv[1])
+print("held", flush=True)
+time.sleep(99)
+"""
+WORK = """
+import sys, time
+from chemsieve.locking import working
+with working(sys.argv[1]):
+    print("working", flush=True)
+    time.sleep(99)
+"""
+RUN_WITH_JOB = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WORK!r}, sys.argv[1]])"
+
+
+def test_a_folder_that_a_run_has_is_refused_by_name_and_free_when_the_run_is_killed(tmp_path):
+    with python(HOLD, tmp_path) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ChemsieveError) as refusal:
+            hold(tmp_path)
+        said = str(refusal.value)
+        assert said.startswith(f"results folder {tmp_path}: another run is writing to it (process {other.pid} on ")
+        assert "\n" not in said
+        other.kill()
+    hold(tmp_path).close()  # nothing is to be removed by hand
+    kept = hold(tmp_path)
+    with pytest.raises(ChemsieveError, match=f"process {os.getpid()} "):
+        hold(tmp_path)
+    hold(tmp_path / "other study").close()
+    kept.close()
+
+
+def test_a_job_keeps_other_runs_out_and_ends_when_its_own_run_is_killed(tmp_path, monkeypatch):
+    monkeypatch.delenv(locking.RUN, raising=False)
+    monkeypatch.setattr(locking, "PATIENCE", 0.3)
+    with python(RUN_WITH_JOB, tmp_path) as run:
+        assert run.stdout.readline() == "working\n"
+        with pytest.raises(ChemsieveError, match="jobs of a run that was killed still write to it"):
+            hold(tmp_path)
+        monkeypatch.setattr(locking, "PATIENCE", 20.0)
+        run.kill()
+        hold(tmp_path).close()  # waits for the job, which ends by itself
+        assert "the run that this job belongs to is gone" in run.stdout.read()
+
+
+POOL = """
+import os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from chemsieve.locking import working
+with working(sys.argv[1]), ProcessPoolExecutor(1) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(99)
+"""
+
+
+def test_what_a_killed_job_forked_ends_with_it(tmp_path):
+    with python(POOL, tmp_path) as killed:
+        worker = int(killed.stdout.readline())
+        killed.kill()
+        killed.wait()
+        hold(tmp_path).close()
+        assert gone(worker)
+
+
+def test_a_job_that_starts_after_its_run_was_killed_ends(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with python(WORK, tmp_path) as lives:
+        assert lives.stdout.readline() == "working\n"
+        time.sleep(0.7)
+        assert lives.poll() is None
+        lives.kill()
+    os.environ[locking.RUN] = str(ended.pid)
+    try:
+        with python(WORK, tmp_path) as orphan:
+            assert orphan.wait(timeout=20) == 1
+    finally:
+        del os.environ[locking.RUN]
+
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from chemsieve.files import write_atomically
+def write(temporary):
+    temporary.write_text("half of it")
+    print(temporary, flush=True)
+    time.sleep(99)
+write_atomically(sys.argv[1], write)
+"""
+
+
+def test_what_a_killed_process_left_half_written_is_removed_and_what_another_writes_is_not(tmp_path):
+    (tmp_path / "inner").mkdir()
+    write_text(tmp_path / "inner" / "whole.json", "{}")
+    with python(WRITE, tmp_path / "inner" / "a") as killed, python(WRITE, tmp_path / "b") as lives:
+        left, kept = (Path(process.stdout.readline().strip()) for process in (killed, lives))
+        killed.kill()
+        killed.wait()
+        assert left.exists()
+        assert remove_partial(tmp_path) == [left]
+        assert not left.exists()
+        assert kept.read_text() == "half of it"
+        lives.kill()
+        lives.wait()
+        assert remove_partial(tmp_path) == [kept]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["whole.json"]
+
+
+def test_runs_at_once_do_not_corrupt_each_other(tmp_path):
+    """The same study twice and another one, in one folder."""
+    copy_workflow(tmp_path)
+    given = study(tmp_path)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1"]
+    names = ("small", "small", "other")
+    runs = [
+        subprocess.Popen(
+            [*command, f"results/{name}/tables/splits.parquet", *given, "--config", f"study={name}"],
+            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for name in names
+    ]  # fmt: skip
+    said = [run.communicate()[0] for run in runs]
+    codes = [run.returncode for run in runs]
+    assert codes[2] == 0, said[2]
+    assert 0 in codes[:2], said[0] + said[1]
+    for code, text in zip(codes, said, strict=True):
+        if code:
+            assert text.count("results folder results/small: another run is writing to it (process ") == 1
+            assert "Traceback" not in text
+    again = snakemake(tmp_path, str(RESULTS / "tables" / "splits.parquet"), *given)
+    assert "Nothing to be done" in again.stdout, again.stdout
+    tables = [pd.read_parquet(tmp_path / "results" / name / "tables" / "splits.parquet") for name in names[1:]]
+    pd.testing.assert_frame_equal(*tables)
+    with hold(tmp_path / RESULTS):
+        refused = snakemake(tmp_path, str(RESULTS / "data" / "descriptors.parquet"), *given)
+    assert refused.returncode != 0
+    assert refused.stdout.count(f"another run is writing to it (process {os.getpid()} on ") == 1
+    assert "Traceback" not in refused.stdout
+    assert not (tmp_path / RESULTS / "data" / "descriptors.parquet").exists()
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def cuda():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 1 GiB")
+
+
+def bad_alloc():
+    raise RuntimeError("std::bad_alloc")
+
+
+GREEDY = {
+    "torch": (
+        lambda: torch.empty(10**15),
+        "memory ran out in the step mlm (it asked for 4000000000000000 bytes more); ",
+    ),
+    "numpy": (lambda: np.empty(10**15), "memory ran out in the step mlm (it asked for 7.11 PiB more); "),
+    "pyarrow": (lambda: pa.allocate_buffer(10**15), "memory ran out in the step mlm"),
+    "python": (lambda: bytearray(10**16), "memory ran out in the step mlm; "),
+    "cuda": (cuda, "the GPU's memory ran out in the step mlm (it asked for 20.00 MiB more); "),
+    "c++": (bad_alloc, "memory ran out in the step mlm; "),
+}
+
+
+@pytest.mark.parametrize("library", GREEDY)
+def test_memory_that_runs_out_is_one_sentence_with_the_step_and_what_to_change(library):
+    ask, begins = GREEDY[library]
+    with pytest.raises((MemoryError, RuntimeError)) as error:
+        ask()
+    said = job._out_of_memory(error.value, "mlm")
+    assert said.startswith(begins)
+    assert "lower mlm.batch_size, run fewer steps at a time" in said
+    assert "\n" not in said
+
+
+def test_other_errors_are_not_taken_for_memory():
+    for error in (
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        ValueError("out of memory"),
+        OSError(28, "x"),
+    ):
+        assert job._out_of_memory(error, "mlm") is None
+    assert job.LIGHTER.keys() <= {path.stem for path in Path(SCRIPTS).glob("*.py")}
+
+
+JOB = """
+import json, resource, sys
+from types import SimpleNamespace
+from chemsieve.job import job
+snakemake = SimpleNamespace(
+    log=["results/a/logs/mlm.log"], rule="mlm", wildcards={"seed": "0"}, config={"study": "a"},
+    params=SimpleNamespace(spec="{}"),
+)
+with job(snakemake) as spec:
+    import torch
+    resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
+    held = [torch.empty(2**28) for _ in range(64)]  # not touched: granted, and not taken
+"""
+
+
+def test_a_job_without_memory_ends_with_its_sentence(tmp_path):
+    with python(JOB, cwd=tmp_path) as done:
+        said, _ = done.communicate(timeout=120)
+    assert done.returncode == 1
+    assert said.startswith("[mlm 0] memory ran out in the step mlm (it asked for 1073741824 bytes more); "), said
+    assert said.count("\n") == 1
+    log = (tmp_path / "results/a/logs/mlm.log").read_text(encoding="utf-8")
+    assert "memory ran out in the step mlm" in log
+    hold(tmp_path / "results/a").close()
+
+
+# -- the disk ----------------------------------------------------------------------------------------------------------
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import pandas as pd, torch
+from chemsieve.checkpoints import write_tensors
+from chemsieve.errors import ChemsieveError
+from chemsieve.files import write_json, write_text
+from chemsieve.tables import write_table
+from chemsieve.training.state import Saves
+folder = Path(sys.argv[1])
+tensors = {"a": torch.rand(100_000)}
+frame = pd.DataFrame({"molecule_id": [f"target-{hash(str(i))}" for i in range(50_000)], "label": torch.rand(50_000)})
+writers = {
+    "model.safetensors": lambda path: write_tensors(tensors, path),
+    "state.safetensors": lambda path: Saves(path, "", 0).write(tensors, {}),
+    "table.parquet": lambda path: write_table(frame, path, "labels"),
+    "report.html": lambda path: write_text(path, "<p>" * 100_000),
+    "facts.json": lambda path: write_json(path, ["a" * 99] * 9_999),
+}
+for name, write in writers.items():
+    write(folder / name)
+before = {name: (folder / name).read_bytes() for name in writers}
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+for name, write in writers.items():
+    try:
+        write(folder / name)
+    except ChemsieveError as error:
+        print(error)
+assert {path.name for path in folder.iterdir()} == set(writers)
+assert before == {name: (folder / name).read_bytes() for name in writers}
+"""
+
+
+def test_a_file_that_the_system_cuts_off_is_one_sentence_whatever_is_written(tmp_path):
+    with python(FULL, tmp_path) as done:
+        said, _ = done.communicate(timeout=120)
+    assert done.returncode == 0, said
+    names = ["model.safetensors", "state.safetensors", "table.parquet", "report.html", "facts.json"]
+    assert said.splitlines() == [f"{tmp_path / name}: cannot be written (File too large)" for name in names]
+
+
+def test_a_full_disk_outside_our_own_writes_is_one_sentence(tmp_path):
+    program = JOB.replace(
+        "import torch\n", "import errno\n    raise OSError(errno.ENOSPC, 'No space', '/tmp/scratch')\n"
+    )
+    with python(program, cwd=tmp_path) as done:
+        said, _ = done.communicate(timeout=60)
+    assert (done.returncode, said) == (1, "[mlm 0] /tmp/scratch: cannot be written (No space left on device)\n")
+
+
+def test_a_study_goes_on_once_there_is_room_again(tmp_path):
+    copy_workflow(tmp_path)
+    given = ["results/small/encoder/model.safetensors", *study(tmp_path)]
+
+    def little_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *given]
+    full = subprocess.run(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=little_room
+    )
+    assert full.returncode != 0
+    said = "[encoder] results/small/encoder/model.safetensors: cannot be written (File too large)"
+    assert full.stdout.count(said) == 1, full.stdout
+    assert "Traceback" not in full.stdout
+    done = snakemake(tmp_path, *given)
+    assert done.returncode == 0, done.stdout
+    assert not list((tmp_path / RESULTS).rglob("*.partial"))
