@@ -15,6 +15,8 @@ from chemsieve import published, registry
 from chemsieve.bundled import BUNDLED
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence._subsets import SUBSETS
+from chemsieve.tracking import TRACKERS
+from chemsieve.tracking import check as check_trackers
 
 Json = dict[str, Any]
 
@@ -261,6 +263,7 @@ def schema() -> Json:
                     "power": {"type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": 1},
                 }
             ),
+            "tracking": _object({"run": _names(sorted(TRACKERS))}),
             "compute": _object(
                 {"device": {"enum": ["auto", "cpu", "cuda"]}, "threads": _COUNT, "warm_start": {"type": "boolean"}}
             ),
@@ -391,6 +394,7 @@ def validate(config: Json) -> None:
     _references(config)
     _pool_labels(config)
     published.check(config["published"])
+    check_trackers(config["tracking"]["run"])
     for section in ("target", "pool"):
         if config[section]["source"] == "file":
             _table_given(config, section)

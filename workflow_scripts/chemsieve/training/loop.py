@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -18,6 +19,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from chemsieve.checkpoints import load_strictly, trained_names, trained_state
 from chemsieve.errors import ChemsieveError
+from chemsieve.tracking import Tracker
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.curriculum import CurriculumSampler, admitted
 from chemsieve.training.layers import groups
@@ -159,9 +161,10 @@ class _EachEpoch(TrainerCallback):
         validate: Callable[[], dict],
         outcome: Outcome,
         average: WeightAverage | None,
+        tracker: Tracker | None,
     ):
         self.trainer, self.settings, self.validate, self.outcome = trainer, settings, validate, outcome
-        self.average = average
+        self.average, self.tracker = average, tracker
         self.waited = 0
         self.reference = math.inf
         self.began = self.said = 0.0
@@ -206,6 +209,8 @@ class _EachEpoch(TrainerCallback):
         if not math.isfinite(loss):
             raise ChemsieveError(f"training diverged in epoch {epoch}: the validation loss is {loss}")
         self.outcome.curve.append(row)
+        if self.tracker is not None:
+            self.tracker.record(row)
         log.info(
             "epoch %d/%d: training loss %.4f, validation loss %.4f, %.1f s",
             epoch, self.settings.epochs, train_loss, loss, row["seconds"],
@@ -235,12 +240,15 @@ def fit(
     seed: int,
     device: torch.device,
     difficulty: Sequence[float] | None = None,
+    tracker: Tracker | None = None,
+    before: dict | None = None,
 ) -> Outcome:
     """Train ``model`` on ``examples`` and restore the epoch with the lowest validation loss.
 
     ``validate()`` is called after each epoch with the model in evaluation mode and returns at least
     ``validation_loss``. AdamW; every draw follows from ``seed`` and the number of torch threads. ``difficulty``, one
     number per example, makes the epochs those of a curriculum; the schedule is over the steps that these have.
+    ``tracker`` is told each row of the curve, and first the one ``before`` training, where there is one.
 
     Raises:
         ChemsieveError: a loss is not finite.
@@ -288,10 +296,13 @@ def fit(
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         average = None if settings.average is None else WeightAverage(model, settings.average)
-        trainer.add_callback(_EachEpoch(trainer, settings, validate, outcome, average))
-        began = time.perf_counter()
-        trainer.train()
-        outcome.seconds = time.perf_counter() - began
+        trainer.add_callback(_EachEpoch(trainer, settings, validate, outcome, average, tracker))
+        with nullcontext() if tracker is None else tracker.following(copy(arguments), model):
+            if tracker is not None and before is not None:
+                tracker.record(before)
+            began = time.perf_counter()
+            trainer.train()
+            outcome.seconds = time.perf_counter() - began
     load_strictly(model, outcome.best_state, trained_names(model), source="the best epoch")
     model.eval()
     return outcome

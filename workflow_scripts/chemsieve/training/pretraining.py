@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,6 +73,7 @@ def run(
     seed: int,
     device: torch.device,
     state: str | Path,
+    record: Callable[[dict], None] = lambda row: None,
 ) -> tuple[list[dict], float]:
     """Train ``model`` (a masked-language model around ``encoder``, ``width`` wide) in place.
 
@@ -80,6 +81,7 @@ def run(
         held: the held-out molecules to measure on.
         collate: masks the molecules of a batch.
         state: file of the resumable state; one left by a run with other settings is ignored.
+        record: is told each row of the curve, of a resumed run those before too.
 
     Returns:
         The curve: at each evaluation ``step``, ``train_loss``, ``learning_rate``, and on the held-out molecules
@@ -106,12 +108,15 @@ def run(
         figures = _evaluate(both, encoder, held, collate, mean, scale, seed, device)
         train_loss = torch.stack(losses).mean().item() if losses else None
         curve.append({"step": at, "train_loss": train_loss, "learning_rate": _rate(settings, at)} | figures)
+        record(curve[-1])
         log.info(
             "step %d of %d: held-out loss %.4f, accuracy %.4f, R2 of properties %s",
             at, settings.steps, figures["validation_loss"], figures["masked_accuracy"], figures["properties_r2"],
         )  # fmt: skip
         losses.clear()
 
+    for row in curve:
+        record(row)
     if not curve:
         measured(0)
     for number in progress(range(step, settings.steps), "pretraining", settings.steps - step):

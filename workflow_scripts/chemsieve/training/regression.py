@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from chemsieve import tokenization
 from chemsieve.errors import ChemsieveError
 from chemsieve.regressor import Regressor
+from chemsieve.tracking import Tracker
 from chemsieve.training.batches import RegressionCollator, by_length, pad
 from chemsieve.training.curriculum import DIFFICULTIES
 from chemsieve.training.draws import feature_draws
@@ -72,6 +73,7 @@ def fine_tune(
     seed: int,
     device: torch.device,
     trained_head: bool = False,
+    tracker: Tracker | None = None,
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
 
@@ -106,7 +108,7 @@ def fine_tune(
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
     difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
-    outcome = fit(model, examples, collate, loss, validate, settings, seed, device, difficulty)
+    outcome = fit(model, examples, collate, loss, validate, settings, seed, device, difficulty, tracker)
     constant = float(np.mean((np.asarray(validation_labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
         log.warning(

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from tokenizers import Tokenizer
 
-from chemsieve import backbone, registry, regressor
+from chemsieve import backbone, registry, regressor, tracking
 from chemsieve.checkpoints import trained_state, write_tensors
 from chemsieve.processes import device_name, peak_memory_mb
 from chemsieve.runs import Identity, curve_table, predictions_table, write_facts
@@ -50,7 +50,10 @@ def train_and_write(
     log.info("%s: %d molecules, %d of %d parameters trained", identity.run_id, len(data), trainable, total)
     tokenizer = backbone.load_tokenizer(encoder_folder)
     trained_head = regressor_checkpoint is not None
-    outcome = _tune(model, tokenizer, data, validation, Settings(**settings), identity.seed, device, trained_head)
+    tracker = tracking.of(identity.run_id)
+    outcome = _tune(
+        model, tokenizer, data, validation, Settings(**settings), identity.seed, device, trained_head, tracker
+    )
     for epoch, path in zip(sorted(outcome.kept), getattr(output, "checkpoints", []), strict=True):
         write_tensors(outcome.kept[epoch], path)
     several = settings.get("writings", 1), settings.get("draws", 1)
@@ -85,6 +88,7 @@ def _tune(
     seed: int,
     device,
     trained_head: bool,
+    tracker: tracking.Tracker | None = None,
 ) -> Outcome:
     """:func:`fine_tune` on tables ``labelled``."""
     return fine_tune(
@@ -98,6 +102,7 @@ def _tune(
         seed,
         device,
         trained_head,
+        tracker,
     )
 
 
