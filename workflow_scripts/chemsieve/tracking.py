@@ -105,7 +105,8 @@ class Tracker:
                 with self._apart("wandb"):
                     import wandb
 
-                    wandb.finish(quiet=True)  # its callback leaves the run open
+                    wandb.finish()  # its callback leaves the run open
+            self.callbacks.clear()  # MLflow's would end the next run when it is collected
 
     def record(self, row: Mapping[str, float | None]) -> None:
         """A row of the curve, as the result tables have it; what is missing there is left out."""

@@ -19,14 +19,13 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from chemsieve.checkpoints import load_strictly, trained_names, trained_state
 from chemsieve.errors import ChemsieveError
+from chemsieve.processes import SAY_EVERY
 from chemsieve.tracking import Tracker
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.curriculum import CurriculumSampler, admitted
 from chemsieve.training.layers import groups
 
 log = logging.getLogger(__name__)
-
-SAY_EVERY = 30.0  # seconds between lines of progress within an epoch
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,8 @@ class _EachEpoch(TrainerCallback):
             self.average.update()
         if time.perf_counter() - self.said > SAY_EVERY:
             self.said = time.perf_counter()
-            log.info("step %d of %d", state.global_step, self.trainer.steps)
+            done, total = state.global_step, self.trainer.steps
+            log.info("step %d of %d (%.0f%%)", done, total, 100 * done / total)
 
     def on_epoch_end(self, args, state, control, model=None, **kwargs):
         with nullcontext() if self.average is None else self.average.applied():

@@ -28,7 +28,7 @@ from chemsieve.files import write_atomically
 from chemsieve.molformer.modeling import masked_mean
 from chemsieve.processes import progress
 from chemsieve.training.batches import MaskingCollator, by_length, pad
-from chemsieve.training.loop import SAY_EVERY, low_precision
+from chemsieve.training.loop import low_precision
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def run(
     batches = _Batches(train.ids, settings.batch_size, seed)
     bfloat16 = low_precision(settings.precision, device)
     log.info("matrix products in %s", "bfloat16" if bfloat16 else "float32")
-    began = said = time.perf_counter()
+    began = time.perf_counter()
     hidden: list[Tensor] = []  # of the forward pass just made: tokens and properties share it
     handle = encoder.register_forward_hook(lambda module, given, output: hidden.append(output.last_hidden_state))
 
@@ -137,9 +137,6 @@ def run(
         done = number + 1
         if done % 50 == 0 and not math.isfinite(losses[-1].item()):
             raise ChemsieveError(f"pretraining diverged near step {done}: lower pretrain.learning_rate")
-        if time.perf_counter() - said > SAY_EVERY:
-            said = time.perf_counter()
-            log.info("step %d of %d, loss %.4f", done, settings.steps, losses[-1].item())
         if done % settings.evaluate_every == 0 or done == settings.steps:
             measured(done)
         if done % settings.save_every == 0 or done == settings.steps:

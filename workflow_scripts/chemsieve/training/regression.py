@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from chemsieve import tokenization
 from chemsieve.errors import ChemsieveError
+from chemsieve.processes import progress
 from chemsieve.regressor import Regressor
 from chemsieve.tracking import Tracker
 from chemsieve.training.batches import RegressionCollator, by_length, pad
@@ -28,7 +29,7 @@ def predict(
     """Predictions (molecules,) in the label's own units, evaluation mode, in the order given."""
     model.eval()
     result = np.empty(len(ids))
-    for batch in by_length(ids, batch_size):
+    for batch in progress(by_length(ids, batch_size), "predictions", -(-len(ids) // batch_size)):
         tokens, mask = pad([ids[i] for i in batch], pad_id)
         standardised = model(tokens.to(device), mask.to(device)).double().cpu()
         result[batch] = (standardised * model.label_scale.cpu() + model.label_mean.cpu()).numpy()
