@@ -248,7 +248,7 @@ def schema() -> Json:
                     "model": _TEXT,
                     "input": _OPTIONAL_TEXT,
                     "smiles": _TEXT,
-                    "delimiter": _TABLE["delimiter"],
+                    **{key: _TABLE[key] for key in ("format", "delimiter", "encoding")},
                     "coverage": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
                     "uncertainty": {"enum": ["auto", "dropout", "features", "none"]},
                     "passes": {"type": "integer", "minimum": 2},
@@ -391,6 +391,7 @@ def validate(config: Json) -> None:
     for path, package, entry, module, extra in _entries(config):
         _choice(path, module, registry.choices(package))
         _check(entry, _object(registry.load(package, module).OPTIONS | extra, required=False), path)
+    _paths(config)
     _references(config)
     _pool_labels(config)
     published.check(config["published"])
@@ -413,10 +414,10 @@ def validate(config: Json) -> None:
             "one split seed"
         )
     if config["predict"]["input"]:
-        from chemsieve.data.reading import check_header
+        from chemsieve.data.reading import check_molecules
 
-        given = config["predict"]
-        check_header(given["input"], "predict", [given["smiles"]], given["delimiter"])
+        _readable("predict", config["predict"])
+        check_molecules(config["predict"]["input"], "predict", config["predict"])
     encoder = config["encoder"]
     if encoder["path"] == BUNDLED and encoder["family"] != "molformer":
         raise ChemsieveError(
@@ -520,28 +521,34 @@ def _table_given(config: Json, section: str) -> None:
 
 def _readable(section: str, table: Json) -> None:
     """A path, a delimiter, a decimal mark and an encoding that a file can be read with."""
-    if set("{}") & set(table["path"] or ""):
-        raise ChemsieveError(
-            f"configuration: {section}.path: {table['path']!r} has braces, which Snakemake reads as wildcards; "
-            "rename the file"
-        )
+    from chemsieve.data.reading import check_encoding
+
     if table["delimiter"] in '"\r\n\0' or not table["delimiter"].isascii():
         raise ChemsieveError(f"configuration: {section}.delimiter: {table['delimiter']!r} cannot divide fields")
-    if table["decimal"] == table["delimiter"] and table["format"] in ("auto", "csv"):
+    if table.get("decimal") == table["delimiter"] and table["format"] in ("auto", "csv"):
         raise ChemsieveError(
             f"configuration: {section}.decimal: {table['decimal']!r} is the delimiter too; set {section}.delimiter, "
             "for example to ';'"
         )
-    try:
-        # Codecs such as hex are no encodings of text, which only decoding tells.
-        b"a".decode(table["encoding"])
-    except LookupError:
-        raise ChemsieveError(
-            f"configuration: {section}.encoding: {table['encoding']!r} is no text encoding of Python; known are utf-8, "
-            "utf-16, latin-1, cp1252 and more"
-        ) from None
-    except UnicodeError:
-        pass  # one letter is no whole text of it
+    check_encoding(section, table["encoding"])
+
+
+def _paths(config: Json) -> None:
+    """Snakemake must take each path for what it is."""
+    for section, key in (
+        ("target", "path"), ("pool", "path"), ("predict", "input"), ("encoder", "path"), ("encoder", "tokenizer"),
+        ("pretrain", "corpus"),
+    ):  # fmt: skip
+        path = config[section][key] or ""
+        if set("{}") & set(path):
+            raise ChemsieveError(
+                f"configuration: {section}.{key}: {path!r} has braces, which Snakemake reads as wildcards; rename the "
+                "file"
+            )
+        if not path.isprintable():
+            raise ChemsieveError(
+                f"configuration: {section}.{key}: {path!r} has characters that cannot be printed; rename the file"
+            )
 
 
 def all_strategies(config: Json) -> list[str]:
