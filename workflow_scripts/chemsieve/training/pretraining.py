@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -324,7 +324,12 @@ def _restore(
     """Step, curve, seconds and losses since the last evaluation, of the state that was left, if it is this run's."""
     if not Path(path).exists():
         return 0, [], 0.0, []
-    with safe_open(path, "pt") as file:
+    try:
+        opened = safe_open(path, "pt")
+    except SafetensorError as error:
+        log.warning("%s is no readable safetensors file (%s) and is not resumed", path, error)
+        return 0, [], 0.0, []
+    with opened as file:
         facts = json.loads(file.metadata()["state"])
         if facts["identity"] != identity:
             log.warning("%s is of another run and is not resumed", path)
