@@ -41,7 +41,7 @@ format: env
 # Renew the lock file and the conda environment that agrees with it. A local build of torch is written without its
 # local label, so that the lock installs from any index.
 lock: env
-	$(RUN) piptools compile --quiet --upgrade --extra dev --strip-extras --no-header --annotation-style line \
+	$(RUN) piptools compile --quiet --upgrade --extra dev --extra tracking --strip-extras --no-header --annotation-style line \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 	sed -i.bak 's/^\(torch==[0-9.]*\)+[a-z0-9]*/\1/' requirements.lock && rm requirements.lock.bak
 	$(VENV)/bin/python envs/write.py

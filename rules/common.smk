@@ -14,6 +14,7 @@ SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from chemsieve import config as configuration
+from chemsieve import tracking
 from chemsieve.errors import ChemsieveError
 from chemsieve.provenance import code_hash
 
@@ -28,6 +29,12 @@ except ChemsieveError as error:
 for name, value in {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}.items():
     os.environ.setdefault(name, value)
 os.environ |= {"OMP_NUM_THREADS": str(config["compute"]["threads"]), "TOKENIZERS_PARALLELISM": "false"}
+# For jobs by the environment and by no parameter, so that to track reruns nothing. What the user has set there wins.
+os.environ.pop(tracking.PLACE, None)
+for name, value in tracking.environment(
+    config["study"], config["tracking"]["run"], f"results/{config['study']}/tracking"
+).items():
+    os.environ.setdefault(name, value)
 if config["encoder"]["path"] or not config["encoder"]["repository"]:
     os.environ |= {"HF_HUB_OFFLINE": "1"}
 

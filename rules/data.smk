@@ -10,7 +10,8 @@ rule effective_config:
     conda:
         ENVIRONMENT
     params:
-        spec=spec(**config),
+        # Tracking changes nothing that a study makes.
+        spec=spec(**{key: value for key, value in config.items() if key != "tracking"}),
         code=code("effective_config"),
     script:
         "../workflow_scripts/effective_config.py"

@@ -60,7 +60,10 @@ rule predict:
     resources:
         gpu=gpu,
     params:
-        spec=spec(predict={key: config["predict"][key] for key in ("smiles", "delimiter", "chunk")}, compute=COMPUTE),
+        spec=spec(
+            predict={key: config["predict"][key] for key in ("smiles", "delimiter", "format", "encoding", "chunk")},
+            compute=COMPUTE,
+        ),
         code=code("predict", f"encoders.{FAMILY}"),
     script:
         "../workflow_scripts/predict.py"

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from rdkit import Chem, DataStructs
@@ -22,8 +24,10 @@ from chemsieve import backbone, registry, regressor, tokenization
 from chemsieve import predict as command
 from chemsieve.data.molecules import prepare
 from chemsieve.deployment import conformal, folder, inference
+from chemsieve.deployment.card import card
 from chemsieve.deployment.choice import choose
 from chemsieve.deployment.export import export
+from chemsieve.deployment.predictor import Predictor
 from chemsieve.deployment.stream import predict_file
 from chemsieve.errors import ChemsieveError
 from chemsieve.runs import Identity, predictions_table
@@ -169,16 +173,25 @@ def test_random_smiles_are_averaged_whatever_the_order(encoders, tmp_path):
     assert np.abs(predictor.predict(SMILES)["exp"].to_numpy(float) - found).max() > 1e-4
 
 
-def test_a_folder_that_would_predict_otherwise_is_not_made(encoders, tmp_path, monkeypatch):
+@pytest.mark.parametrize("writings", [1, 3])
+def test_a_folder_that_would_predict_otherwise_is_not_made(encoders, tmp_path, monkeypatch, writings):
     def spoiled(model):
         model.head.bias.data.add_(0.01)
         return model.eval()
 
     monkeypatch.setattr("chemsieve.deployment.export.merge", spoiled)
     with pytest.raises(ChemsieveError, match=r"^export: the model folder's predictions differ from the run's by up to"):
-        exported(tmp_path, encoders["molformer"])
+        exported(tmp_path, encoders["molformer"], writings=writings)
     with pytest.raises(ChemsieveError, match=r"chemsieve.json: there is no such file"):
         folder.load(tmp_path)
+
+
+def test_a_folder_that_would_read_smiles_otherwise_is_not_made(encoders, tmp_path, monkeypatch):
+    """The weights are the run's, what a user's SMILES become is not: averaging must not hide it."""
+    real = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", lambda self, smiles: real(self, ["CCO", *smiles[1:]]))
+    with pytest.raises(ChemsieveError, match=r"^export: the model folder's predictions differ from the run's by up to"):
+        exported(tmp_path, encoders["molformer"], writings=3)
 
 
 def test_the_folder_loads_in_a_process_of_its_own(made, tmp_path):
@@ -423,17 +436,117 @@ def test_delimiter_gzip_and_byte_order_mark(made, tmp_path):
         ("", "predict file .*in.csv: the file is empty"),
         ("smiles\n", "predict file .*in.csv: there is a header and no row below it"),
         ("SMILES\nCCO\n", "there is no column 'smiles' among 'SMILES'; did you mean 'SMILES'"),
-        ("smiles,b\nCCO,1\nCCO\n", r"row 1 \(line 3\) has 1 fields and the header has 2"),
+        ('smiles,b\nCCO,1\nCCO,"2\n', r"line 3 is not valid delimited text"),
+        ("smiles,b\nCCO,\udcff\n", r"this is not UTF-8 text \(byte 0xff\)"),
         ("smiles;b\nCCO;1\n", "so check the delimiter"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_sentence(made, tmp_path, capsys, text, said):
-    (tmp_path / "in.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "in.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert command.main([str(made), str(tmp_path / "in.csv"), str(tmp_path / "out.csv")]) == 1
     printed = capsys.readouterr().err
     assert re.search(said, printed)
     assert printed.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_row_of_wrong_fields_is_kept_with_its_reason(made, tmp_path):
+    text = "id,smiles,note\n1,CCO,a\n2,CCO\n3,CCO,b,c,d\n\n4,c1ccccc1C,e\n\n\n"
+    (tmp_path / "in.csv").write_text(text, encoding="utf-8")
+    counts = predict_file(folder.load(made), tmp_path / "in.csv", tmp_path / "out.csv", chunk=2)
+    assert counts == {"": 2, "field_count": 3}
+    _, *rows = read(tmp_path / "out.csv")
+    # Nothing is lost: what is too much stands in the last cell. A blank line between rows is one too, at the end none.
+    kept = [["1", "CCO", "a"], ["2", "CCO", ""], ["3", "CCO", "b,c,d"], ["", "", ""], ["4", "c1ccccc1C", "e"]]
+    assert [row[:3] for row in rows] == kept
+    assert [row[-1] for row in rows] == ["", "field_count", "field_count", "field_count", ""]
+    assert all(cell == "" for row in rows[1:4] for cell in row[3:-1])
+    wanted = folder.load(made).predict(["CCO", "Cc1ccccc1"])["exp"].to_numpy(float)
+    np.testing.assert_allclose([float(rows[i][3]) for i in (0, 4)], wanted, rtol=1e-6)
+
+
+def sdf_text():
+    """Two molecules with data items of their own, and a record that is none."""
+    blocks = [Chem.MolToMolBlock(Chem.MolFromSmiles(text)) for text in ("CCO", "Cc1ccccc1")]
+    named = [f"ethanol{blocks[0]}", f"toluene{blocks[1]}"]
+    return (
+        f"{named[0]}> <id>\n1\n\n> <note>\ntwo\nlines\n\n$$$$\n"
+        "broken\n\n\n  9  9  0\nM  END\n> <id>\n2\n\n$$$$\n"
+        f"{named[1]}> <id>\n3\n\n$$$$\n"
+    )
+
+
+def parquet_file(path):
+    table = {
+        "id": pa.array([1, 2, 3]),
+        "smiles": ["CCO", None, "Cc1ccccc1"],
+        "when": pa.array([0, None, 86_400_000], pa.timestamp("ms")),
+        "list": pa.array([[1, 2], None, []], pa.list_(pa.int64())),
+    }
+    pq.write_table(pa.table(table), path, row_group_size=2)
+
+
+FORMATS = {
+    "a.smi": (
+        lambda path: path.write_text("CCO ethanol\n\nCc1ccccc1 a, b c\n\n", encoding="utf-8"),
+        {"smiles": "1"},
+        ["1", "2"],
+        [["CCO", "ethanol"], ["", ""], ["Cc1ccccc1", "a, b c"]],
+        "field_count",
+    ),
+    "b.smi.gz": (
+        lambda path: path.write_bytes(gzip.compress(b"name SMILES\na CCO\nb CCO c\nd Cc1ccccc1\n")),
+        {"smiles": "SMILES"},
+        ["name", "SMILES"],
+        [["a", "CCO"], ["b", "CCO c"], ["d", "Cc1ccccc1"]],
+        "field_count",
+    ),
+    "c.sdf": (
+        lambda path: path.write_text(sdf_text(), encoding="utf-8"),
+        {},
+        ["title", "smiles", "id", "note"],
+        [["ethanol", "CCO", "1", "two\nlines"], ["broken", "", "2", ""], ["toluene", "Cc1ccccc1", "3", ""]],
+        "unparsable",
+    ),
+    "d.parquet": (
+        parquet_file,
+        {},
+        ["id", "smiles", "when", "list"],
+        [
+            ["1", "CCO", "1970-01-01 00:00:00.000", "[1, 2]"],
+            ["2", "", "", ""],
+            ["3", "Cc1ccccc1", "1970-01-02 00:00:00.000", "[]"],
+        ],
+        "unparsable",
+    ),
+    "e.csv": (
+        lambda path: path.write_bytes("smiles;Größe\nCCO;ä\n;ß\nCc1ccccc1;\n".encode("utf-16")),
+        {"encoding": "utf-16", "delimiter": ";"},
+        ["smiles", "Größe"],
+        [["CCO", "ä"], ["", "ß"], ["Cc1ccccc1", ""]],
+        "unparsable",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_read_row_by_row_with_all_its_columns(made, tmp_path, capsys, name):
+    make, options, header, cells, reason = FORMATS[name]
+    make(tmp_path / name)
+    arguments = [text for key, value in options.items() for text in (f"--{key}", value)]
+    assert command.main([str(made), str(tmp_path / name), str(tmp_path / "out.csv"), "--chunk", "2", *arguments]) == 0
+    found, *rows = read(tmp_path / "out.csv", options.get("delimiter", ","))
+    assert found[: len(header)] == header
+    assert [row[: len(header)] for row in rows] == cells
+    assert [row[-1] for row in rows] == ["", reason, ""]
+    wanted = folder.load(made).predict(["CCO", "Cc1ccccc1"])["exp"].to_numpy(float)
+    np.testing.assert_allclose([float(rows[i][found.index("exp")]) for i in (0, 2)], wanted, rtol=1e-6)
+
+
+def test_an_encoding_that_is_none_is_one_sentence(made, tmp_path, capsys):
+    source = write(tmp_path / "in.csv", [["smiles"], ["CCO"]])
+    assert command.main([str(made), str(source), str(tmp_path / "out.csv"), "--encoding", "klingon"]) == 1
+    assert "predict.encoding: 'klingon' is no text encoding" in capsys.readouterr().err
 
 
 def test_the_input_is_not_overwritten(made, tmp_path):
@@ -459,10 +572,24 @@ class Stub:
         return pd.DataFrame({"exp": [1.5] * len(smiles), "reason": [""] * len(smiles)})
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path):
+def rows_of(path, count):
+    """A file of so many molecules, each of its own, in the format of its name."""
+    smiles = [f"C{number}" for number in range(count)]
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"smiles": smiles}), path, data_page_size=4096)  # a page is what is read at once
+    elif path.suffix == ".sdf":
+        block = "\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n" + "    0.0       0.0       0.0 C   0  0\nM  END\n"
+        path.write_text("".join(f"{text}{block}> <smiles>\n{text}\n\n$$$$\n" for text in smiles), encoding="utf-8")
+    else:
+        write(path, [["smiles"], *([text] for text in smiles)])
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "smi", "sdf", "parquet"])
+def test_memory_does_not_grow_with_the_file(tmp_path, ending):
     peaks = []
-    for count in (4_000, 32_000):
-        source = write(tmp_path / f"{count}.csv", [["smiles"], *([f"C{number}"] for number in range(count))])
+    for count in (1_000, 4_000) if ending == "sdf" else (8_000, 32_000):
+        source = rows_of(tmp_path / f"{count}.{ending}", count)
         stub = Stub()
         tracemalloc.start()
         predict_file(stub, source, tmp_path / "out.csv", chunk=500)
@@ -497,6 +624,20 @@ def metrics():
         for origin, method, *values in runs
         for fold, value in zip(("validation", "test"), values, strict=True)
     )
+
+
+def test_a_better_descriptor_model_is_named_in_the_card(made):
+    facts = json.loads((made / "chemsieve.json").read_text(encoding="utf-8"))
+    assert "descriptor" not in card(facts)
+    facts |= {"surpassed": choose(metrics(), "best")["surpassed"]}
+    assert (
+        "**A descriptor model is better**: `random/0/0/descriptors/svr/none` has a validation RMSE of 0.100, this "
+        "model 1.000. Descriptor models are not exported."
+    ) in card(facts)
+    table = metrics()
+    assert choose(table[table["origin"] != "descriptors"], "best")["surpassed"] is None
+    elsewhere = table.assign(run_id=table["run_id"].str.replace("random/0/0/desc", "random/1/0/desc"))
+    assert choose(elsewhere, "best")["surpassed"] is None, "errors on another split do not compare"
 
 
 def test_the_best_is_that_of_validation():

@@ -45,4 +45,12 @@ if __name__ == "__main__":
             {role: {"file": Path(path).name, "sha256": sha256(path)} for role, path in files.items()},
             torch_device(spec),
         )
-        logging.getLogger("chemsieve").info("the model is run %s", facts["run_id"])
+        log = logging.getLogger("chemsieve")
+        log.info("the model is run %s", facts["run_id"])
+        if other := facts["surpassed"]:
+            log.warning(
+                "descriptor models are not exported, though %s has a lower validation RMSE (%.3f) than it (%.3f)",
+                other["run_id"],
+                other["rmse"],
+                facts["metrics"]["validation"]["rmse"],
+            )

@@ -6,6 +6,7 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         from pathlib import Path
 
+        from chemsieve import tracking
         from chemsieve.runs import Identity, curve_table
         from chemsieve.tables import read_table, write_table
         from chemsieve.training.loop import Settings
@@ -27,6 +28,7 @@ if __name__ == "__main__":
             identity.seed,
             torch_device(spec),
             saves,
+            tracking.of(identity.run_id),
         )
         write_table(curve_table(identity, "mlm", outcome.curve), snakemake.output.curve, "learning_curves")
         saves.remove()  # last: until here a kill loses nothing

@@ -21,5 +21,7 @@ if __name__ == "__main__":
             given["smiles"],
             given["delimiter"],
             given["chunk"],
+            given["format"],
+            given["encoding"],
         )
         log_counts(counts, time.perf_counter() - began)

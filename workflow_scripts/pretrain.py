@@ -8,6 +8,7 @@ if __name__ == "__main__":
 
         import pandas as pd
 
+        from chemsieve import tracking
         from chemsieve.files import write_text
         from chemsieve.tables import read_table, write_table
         from chemsieve.training.pretrained import pretrain
@@ -21,6 +22,7 @@ if __name__ == "__main__":
             torch_device(spec),
             snakemake.params.state,
             folder,
+            tracking.of("pretrain"),
         )
         write_table(pd.DataFrame(curve), snakemake.output.curve, "pretraining_curve")
         write_text(snakemake.output.card, card)

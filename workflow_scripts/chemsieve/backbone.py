@@ -6,6 +6,7 @@ revision with its content hash checked. A local path wins over a download.
 """
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,8 @@ from chemsieve import registry, tokenization
 from chemsieve.bundled import BUNDLED, local_folder
 from chemsieve.errors import ChemsieveError
 from chemsieve.files import sha256, write_atomically, write_json
+
+log = logging.getLogger(__name__)
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
@@ -114,6 +117,9 @@ def _from_hub(repository: str, revision: str, hashes: dict[str, str], files: lis
             raise ChemsieveError(
                 f"encoder.sha256: {repository}@{revision[:12]}: {name} has sha256 {got}, expected {hashes[name]}"
             )
+        if name not in hashes:
+            said = "encoder.sha256 has no hash of %s, so that only the revision pins it; it is %s"
+            log.warning(said, name, sha256(path))
         found[name] = path
     return found
 

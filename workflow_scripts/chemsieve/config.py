@@ -15,6 +15,8 @@ from chemsieve import published, registry
 from chemsieve.bundled import BUNDLED
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence._subsets import SUBSETS
+from chemsieve.tracking import TRACKERS
+from chemsieve.tracking import check as check_trackers
 
 Json = dict[str, Any]
 
@@ -25,7 +27,7 @@ _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 _PROBABILITY = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
 _SEED = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 _SEEDS = {"type": "array", "items": _SEED, "minItems": 1, "uniqueItems": True}
-_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_]+$"}
+_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_]+$(?!\n)"}  # $ alone lets a newline at the end pass
 
 
 def _object(properties: Json, required: bool = True) -> Json:
@@ -98,7 +100,7 @@ def schema() -> Json:
                     "unit": {"type": "string"},
                     "binarise": {"enum": ["mean", None]},
                     "downloads": {"type": "array", "items": download},
-                    "content_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
+                    "content_sha256": {"type": ["string", "null"], "pattern": r"^[0-9a-f]{64}$(?!\n)"},
                 }
             ),
             "pool": _object(
@@ -132,11 +134,11 @@ def schema() -> Json:
                     "family": {"enum": registry.choices("encoders")},
                     "path": _OPTIONAL_TEXT,
                     "repository": _OPTIONAL_TEXT,
-                    "revision": {"type": ["string", "null"], "pattern": "^[0-9a-f]{40}$"},
+                    "revision": {"type": ["string", "null"], "pattern": r"^[0-9a-f]{40}$(?!\n)"},
                     "sha256": {
                         "type": "object",
                         "propertyNames": {"enum": ["config.json", "model.safetensors", "tokenizer.json"]},
-                        "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                        "additionalProperties": {"type": "string", "pattern": r"^[0-9a-f]{64}$(?!\n)"},
                     },
                     "tokenizer": _OPTIONAL_TEXT,
                     "stereo": {"type": "boolean"},
@@ -247,7 +249,7 @@ def schema() -> Json:
                     "model": _TEXT,
                     "input": _OPTIONAL_TEXT,
                     "smiles": _TEXT,
-                    "delimiter": _TABLE["delimiter"],
+                    **{key: _TABLE[key] for key in ("format", "delimiter", "encoding")},
                     "coverage": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
                     "uncertainty": {"enum": ["auto", "dropout", "features", "none"]},
                     "passes": {"type": "integer", "minimum": 2},
@@ -262,6 +264,7 @@ def schema() -> Json:
                     "power": {"type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": 1},
                 }
             ),
+            "tracking": _object({"run": _names(sorted(TRACKERS))}),
             "compute": _object(
                 {
                     "device": {"enum": ["auto", "cpu", "cuda"]},
@@ -394,9 +397,11 @@ def validate(config: Json) -> None:
     for path, package, entry, module, extra in _entries(config):
         _choice(path, module, registry.choices(package))
         _check(entry, _object(registry.load(package, module).OPTIONS | extra, required=False), path)
+    _paths(config)
     _references(config)
     _pool_labels(config)
     published.check(config["published"])
+    check_trackers(config["tracking"]["run"])
     for section in ("target", "pool"):
         if config[section]["source"] == "file":
             _table_given(config, section)
@@ -415,10 +420,10 @@ def validate(config: Json) -> None:
             "one split seed"
         )
     if config["predict"]["input"]:
-        from chemsieve.data.reading import check_header
+        from chemsieve.data.reading import check_molecules
 
-        given = config["predict"]
-        check_header(given["input"], "predict", [given["smiles"]], given["delimiter"])
+        _readable("predict", config["predict"])
+        check_molecules(config["predict"]["input"], "predict", config["predict"])
     encoder = config["encoder"]
     if encoder["path"] == BUNDLED and encoder["family"] != "molformer":
         raise ChemsieveError(
@@ -526,28 +531,34 @@ def _table_given(config: Json, section: str) -> None:
 
 def _readable(section: str, table: Json) -> None:
     """A path, a delimiter, a decimal mark and an encoding that a file can be read with."""
-    if set("{}") & set(table["path"] or ""):
-        raise ChemsieveError(
-            f"configuration: {section}.path: {table['path']!r} has braces, which Snakemake reads as wildcards; "
-            "rename the file"
-        )
+    from chemsieve.data.reading import check_encoding
+
     if table["delimiter"] in '"\r\n\0' or not table["delimiter"].isascii():
         raise ChemsieveError(f"configuration: {section}.delimiter: {table['delimiter']!r} cannot divide fields")
-    if table["decimal"] == table["delimiter"] and table["format"] in ("auto", "csv"):
+    if table.get("decimal") == table["delimiter"] and table["format"] in ("auto", "csv"):
         raise ChemsieveError(
             f"configuration: {section}.decimal: {table['decimal']!r} is the delimiter too; set {section}.delimiter, "
             "for example to ';'"
         )
-    try:
-        # Codecs such as hex are no encodings of text, which only decoding tells.
-        b"a".decode(table["encoding"])
-    except LookupError:
-        raise ChemsieveError(
-            f"configuration: {section}.encoding: {table['encoding']!r} is no text encoding of Python; known are utf-8, "
-            "utf-16, latin-1, cp1252 and more"
-        ) from None
-    except UnicodeError:
-        pass  # one letter is no whole text of it
+    check_encoding(section, table["encoding"])
+
+
+def _paths(config: Json) -> None:
+    """Snakemake must take each path for what it is."""
+    for section, key in (
+        ("target", "path"), ("pool", "path"), ("predict", "input"), ("encoder", "path"), ("encoder", "tokenizer"),
+        ("pretrain", "corpus"),
+    ):  # fmt: skip
+        path = config[section][key] or ""
+        if set("{}") & set(path):
+            raise ChemsieveError(
+                f"configuration: {section}.{key}: {path!r} has braces, which Snakemake reads as wildcards; rename the "
+                "file"
+            )
+        if not path.isprintable():
+            raise ChemsieveError(
+                f"configuration: {section}.{key}: {path!r} has characters that cannot be printed; rename the file"
+            )
 
 
 def all_strategies(config: Json) -> list[str]:

@@ -21,13 +21,14 @@ def pooled_on(encoder: nn.Module, ids: Sequence[Sequence[int]], pad_id: int, dev
     import torch
 
     from chemsieve.molformer.modeling import masked_mean
+    from chemsieve.processes import progress
     from chemsieve.training.batches import by_length, pad
 
     encoder.to(device).eval()
     dtype = next(encoder.parameters()).dtype
     result = torch.empty(len(ids), encoder.config.hidden_size, dtype=dtype, device=device)
     with torch.no_grad():
-        for batch in by_length(ids, 64):
+        for batch in progress(by_length(ids, 64), "embeddings", -(-len(ids) // 64)):
             tokens, mask = (part.to(device) for part in pad([ids[i] for i in batch], pad_id))
             hidden = encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
             result[torch.from_numpy(batch).to(device)] = masked_mean(hidden, mask)

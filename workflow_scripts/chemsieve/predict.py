@@ -15,9 +15,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     parser = argparse.ArgumentParser(prog="chemsieve-predict", description="Predict the molecules of a file.")
     parser.add_argument("model", help="a model folder")
-    parser.add_argument("input", help="delimited text with a header, gzipped or not")
-    parser.add_argument("output", help="the same with predictions; gzipped where the name ends in .gz")
-    parser.add_argument("--smiles", default="smiles", help="column of the SMILES (default: smiles)")
+    parser.add_argument("input", help="delimited text with a header, .smi, .sdf or Parquet, gzipped or not")
+    parser.add_argument("output", help="delimited text: the same with predictions; gzipped where the name ends in .gz")
+    parser.add_argument("--smiles", default="smiles", help="column of the SMILES; its number in a .smi without header")
+    parser.add_argument("--format", choices=("auto", "csv", "smi", "sdf", "parquet"), default="auto")
+    parser.add_argument("--encoding", default="utf-8", help="of the text (default: utf-8)")
     parser.add_argument("--delimiter", default=",", help="one character, or tab (default: a comma)")
     parser.add_argument("--chunk", type=int, default=4096, help="rows in memory at a time (default: 4096)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -39,9 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(given: argparse.Namespace, delimiter: str) -> None:
     """Do what the command line says, after a look at the header: importing torch takes seconds."""
-    from chemsieve.data.reading import check_header
+    from chemsieve.data.reading import check_encoding, check_molecules
 
-    check_header(given.input, "predict", [given.smiles], delimiter)
+    layout = {"smiles": given.smiles, "delimiter": delimiter, "format": given.format, "encoding": given.encoding}
+    check_encoding("predict", given.encoding)
+    check_molecules(given.input, "predict", layout)
     import torch
 
     from chemsieve.deployment.folder import load
@@ -52,7 +56,9 @@ def run(given: argparse.Namespace, delimiter: str) -> None:
         torch.set_num_threads(given.threads)
     predictor = load(given.model, choose_device(given.device))
     began = time.perf_counter()
-    counts = predict_file(predictor, given.input, given.output, given.smiles, delimiter, given.chunk)
+    counts = predict_file(
+        predictor, given.input, given.output, given.smiles, delimiter, given.chunk, given.format, given.encoding
+    )
     log_counts(counts, time.perf_counter() - began)
 
 

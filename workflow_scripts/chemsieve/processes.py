@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sized
+
+log = logging.getLogger(__name__)
+
+SAY_EVERY = 30.0  # seconds between lines of progress in a log
 
 
 def peak_memory_mb() -> float:
@@ -14,10 +20,29 @@ def peak_memory_mb() -> float:
 
 
 def progress(items: Iterable, description: str, total: int | None = None) -> Iterable:
-    """A progress bar around ``items`` where standard error is a terminal."""
+    """``items``, with a progress bar where standard error is a terminal, and a line in the log now and then elsewhere.
+
+    ``total`` is their number, where they do not know it themselves.
+    """
+    if not sys.stderr.isatty():
+        return _said(items, description, len(items) if total is None and isinstance(items, Sized) else total)
     from tqdm import tqdm
 
-    return tqdm(items, desc=description, total=total, disable=None, leave=False)
+    return tqdm(items, desc=description, total=total, leave=False)
+
+
+def _said(items: Iterable, description: str, total: int | None) -> Iterator:
+    began = said = time.perf_counter()
+    for done, item in enumerate(items):
+        now = time.perf_counter()
+        if done and now - said >= SAY_EVERY:
+            said = now
+            if total:
+                left = (now - began) / done * (total - done)
+                log.info("%s: %d of %d (%.0f%%), about %.0f s left", description, done, total, 100 * done / total, left)
+            else:
+                log.info("%s: %d", description, done)
+        yield item
 
 
 def device_name(device) -> str:

@@ -421,8 +421,18 @@ def write_table(frame: pd.DataFrame, path: str | Path, table: str, extra: dict[s
 
 
 def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a table written by :func:`write_table` (optionally some of its columns)."""
-    return pq.read_table(path, columns=columns).to_pandas()
+    """Read a table written by :func:`write_table` (optionally some of its columns).
+
+    Raises:
+        ChemsieveError: the file is missing, or is not Parquet.
+    """
+    try:
+        return pq.read_table(path, columns=columns).to_pandas()
+    except FileNotFoundError:
+        raise ChemsieveError(f"{path}: there is no such table") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ChemsieveError(f"{path}: not a readable Parquet file ({reason}); no other format is loaded") from None
 
 
 def gather(paths: list[str], table: str) -> pd.DataFrame:

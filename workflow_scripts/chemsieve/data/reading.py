@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from chemsieve.data.readers import Layout, delimited, parquet, sdf, smi
+from chemsieve.data.readers import Layout, Row, delimited, parquet, sdf, smi
 from chemsieve.errors import ChemsieveError
 
 if TYPE_CHECKING:
@@ -113,21 +113,59 @@ def read_labelled(
     )
 
 
-def stream_rows(path: str | Path, source: str, columns: Sequence[str], delimiter: str = ",") -> Iterator[list[str]]:
-    """Of delimited text: the header, then the fields of each row in its order, as text, a row at a time.
+def stream(
+    path: str | Path,
+    source: str,
+    smiles_column: str,
+    delimiter: str = ",",
+    file_format: str = "auto",
+    encoding: str = "utf-8",
+) -> tuple[list[str], Iterator[Row]]:
+    """Names of all columns of a file, and its rows in their order, one at a time.
 
-    Arguments and errors are those of :func:`read_labelled`; an error may come after some rows.
+    Arguments and errors are those of :func:`read_labelled`, but that a row with a field too few or too many is a row
+    that says so; an error may come after some rows.
     """
-    count = -1  # without the header
-    for fields in delimited.stream(path, source, columns, Layout(delimiter)):
-        yield fields
-        count += 1
-    if count < 1:
+    rows = FORMATS[format_of(path, file_format)].stream(path, source, smiles_column, Layout(delimiter, encoding))
+    return next(rows).cells, _some(rows, path, source)
+
+
+def _some(rows: Iterator[Row], path: str | Path, source: str) -> Iterator[Row]:
+    """The rows, of which there must be one."""
+    empty = True
+    for row in rows:
+        empty = False
+        yield row
+    if empty:
         raise _no_row(path, source)
 
 
 def _no_row(path: str | Path, source: str) -> ChemsieveError:
     return ChemsieveError(f"{source} file {path}: there is a header and no row below it")
+
+
+def check_encoding(source: str, encoding: str) -> None:
+    """Check that an encoding is one of text.
+
+    Raises:
+        ChemsieveError: it is not; the key of the configuration is named.
+    """
+    try:
+        # Codecs such as hex are no encodings of text, which only decoding tells.
+        b"a".decode(encoding)
+    except LookupError:
+        raise ChemsieveError(
+            f"configuration: {source}.encoding: {encoding!r} is no text encoding of Python; known are utf-8, utf-16, "
+            "latin-1, cp1252 and more"
+        ) from None
+    except UnicodeError:
+        pass  # one letter is no whole text of it
+
+
+def check_molecules(path: str | Path, source: str, given: dict[str, Any]) -> None:
+    """:func:`check_header` of a file of molecules without labels, as its section of the configuration describes it."""
+    columns = [] if format_of(path, given["format"]) == "sdf" else [given["smiles"]]
+    check_header(path, source, columns, given["delimiter"], given["format"], given["encoding"])
 
 
 def columns_of(path: str | Path, table: dict[str, Any]) -> list[str]:

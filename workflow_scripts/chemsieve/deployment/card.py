@@ -24,6 +24,7 @@ def card(facts: dict) -> str:
         "",
         f"Run `{facts['run_id']}` of the study `{facts['study']}`: an encoder of the family {facts['family']} with a "
         f"linear head, fine-tuned by the method {method}. {chosen}.",
+        *_surpassed(facts),
         "",
         "```",
         "python -m chemsieve.predict FOLDER molecules.csv predictions.csv --smiles smiles",
@@ -62,7 +63,8 @@ def card(facts: dict) -> str:
         f"{100 - domain['percentile']}% of the validation molecules reach.",
         "* `same_molecule`: a training molecule with the same first block of the InChIKey, so that its label was seen.",
         "* `reason`: why a row has no prediction: `unparsable`, `too_long` (more than "
-        f"{facts['input']['max_tokens']} tokens) or `not_finite`.",
+        f"{facts['input']['max_tokens']} tokens), `not_finite`, or `field_count` (a row with a field too few or too "
+        "many).",
         "",
         "## Limits",
         "",
@@ -81,6 +83,18 @@ def card(facts: dict) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _surpassed(facts: dict) -> list[str]:
+    """That a descriptor model is better, where one is."""
+    if not (other := facts["surpassed"]):
+        return []
+    own = facts["metrics"]["validation"]["rmse"]
+    return [
+        "",
+        f"**A descriptor model is better**: `{other['run_id']}` has a validation RMSE of {other['rmse']:.3f}, this "
+        f"model {own:.3f}. Descriptor models are not exported.",
+    ]
 
 
 def _figure(value: float | None) -> str:

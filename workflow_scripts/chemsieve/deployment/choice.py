@@ -19,7 +19,8 @@ def choose(metrics: pd.DataFrame, wanted: str) -> dict:
             test fold is never asked. With several splits that run may owe its rank to an easy validation fold.
 
     Returns:
-        Its row of the validation fold, and under ``test`` that of the test fold.
+        Its row of the validation fold; under ``test`` that of the test fold; under ``surpassed`` the ``run_id`` and
+        validation ``rmse`` of a descriptor model of the same split that is better, or None.
 
     Raises:
         ChemsieveError: there is no such run, or it is no language model.
@@ -32,7 +33,17 @@ def choose(metrics: pd.DataFrame, wanted: str) -> dict:
         check_named(wanted, list(models["run_id"]))
         row = models[models["run_id"] == wanted].iloc[0]
     test = metrics[(metrics["fold"] == "test") & (metrics["run_id"] == row["run_id"])].iloc[0]
-    return {**row.to_dict(), "test": test.to_dict()}
+    return {**row.to_dict(), "test": test.to_dict(), "surpassed": _surpassed(validation, row)}
+
+
+def _surpassed(validation: pd.DataFrame, row: pd.Series) -> dict | None:
+    """The descriptor model of the same split with the lowest validation RMSE, where that is below the row's."""
+    of_split = validation["run_id"].str.startswith("/".join(row["run_id"].split("/")[:2]) + "/")
+    others = validation[of_split & (validation["origin"] == "descriptors") & (validation["rmse"] < row["rmse"])]
+    if others.empty:
+        return None
+    best = others.loc[others["rmse"].idxmin()]
+    return {"run_id": best["run_id"], "rmse": float(best["rmse"])}
 
 
 def check_named(wanted: str, known: list[str]) -> None:

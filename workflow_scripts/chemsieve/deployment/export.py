@@ -12,9 +12,11 @@ from chemsieve.deployment import conformal, folder, inference
 from chemsieve.deployment.card import card
 from chemsieve.deployment.merging import merge
 from chemsieve.deployment.neighbours import training_table
+from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
 from chemsieve.files import write_text
 from chemsieve.regressor import Regressor
+from chemsieve.training.regression import predict_smiles
 
 PERCENTILE = 5  # of the validation molecules' similarity to training, below which a molecule is out of the domain
 # In label standard deviations: rounding of merged weights on any device is far below, other weights far above.
@@ -69,6 +71,7 @@ def export(
         "format": folder.FORMAT,
         "run_id": chosen["run_id"],
         "chosen": settings["model"],
+        "surpassed": chosen.get("surpassed"),
         **{key: spec[key] for key in ("study", "target", "family", "method", "options", "dropout", "averaged")},
         "training": {"molecules": len(training), "of_the_pool": int(chosen["n_selected"])},
         "metrics": {
@@ -93,10 +96,10 @@ def export(
     }
     predictor = folder.assemble(target, facts, device)
     # From the SMILES as given, the way that a user's will go.
-    answers = predictor.predict(list(by_id.loc[predictions["molecule_id"], "smiles"]))
+    given = list(by_id.loc[predictions["molecule_id"], "smiles"])
+    answers = predictor.predict(given)
     ours = answers[spec["target"]["label"]].to_numpy(float)
-    if spec["averaged"]["writings"] == 1:  # else other random SMILES are averaged over
-        _compare(ours, predictions["prediction"].to_numpy(), float(model.label_scale))
+    _compare(*_both_ways(predictor, ours, given, by_id, predictions), float(model.label_scale))
     errors = np.abs(predictions["label"].to_numpy() - ours)
     validation, test = ((predictions["fold"] == fold).to_numpy() for fold in ("validation", "test"))
     half_width = conformal.half_width(errors[validation], settings["coverage"])
@@ -110,6 +113,38 @@ def export(
     write_text(target / folder.CARD, card(facts))
     folder.seal(target, facts)
     return facts
+
+
+def _both_ways(
+    predictor: Predictor, ours: np.ndarray, given: list[str], molecules: pd.DataFrame, predictions: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    """What must be equal if the folder predicts as the run did: the folder's side and the run's, (values,) each.
+
+    Where predictions are averaged over random SMILES, the folder draws them by molecule and the run by place. Then the
+    folder's weights must give the run's predictions with the SMILES that the run drew, and the folder must read a
+    user's SMILES as the run read them where it averages over no others.
+    """
+    facts, label = predictor.facts, predictor.facts["target"]["label"]
+    writings, draws = facts["averaged"]["writings"], facts["averaged"]["draws"]
+    if writings == 1:
+        return ours, predictions["prediction"].to_numpy()
+
+    def as_in_the_run(count: int) -> np.ndarray:
+        found = np.empty(len(predictions))
+        for fold in ("validation", "test"):
+            of_fold = (predictions["fold"] == fold).to_numpy()
+            smiles = list(molecules.loc[predictions["molecule_id"][of_fold], "encoder_smiles"])
+            tools = predictor.model, predictor.tokenizer
+            found[of_fold] = predict_smiles(*tools, smiles, count, draws, predictor.device)
+        return found
+
+    facts["averaged"]["writings"] = 1
+    alone = predictor.predict(given)[label].to_numpy(float)
+    facts["averaged"]["writings"] = writings
+    return (
+        np.concatenate([as_in_the_run(writings), alone]),
+        np.concatenate([predictions["prediction"].to_numpy(), as_in_the_run(1)]),
+    )
 
 
 def _number(value: float | None) -> float | None:

@@ -3,21 +3,17 @@
 import csv
 import gzip
 import itertools
-import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from chemsieve.data.reading import stream_rows
+from chemsieve.data.readers import Row
+from chemsieve.data.reading import stream
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
 from chemsieve.files import write_atomically
 from chemsieve.processes import progress
-
-log = logging.getLogger(__name__)
-
-_TOLD = 100_000  # rows from one line of the log to the next
 
 
 def predict_file(
@@ -27,21 +23,27 @@ def predict_file(
     smiles: str = "smiles",
     delimiter: str = ",",
     chunk: int = 4096,
+    file_format: str = "auto",
+    encoding: str = "utf-8",
 ) -> Counter:
-    """Write the rows of ``source`` with the predictor's columns after their own, in order.
+    """Write the rows of ``source`` with the predictor's columns after their own, in order, as delimited text.
 
     Cells of the source are written as they were read, though a spreadsheet may take some for formulas; the columns
     added hold numbers, ids and words of ours. A name that the source already has is followed by ``_predicted``.
 
     Args:
-        source: delimited UTF-8 text with a header, gzipped or not. It is read twice, so that a malformed row is found
-            before anything is computed.
-        output: written whole or not at all; gzipped where its name ends so.
-        smiles: column of the SMILES.
+        source: delimited text with a header, SMILES, SDF or Parquet, gzipped or not. It is read twice, so that a file
+            that breaks off is found before anything is computed.
+        output: UTF-8, written whole or not at all; gzipped where its name ends so.
+        smiles: column of the SMILES; not used for SDF.
+        delimiter: of the output, and of a delimited source.
         chunk: rows in memory at a time.
+        file_format: a key of ``FORMATS`` of :mod:`chemsieve.data.reading`, or auto.
+        encoding: of a source that is text.
 
     Returns:
-        How many rows have each ``reason``; an empty one is a prediction.
+        How many rows have each ``reason``; an empty one is a prediction. Besides those of :class:`Predictor` there is
+        ``field_count``: the row has a field too few or too many, so that its cells may stand in wrong columns.
 
     Raises:
         ChemsieveError: the file cannot be read whole, or has no rows or no such column.
@@ -49,25 +51,25 @@ def predict_file(
     source, output = Path(source), Path(output)
     if output.exists() and source.exists() and output.samefile(source):
         raise ChemsieveError(f"{output}: the predictions would replace the file that they are made from")
-    total = sum(1 for _ in stream_rows(source, "predict", [smiles], delimiter)) - 1
+    given = source, "predict", smiles, delimiter, file_format, encoding
+    total = sum(1 for _ in stream(*given)[1])
     counts: Counter = Counter()
 
     def write(temporary: Path) -> None:
-        rows = stream_rows(source, "predict", [smiles], delimiter)
-        header = next(rows)
-        column = header.index(smiles)
+        header, rows = stream(*given)
         zipped = output.suffix == ".gz"
-        with (gzip.open if zipped else open)(temporary, "wt", encoding="utf-8", newline="") as handle:
+        # Half a character, which some encodings let pass, is written as its number.
+        text = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+        with (gzip.open if zipped else open)(temporary, "wt", **text) as handle:
             writer = csv.writer(handle, delimiter=delimiter, lineterminator="\n")
             writer.writerow(header + free_names(predictor.columns, header))
-            for part in progress(_chunks(rows, chunk), "chunks", math.ceil(total / chunk)):
-                answers = predictor.predict([row[column] for row in part])
-                before = counts.total()
+            for part in progress(_chunks(rows, chunk), f"parts of {chunk} rows", math.ceil(total / chunk)):
+                # What has a problem is asked for as no SMILES, and keeps its own reason.
+                answers = predictor.predict(["" if row.problem else row.smiles for row in part])
+                answers["reason"] = [row.problem or reason for row, reason in zip(part, answers["reason"], strict=True)]
                 counts.update(answers["reason"])
-                if before // _TOLD < counts.total() // _TOLD:
-                    log.info("%d of %d rows", counts.total(), total)
                 cells = zip(*([_cell(value) for value in answers[name]] for name in answers), strict=True)
-                writer.writerows([*row, *more] for row, more in zip(part, cells, strict=True))
+                writer.writerows([*row.cells, *more] for row, more in zip(part, cells, strict=True))
 
     write_atomically(output, write)
     return counts
@@ -83,7 +85,7 @@ def free_names(names: list[str], taken: list[str]) -> list[str]:
     return found
 
 
-def _chunks(rows: Iterator[list[str]], size: int) -> Iterator[list[list[str]]]:
+def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
     while part := list(itertools.islice(rows, size)):
         yield part
 

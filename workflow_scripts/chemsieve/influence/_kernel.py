@@ -14,6 +14,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from chemsieve.errors import ChemsieveError, InfluenceDivergence
+from chemsieve.processes import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +164,7 @@ def shapley(model: Refit, permutations: int, seed: int) -> tuple[np.ndarray, np.
     generator = np.random.default_rng(seed)
     total, half = np.zeros(n), np.zeros(n)
     pairs = max(-(-permutations // 2), 2)
-    for pair in range(pairs):
+    for pair in progress(range(pairs), "permutations"):
         order = generator.permutation(n)
         for players in (order, order[::-1]):
             total[players] += marginal_gains(model, players)
@@ -196,7 +197,7 @@ def greedy(model: Refit, count: int | None = None) -> tuple[np.ndarray, np.ndarr
     n = len(pool)
     free = np.ones(n, dtype=bool)
     order, falls = [], []
-    for _ in range(n if count is None else count):
+    for _ in progress(range(n if count is None else count), "choices"):
         step = residuals / (np.diag(pool) + model.constant)
         # mean (query - cross step)^2 - mean query^2, for all candidates at once
         change = np.mean(cross**2, axis=1) * step**2 - 2 * step * (cross @ query) / len(query)

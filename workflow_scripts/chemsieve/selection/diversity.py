@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve.processes import progress
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,7 +39,7 @@ def score(pool: pd.DataFrame, context: Context, seed: int, radius: int = 2, bits
     result = np.empty(n)
     chosen = np.zeros(n, dtype=bool)
     current = int(np.random.default_rng(seed).integers(n))
-    for position in range(n):
+    for position in progress(range(n), "choices"):
         # Ties in distance are kept in order of choice by a step far below the grid of Tanimoto distances; upwards, so
         # that a distance equal to a threshold meets it.
         result[current] = (1.0 if position == 0 else distance[current]) + (n - 1 - position) * 1e-12

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve.processes import progress
 from chemsieve.selection._ridge import Ridge
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def shapley(proxy: Ridge, permutations: int, share: float, seed: int) -> np.ndar
     length = max(round(share * n), 1)
     generator = np.random.default_rng(seed)
     total = np.zeros(n)
-    for number in range(permutations):
+    for number in progress(range(permutations), "permutations"):
         order = order[::-1] if number % 2 else generator.permutation(n)
         for start in range(0, n, length):
             chain = order[start : start + length]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from chemsieve.errors import ChemsieveError
+from chemsieve.processes import progress
 from chemsieve.regressor import Regressor
 from chemsieve.training.batches import by_length, pad
 
@@ -30,7 +31,7 @@ def passes(
         layer.train()
     torch.manual_seed(seed)
     result = np.empty((count, len(ids)))
-    for i in range(count):
+    for i in progress(range(count), "passes with dropout"):
         for batch in by_length(ids, 64):
             tokens, mask = pad([ids[j] for j in batch], pad_id)
             standardised = model(tokens.to(device), mask.to(device)).double().cpu()

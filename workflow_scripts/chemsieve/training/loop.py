@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -21,14 +22,14 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from chemsieve.checkpoints import load_strictly, trained_names, trained_state
 from chemsieve.errors import ChemsieveError
+from chemsieve.processes import SAY_EVERY
+from chemsieve.tracking import Tracker
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.curriculum import CurriculumSampler, admitted
 from chemsieve.training.layers import groups
 from chemsieve.training.state import Saves, draws, set_draws
 
 log = logging.getLogger(__name__)
-
-SAY_EVERY = 30.0  # seconds between lines of progress within an epoch
 
 
 @dataclass(frozen=True)
@@ -204,9 +205,11 @@ class _Course(TrainerCallback):
         outcome: Outcome,
         average: WeightAverage | None,
         saves: Saves | None,
+        tracker: Tracker | None,
     ):
         self.trainer, self.collate, self.settings, self.lengths = trainer, collate, settings, lengths
-        self.validate, self.outcome, self.average, self.saves = validate, outcome, average, saves
+        self.validate, self.outcome, self.average = validate, outcome, average
+        self.saves, self.tracker = saves, tracker
         self.waited = 0
         self.reference = math.inf
         self.stopped = False
@@ -249,7 +252,8 @@ class _Course(TrainerCallback):
         self.rate = self.trainer.lr_scheduler.get_last_lr()[0]
         if time.perf_counter() - self.said > SAY_EVERY:
             self.said = time.perf_counter()
-            log.info("step %d of %d", state.global_step, self.trainer.steps)
+            done, total = state.global_step, self.trainer.steps
+            log.info("step %d of %d (%.0f%%)", done, total, 100 * done / total)
         self._write_if_due()
 
     def on_epoch_end(self, args, state, control, **kwargs):
@@ -288,6 +292,8 @@ class _Course(TrainerCallback):
         if not math.isfinite(loss):
             raise ChemsieveError(f"training diverged in epoch {epoch}: the validation loss is {loss}")
         self.outcome.curve.append(row)
+        if self.tracker is not None:
+            self.tracker.record(row)
         log.info(
             "epoch %d/%d: training loss %.4f, validation loss %.4f, %.1f s",
             epoch, self.settings.epochs, train_loss, loss, row["seconds"],
@@ -358,6 +364,9 @@ class _Course(TrainerCallback):
         for name, values in (("losses", trainer.losses), ("norms", trainer.norms)):
             values += list(tensors[name].to(trainer.args.device)) if name in tensors else []
         outcome.curve = facts["curve"]
+        if self.tracker is not None:
+            for row in outcome.curve:
+                self.tracker.record(row)
         outcome.best_epoch, outcome.best_loss = facts["best_epoch"], facts["best_loss"]
         outcome.best_state = _below("best.", tensors)
         outcome.kept = {epoch: _below(f"kept.{epoch}.", tensors) for epoch in facts["kept"]}
@@ -395,6 +404,8 @@ def fit(
     device: torch.device,
     difficulty: Sequence[float] | None = None,
     saves: Saves | None = None,
+    tracker: Tracker | None = None,
+    before: dict | None = None,
 ) -> Outcome:
     """Train ``model`` on ``examples`` and restore the epoch with the lowest validation loss.
 
@@ -402,6 +413,7 @@ def fit(
     ``validation_loss``. AdamW; every draw follows from ``seed`` and the number of torch threads. ``difficulty``, one
     number per example, makes the epochs those of a curriculum; the schedule is over the steps that these have. The
     training's state is written to ``saves``, and resumed from there: the outcome is the same to the bit on a processor.
+    ``tracker`` is told each row of the curve, and first the one ``before`` training, where there is one.
 
     Raises:
         ChemsieveError: a loss is not finite.
@@ -451,11 +463,14 @@ def fit(
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         average = None if settings.average is None else WeightAverage(model, settings.average)
-        course = _Course(trainer, collating, settings, lengths, validate, outcome, average, saves)
+        course = _Course(trainer, collating, settings, lengths, validate, outcome, average, saves, tracker)
         trainer.add_callback(course)
-        course.resume()
-        if not course.stopped and len(outcome.curve) < settings.epochs:
-            trainer.train()
+        with nullcontext() if tracker is None else tracker.following(copy(arguments), model):
+            if tracker is not None and before is not None:
+                tracker.record(before)
+            course.resume()
+            if not course.stopped and len(outcome.curve) < settings.epochs:
+                trainer.train()
         outcome.seconds += time.perf_counter() - course.start
     load_strictly(model, outcome.best_state, trained_names(model), source="the best epoch")
     model.eval()

@@ -9,6 +9,7 @@ import torch
 
 from chemsieve import backbone, tokenization
 from chemsieve.errors import ChemsieveError
+from chemsieve.tracking import Tracker
 from chemsieve.training.batches import MaskingCollator, by_length
 from chemsieve.training.loop import Outcome, Settings, fit
 from chemsieve.training.state import Saves
@@ -27,6 +28,7 @@ def adapt(
     seed: int,
     device: torch.device,
     saves: Saves | None = None,
+    tracker: Tracker | None = None,
 ) -> Outcome:
     """Adapt the encoder of a folder to ``smiles`` and write the adapted encoder folder.
 
@@ -78,8 +80,9 @@ def adapt(
         "before adaptation: held-out loss %.4f, accuracy %.3f", before["validation_loss"], before["masked_accuracy"]
     )
     outcome = fit(
-        model, train, collate, lambda m, inputs: m(**inputs).loss, validate, settings, seed, device, saves=saves
-    )
+        model, train, collate, lambda m, inputs: m(**inputs).loss, validate, settings, seed, device, saves=saves,
+        tracker=tracker, before=before,
+    )  # fmt: skip
     outcome.curve.insert(0, before)
     backbone.save_masked_lm(model.cpu(), tokenizer, output_folder)
     return outcome

@@ -6,15 +6,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from transformers import TrainingArguments
 
 from chemsieve import backbone, registry, tokenization
 from chemsieve.processes import device_name
+from chemsieve.tracking import Tracker
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
 
 
 def pretrain(
-    table: pd.DataFrame, refused: pd.Series, tokenizer_path: str | None, spec: dict, device, state: str, folder: Path
+    table: pd.DataFrame,
+    refused: pd.Series,
+    tokenizer_path: str | None,
+    spec: dict,
+    device,
+    state: str,
+    folder: Path,
+    tracker: Tracker | None = None,
 ) -> tuple[list[dict], str]:
     """Train on the table ``corpus`` and write the encoder folder.
 
@@ -39,7 +48,12 @@ def pretrain(
     model = backbone.random_masked_lm(spec["family"], spec["architecture"], tokenizer, seed)
     encoder = registry.load("encoders", spec["family"]).backbone(model)
     width = model.config.hidden_size
-    curve, seconds = pretraining.run(model, encoder, width, train, measured, collate, settings, seed, device, state)
+    arguments = model, encoder, width, train, measured, collate, settings, seed, device, state
+    if tracker is None:
+        curve, seconds = pretraining.run(*arguments)
+    else:
+        with tracker.following(_as_trainer_has_it(settings, seed, device, folder), model):
+            curve, seconds = pretraining.run(*arguments, tracker.record)
     bigram = pretraining.bigram_baseline(train, measured, collate, seed)
     model.cpu()
     if half:
@@ -50,6 +64,22 @@ def pretrain(
         data, licence,
     )  # fmt: skip
     return curve, card
+
+
+def _as_trainer_has_it(settings: pretraining.Settings, seed: int, device, folder: Path) -> TrainingArguments:
+    """The hyperparameters under the names that trackers show."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=round(settings.warmup * settings.steps),
+        max_grad_norm=settings.gradient_clip,
+        seed=seed,
+        use_cpu=device.type == "cpu",
+        report_to=[],
+    )
 
 
 def _corpus(table: pd.DataFrame, properties: int) -> pretraining.Corpus:

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.molformer.modeling import masked_mean
 from chemsieve.processes import progress
 from chemsieve.training.batches import MaskingCollator, by_length, pad
-from chemsieve.training.loop import SAY_EVERY, low_precision
+from chemsieve.training.loop import low_precision
 from chemsieve.training.state import read_state, write_state
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ def run(
     seed: int,
     device: torch.device,
     state: str | Path,
+    record: Callable[[dict], None] = lambda row: None,
 ) -> tuple[list[dict], float]:
     """Train ``model`` (a masked-language model around ``encoder``, ``width`` wide) in place.
 
@@ -78,6 +79,7 @@ def run(
         held: the held-out molecules to measure on.
         collate: masks the molecules of a batch.
         state: file of the resumable state; one left by a run with other settings is ignored.
+        record: is told each row of the curve, of a resumed run those before too.
 
     Returns:
         The curve: at each evaluation ``step``, ``train_loss``, ``learning_rate``, and on the held-out molecules
@@ -96,7 +98,7 @@ def run(
     batches = _Batches(train.ids, settings.batch_size, seed)
     bfloat16 = low_precision(settings.precision, device)
     log.info("matrix products in %s", "bfloat16" if bfloat16 else "float32")
-    began = said = time.perf_counter()
+    began = time.perf_counter()
     hidden: list[Tensor] = []  # of the forward pass just made: tokens and properties share it
     handle = encoder.register_forward_hook(lambda module, given, output: hidden.append(output.last_hidden_state))
 
@@ -104,12 +106,15 @@ def run(
         figures = _evaluate(both, encoder, held, collate, mean, scale, seed, device)
         train_loss = torch.stack(losses).mean().item() if losses else None
         curve.append({"step": at, "train_loss": train_loss, "learning_rate": _rate(settings, at)} | figures)
+        record(curve[-1])
         log.info(
             "step %d of %d: held-out loss %.4f, accuracy %.4f, R2 of properties %s",
             at, settings.steps, figures["validation_loss"], figures["masked_accuracy"], figures["properties_r2"],
         )  # fmt: skip
         losses.clear()
 
+    for row in curve:
+        record(row)
     if not curve:
         measured(0)
     for number in progress(range(step, settings.steps), "pretraining", settings.steps - step):
@@ -130,9 +135,6 @@ def run(
         done = number + 1
         if done % 50 == 0 and not math.isfinite(losses[-1].item()):
             raise ChemsieveError(f"pretraining diverged near step {done}: lower pretrain.learning_rate")
-        if time.perf_counter() - said > SAY_EVERY:
-            said = time.perf_counter()
-            log.info("step %d of %d, loss %.4f", done, settings.steps, losses[-1].item())
         if done % settings.evaluate_every == 0 or done == settings.steps:
             measured(done)
         if done % settings.save_every == 0 or done == settings.steps:

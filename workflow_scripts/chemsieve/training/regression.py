@@ -10,7 +10,9 @@ from tokenizers import Tokenizer
 
 from chemsieve import tokenization
 from chemsieve.errors import ChemsieveError
+from chemsieve.processes import progress
 from chemsieve.regressor import Regressor
+from chemsieve.tracking import Tracker
 from chemsieve.training.batches import RegressionCollator, by_length, pad
 from chemsieve.training.curriculum import DIFFICULTIES
 from chemsieve.training.draws import feature_draws
@@ -28,7 +30,7 @@ def predict(
     """Predictions (molecules,) in the label's own units, evaluation mode, in the order given."""
     model.eval()
     result = np.empty(len(ids))
-    for batch in by_length(ids, batch_size):
+    for batch in progress(by_length(ids, batch_size), "predictions", -(-len(ids) // batch_size)):
         tokens, mask = pad([ids[i] for i in batch], pad_id)
         standardised = model(tokens.to(device), mask.to(device)).double().cpu()
         result[batch] = (standardised * model.label_scale.cpu() + model.label_mean.cpu()).numpy()
@@ -74,6 +76,7 @@ def fine_tune(
     device: torch.device,
     trained_head: bool = False,
     saves: Saves | None = None,
+    tracker: Tracker | None = None,
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
 
@@ -109,7 +112,9 @@ def fine_tune(
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
     difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
-    outcome = fit(model, examples, collate, loss, validate, settings, seed, device, difficulty, saves)
+    outcome = fit(
+        model, examples, collate, loss, validate, settings, seed, device, difficulty, saves=saves, tracker=tracker
+    )
     constant = float(np.mean((np.asarray(validation_labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
         log.warning(

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from tokenizers import Tokenizer
 
-from chemsieve import backbone, registry, regressor
+from chemsieve import backbone, registry, regressor, tracking
 from chemsieve.checkpoints import trained_state, write_tensors
 from chemsieve.processes import device_name, peak_memory_mb
 from chemsieve.runs import Identity, curve_table, predictions_table, write_facts
@@ -54,7 +54,16 @@ def train_and_write(
     tokenizer = backbone.load_tokenizer(encoder_folder)
     trained_head = regressor_checkpoint is not None
     outcome = _tune(
-        model, tokenizer, data, validation, Settings(**settings), identity.seed, device, trained_head, saves
+        model,
+        tokenizer,
+        data,
+        validation,
+        Settings(**settings),
+        identity.seed,
+        device,
+        trained_head,
+        saves,
+        tracking.of(identity.run_id),
     )
     for epoch, path in zip(sorted(outcome.kept), getattr(output, "checkpoints", []), strict=True):
         write_tensors(outcome.kept[epoch], path)
@@ -93,6 +102,7 @@ def _tune(
     device,
     trained_head: bool,
     saves: Saves | None,
+    tracker: tracking.Tracker | None = None,
 ) -> Outcome:
     """:func:`fine_tune` on tables ``labelled``."""
     return fine_tune(
@@ -107,6 +117,7 @@ def _tune(
         device,
         trained_head,
         saves,
+        tracker,
     )
 
 

@@ -1,8 +1,10 @@
 """Readers of the user's files, one module per format; :mod:`chemsieve.data.reading` chooses among them.
 
-Each has two functions. ``check(path, source, columns, layout)`` reads as little as shows that each of ``columns`` is
-there once. ``read(path, source, columns, layout)`` returns a :class:`Cells`: every row of the file, in its order. Both
-raise :class:`~chemsieve.errors.ChemsieveError` with one sentence that names the file. Importing them is light.
+Each has three functions. ``check(path, source, columns, layout)`` reads as little as shows that each of ``columns`` is
+there once. ``read(path, source, columns, layout)`` returns a :class:`Cells`: every row of the file, in its order.
+``stream(path, source, smiles, layout)`` yields a :class:`Row` with the names of all columns, then one per row, in
+memory that does not grow with the file. All raise :class:`~chemsieve.errors.ChemsieveError` with one sentence that
+names the file. Importing them is light.
 """
 
 from dataclasses import dataclass, field
@@ -30,3 +32,20 @@ class Cells:
     columns: dict[str, list[str]]
     problems: dict[int, str] = field(default_factory=dict)
     smiles: list[str] | None = None
+
+
+FIELD_COUNT = "field_count"
+UNPARSABLE = "unparsable"
+
+
+@dataclass
+class Row:
+    """A row with all its cells as text, as many as there are columns; its SMILES; or why no molecule is to be made.
+
+    ``problem`` is ``field_count`` where the cells may stand in wrong columns (what is too much is in the last one),
+    ``unparsable`` for a record that RDKit cannot read, else empty.
+    """
+
+    cells: list[str]
+    smiles: str = ""
+    problem: str = ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from chemsieve.data.readers import Cells, Layout
+from chemsieve.data.readers import FIELD_COUNT, Cells, Layout, Row
 from chemsieve.data.readers._files import not_text, opened_text, require, shown
 from chemsieve.errors import ChemsieveError
 
@@ -21,14 +21,35 @@ def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout)
 
 def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
     """Every row below the header; see :mod:`chemsieve.data.readers`."""
-    rows = stream(path, source, columns, layout)
+    rows = _regular(path, source, columns, layout)
     header = next(rows)
     places = [header.index(column) for column in columns]
     cells = [[fields[place] for place in places] for fields in rows]
     return Cells(len(cells), {column: [row[n] for row in cells] for n, column in enumerate(columns)})
 
 
-def stream(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Iterator[list[str]]:
+def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterator[Row]:
+    """All columns, row by row; see :mod:`chemsieve.data.readers`. Blank lines at the end are no rows."""
+    blank = 0
+    with _rows(path, source, layout) as (name, reader):
+        header = _header(name, source, [smiles], reader)
+        yield Row(header)
+        place, width = header.index(smiles), len(header)
+        for fields in reader:
+            if not fields:
+                blank += 1
+                continue
+            for _ in range(blank):
+                yield Row([""] * width, problem=FIELD_COUNT)
+            blank = 0
+            if len(fields) == width:
+                yield Row(fields, fields[place])
+            else:
+                rest = layout.delimiter.join(fields[width - 1 :])
+                yield Row([*fields[: width - 1], *[""] * (width - 1 - len(fields)), rest], problem=FIELD_COUNT)
+
+
+def _regular(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Iterator[list[str]]:
     """The header, then the fields of each row in its order, a row at a time; blank lines at the end are no rows.
 
     Raises:

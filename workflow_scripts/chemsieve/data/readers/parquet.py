@@ -1,14 +1,19 @@
 """Parquet: columns by name, of text or numbers. pyarrow is imported when a file is read."""
 
-import io
+import gzip
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chemsieve.data.readers import Cells, Layout
+from chemsieve.data.readers import Cells, Layout, Row
 from chemsieve.data.readers._files import opened, require
 from chemsieve.errors import ChemsieveError
+
+_BATCH = 4096  # rows
+_BUFFER = 2**16  # bytes of a column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,18 +35,35 @@ def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) 
         return Cells(table.num_rows, {column: _texts(table.column(column)) for column in columns})
 
 
+def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterator[Row]:
+    """All columns, row by row; see :mod:`chemsieve.data.readers`. Lists and the like are written as Python does."""
+    with _file(path, source) as (name, file):
+        _require(name, [smiles], file.schema_arrow)
+        names = file.schema_arrow.names
+        yield Row(names)
+        place = names.index(smiles)
+        for batch in file.iter_batches(_BATCH, use_threads=False):
+            batch.validate(full=True)
+            for cells in zip(*map(_texts, batch.columns), strict=True):
+                yield Row(list(cells), cells[place])
+
+
 @contextmanager
 def _file(path: str | Path, source: str) -> Iterator[tuple[str, "pq.ParquetFile"]]:
     """The open file and its name for messages; what pyarrow cannot read is one sentence."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with opened(path, source) as (name, raw):
-        content = raw.read()
-        if not content:
+    with opened(path, source) as (name, raw), tempfile.TemporaryFile() as unpacked:
+        if isinstance(raw, gzip.GzipFile):  # its footer stands at the end, and a gzip file is unpacked from the start
+            shutil.copyfileobj(raw, unpacked)
+            unpacked.seek(0)
+            raw = unpacked
+        if not raw.read(1):
             raise ChemsieveError(f"{name}: the file is empty")
         try:
-            with pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True) as file:
+            # Buffered, a column comes by and by and not as a whole.
+            with pq.ParquetFile(raw, page_checksum_verification=True, buffer_size=_BUFFER) as file:
                 yield name, file
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200]
@@ -61,11 +83,14 @@ def _require(name: str, columns: Sequence[str], schema: "pa.Schema") -> None:
             raise ChemsieveError(f"{name}: column {column!r} holds {kind}, and not text or numbers")
 
 
-def _texts(column: "pa.ChunkedArray") -> list[str]:
+def _texts(column: "pa.ChunkedArray | pa.Array") -> list[str]:
     """(rows,) values as text, numbers in the shortest form that reads back the same; "" where there is none."""
     import pyarrow as pa
     from pyarrow import types
 
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    return [value or "" for value in column.cast(pa.string()).to_pylist()]
+    try:
+        return [value or "" for value in column.cast(pa.string()).to_pylist()]
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # lists, structures, bytes that are no text
+        return ["" if value is None else str(value) for value in column.to_pylist()]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from chemsieve.data.readers import Cells, Layout
+from chemsieve.data.readers import UNPARSABLE, Cells, Layout, Row
 from chemsieve.data.readers._files import opened_text, require
 from chemsieve.errors import ChemsieveError
 
@@ -32,7 +32,7 @@ def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout)
 
 def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
     """Every record; an item that a record lacks is an empty cell; see :mod:`chemsieve.data.readers`."""
-    from rdkit import Chem, rdBase
+    from rdkit import rdBase
 
     cells: list[list[str]] = [[] for _ in columns]
     problems: dict[int, str] = {}
@@ -44,17 +44,50 @@ def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) 
             seen |= dict.fromkeys(items)
             for column, values in zip(columns, cells, strict=True):
                 values.append(items.get(column, ""))
-            size = sum(map(len, record))
-            molecule = Chem.MolFromMolBlock("".join(_block(record))) if size <= _LONGEST_RECORD else None
-            smiles.append(Chem.MolToSmiles(molecule) if molecule is not None else "")
-            if molecule is None:
-                title = record[0].strip()[:60]
+            written = _smiles(record)
+            smiles.append(written or "")
+            if written is None:
+                title, size = record[0].strip()[:60], sum(map(len, record))
                 reason = "RDKit cannot read the record" if size <= _LONGEST_RECORD else f"a record of {size} characters"
                 problems[row] = f"{reason} {title!r}"
     if not smiles:
         raise ChemsieveError(f"{name}: the file is empty")
     _found(name, columns, list(seen))
     return Cells(len(smiles), dict(zip(columns, cells, strict=True)), problems, smiles)
+
+
+def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterator[Row]:
+    """Title, SMILES and data items, record by record; see :mod:`chemsieve.data.readers`.
+
+    ``smiles`` names no column here. The file is read for the names of its items first.
+    """
+    from rdkit import rdBase
+
+    items: dict[str, None] = {}
+    records = 0
+    with opened_text(path, source, layout.encoding) as (name, text):
+        for record in _records(text):
+            records += 1
+            items |= dict.fromkeys(_items(record))
+        if not records:
+            raise ChemsieveError(f"{name}: the file is empty")
+    own = [column if column not in items else f"{column}_of_record" for column in ("title", "smiles")]
+    yield Row([*own, *items])
+    with opened_text(path, source, layout.encoding) as (name, text):
+        for record in _records(text):
+            with rdBase.BlockLogs():
+                written = _smiles(record)
+            found = _items(record)
+            cells = [record[0].strip(), written or "", *(found.get(item, "") for item in items)]
+            yield Row(cells, written or "", UNPARSABLE if written is None else "")
+
+
+def _smiles(record: list[str]) -> str | None:
+    """RDKit's SMILES of a record's molecule; None where there is none, or the record is overlong."""
+    from rdkit import Chem
+
+    molecule = Chem.MolFromMolBlock("".join(_block(record))) if sum(map(len, record)) <= _LONGEST_RECORD else None
+    return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
 def _found(name: str, columns: Sequence[str], seen: list[str]) -> None:

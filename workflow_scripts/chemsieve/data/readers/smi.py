@@ -7,7 +7,7 @@ of the SMILES says which: ``smiles: "1"`` is a file without a header, ``smiles: 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from chemsieve.data.readers import Cells, Layout
+from chemsieve.data.readers import FIELD_COUNT, Cells, Layout, Row
 from chemsieve.data.readers._files import opened_text, require, shown
 from chemsieve.errors import ChemsieveError
 
@@ -48,6 +48,35 @@ def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) 
                 column.append(fields[place])
             rows += 1
     return Cells(rows, dict(zip(columns, cells, strict=True)))
+
+
+def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterator[Row]:
+    """All columns, row by row; see :mod:`chemsieve.data.readers`. What follows the last column belongs to it.
+
+    So a name may have any number of words. A SMILES in another column than the first needs as many words as line 1 has.
+    """
+    blank = 0
+    with opened_text(path, source, layout.encoding) as (name, text):
+        lines = _lines(text)
+        first = next(lines, None)
+        header = _header(name, source, [smiles], first)
+        words, place = len(header), header.index(smiles)
+        if words == 1:
+            header = [*header, "2" if smiles.isdigit() else "name"]
+        yield Row(header)
+        for line in lines if not smiles.isdigit() else _again(first, lines):
+            cells = line.split(maxsplit=len(header) - 1)
+            if not cells:
+                blank += 1
+                continue
+            for _ in range(blank):
+                yield Row([""] * len(header), problem=FIELD_COUNT)
+            blank = 0
+            cells = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
+            if place and len(line.split()) != words:
+                yield Row(cells, problem=FIELD_COUNT)
+            else:
+                yield Row(cells, cells[place])
 
 
 def _lines(text: Iterator[str]) -> Iterator[str]:
