@@ -226,8 +226,8 @@ def test_states_take_no_more_than_their_share_of_the_time(tmp_path, monkeypatch)
             spent += 2.0
     assert 10 < spent <= state.SHARE * now
     now = 0.0
-    assert not Saves(tmp_path / "state", "", None).due()
-    assert Saves(tmp_path / "state", "", 0).due()
+    assert not Saves(tmp_path / "state", "", None, written=0.0).due()
+    assert Saves(tmp_path / "state", "", 0, written=0.0).due()
 
 
 def test_every_generator_goes_on_where_it_stood():

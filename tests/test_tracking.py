@@ -48,7 +48,7 @@ def tracked(tmp_path, monkeypatch):
 
 def adapted(folder, target, tracker=None):
     settings = (SETTINGS, 0.15, 0.25, 0, CPU)
-    return adapt(folder, "molformer", SMILES, target, *settings, tracker)
+    return adapt(folder, "molformer", SMILES, target, *settings, tracker=tracker)
 
 
 def tuned(folder, tracker=None):

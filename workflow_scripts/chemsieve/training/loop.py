@@ -205,7 +205,7 @@ class _Course(TrainerCallback):
         outcome: Outcome,
         average: WeightAverage | None,
         saves: Saves | None,
-        tracker: Tracker | None,
+        tracker: Tracker | None = None,
     ):
         self.trainer, self.collate, self.settings, self.lengths = trainer, collate, settings, lengths
         self.validate, self.outcome, self.average = validate, outcome, average
