@@ -99,6 +99,25 @@ def gpu(wildcards=None):
     return int(device == "cuda" or (device == "auto" and which("nvidia-smi") is not None))
 
 
+def needs(rule):
+    """Memory (MB) and time (minutes) that a rule's jobs ask for; a further attempt asks for twice as much."""
+    from chemsieve import demands
+    from chemsieve.bundled import local_folder
+
+    path = config["encoder"]["path"]
+    encoder = local_folder(path) if path else None
+
+    # Not a function of `input`: Snakemake could not tell a group's demands before its files stand.
+    def asked(attempt):
+        expected = demands.demand(rule, demands.sizes(config, RESULTS, encoder), config)
+        return demands.ask(expected, attempt, gpu() > 0)
+
+    return {
+        "mem_mb": lambda wildcards, attempt: asked(attempt)[0],
+        "runtime": lambda wildcards, attempt: asked(attempt)[1],
+    }
+
+
 def check_results():
     """Stop where results cannot be written: Snakemake would end with a traceback."""
     from chemsieve.files import check_folder
@@ -251,6 +270,14 @@ def gram_inputs(wildcards, suffix):
     return [below_seed(wildcards, f"influence/{wildcards.origin}/{wildcards.checkpoint}/gram.{suffix}")]
 
 
+def scores_group(wildcards):
+    """Solving with a Gram matrix that stands goes with the aggregation, in one submission; other estimators are long.
+
+    A group asks for the GPUs of all its jobs, so that none of them may be in one.
+    """
+    return "scores" if wildcards.estimator in kernel_estimators() and not gpu() else None
+
+
 # rules/validation.smk
 
 
@@ -355,6 +382,16 @@ def strategy_needs(name):
 def strategy_uses_model(name):
     """Whether a strategy reads anything that the fine-tuned model computes."""
     return not {"model", "predictions", "embeddings"}.isdisjoint(strategy_needs(name))
+
+
+def selection_gpu(wildcards):
+    """GPUs that a selection asks for: those of a training job where it reads what the model computes."""
+    return gpu() if strategy_uses_model(wildcards.strategy) else 0
+
+
+def selection_group(wildcards):
+    """Selections are seconds each; where one may take a GPU, each is a submission of its own."""
+    return None if gpu() else "selection"
 
 
 def selection_gram_inputs(wildcards):

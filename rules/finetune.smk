@@ -25,6 +25,7 @@ rule finetune:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("finetune"),
         gpu=gpu,
     params:
         spec=spec(finetune=config["finetune"], family=FAMILY, compute=COMPUTE),
@@ -53,6 +54,7 @@ rule finetune_on_selection:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("finetune_on_selection"),
         gpu=gpu,
     params:
         spec=cell_spec,

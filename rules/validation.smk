@@ -17,6 +17,7 @@ rule retrain:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("retrain"),
         gpu=gpu,
     params:
         spec=spec(
@@ -43,8 +44,12 @@ rule validate_influence:
         retraining=f"{RESULTS}/tables/retraining.parquet",
     log:
         f"{RESULTS}/logs/validate_influence.log",
+    group:
+        "tables"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("validate_influence"),
     params:
         spec=spec(origin=config["selection"]["origin"]),
         code=code("validate_influence"),
