@@ -35,6 +35,7 @@ localrules:
 onstart:
     check_results()
     check_sizes()
+    share_gpus()
     start_warm_server()
 
 

@@ -99,22 +99,23 @@ def gpu(wildcards=None):
     return int(device == "cuda" or (device == "auto" and which("nvidia-smi") is not None))
 
 
-def needs(rule):
-    """Memory (MB) and time (minutes) that a rule's jobs ask for; a further attempt asks for twice as much."""
+def expected(rule):
+    """Memory (MB) and seconds that a rule's jobs are expected to take."""
     from chemsieve import demands
     from chemsieve.bundled import local_folder
 
     path = config["encoder"]["path"]
-    encoder = local_folder(path) if path else None
-
     # Not a function of `input`: Snakemake could not tell a group's demands before its files stand.
-    def asked(attempt):
-        expected = demands.demand(rule, demands.sizes(config, RESULTS, encoder), config)
-        return demands.ask(expected, attempt, gpu() > 0)
+    return demands.demand(rule, demands.sizes(config, RESULTS, local_folder(path) if path else None), config)
+
+
+def needs(rule):
+    """Memory (MB) and time (minutes) that a rule's jobs ask for; a further attempt asks for twice as much."""
+    from chemsieve import demands
 
     return {
-        "mem_mb": lambda wildcards, attempt: asked(attempt)[0],
-        "runtime": lambda wildcards, attempt: asked(attempt)[1],
+        "mem_mb": lambda wildcards, attempt: demands.ask(expected(rule), attempt, gpu() > 0)[0],
+        "runtime": lambda wildcards, attempt: demands.ask(expected(rule), attempt, gpu() > 0)[1],
     }
 
 
@@ -147,6 +148,31 @@ def check_sizes():
             check_pool(config, read_metadata(molecules).num_rows - rows, rows)
         except ChemsieveError as error:
             raise WorkflowError(str(error)) from None
+
+
+def short_group(rule, name):
+    """The group of a rule's trainings where they are expected to take minutes, and no GPU, of which a group asks for
+    one per member."""
+
+    def group(wildcards):
+        from chemsieve import demands
+
+        return name if expected(rule)[1] < demands.SHORT and not gpu() else None
+
+    return group
+
+
+def share_gpus():
+    """Where jobs run on this machine and several may have a GPU at a time, each is to have one of its own."""
+    from chemsieve import devices
+
+    limit = workflow.global_resources.get("gpu")
+    if not (workflow.local_exec and gpu() and limit is not None and (limit.value or 0) > 1):
+        return
+    try:
+        os.environ.setdefault(devices.VARIABLE, devices.share(limit.value))
+    except ChemsieveError as error:
+        raise WorkflowError(str(error)) from None
 
 
 # A server that imports the heavy libraries once for all jobs of this run (see chemsieve/warm.py).

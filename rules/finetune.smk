@@ -50,6 +50,8 @@ rule finetune_on_selection:
         run=f"{SEED}/selected/{{method}}/{{strategy}}/run.json",
     log:
         f"{RESULTS}/logs/finetune_on_selection/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
+    group:
+        short_group("finetune_on_selection", "cells")
     conda:
         ENVIRONMENT
     threads: THREADS

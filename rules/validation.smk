@@ -13,6 +13,8 @@ rule retrain:
         loss=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.parquet",
     log:
         f"{RESULTS}/logs/retrain/{{splitter}}/{{split_seed}}/{{seed}}/{{subset}}/{{retrain_seed}}.log",
+    group:
+        short_group("retrain", "retrain")
     conda:
         ENVIRONMENT
     threads: THREADS

@@ -15,6 +15,8 @@ MEMORY_HEADROOM = 1.5
 TIME_HEADROOM = 3
 LEAST_MB = 1000
 LEAST_MINUTES = 10
+SHORT = 300  # seconds; trainings below it share a submission
+RUNNER_MB = 500  # Snakemake's own processes beside the job's on a cluster
 GPU_MB = 3000  # of host memory for the libraries of a GPU; not measured
 PLAIN_MB = 480  # a process that has read tables
 TORCH_MB = 600  # one that has imported torch and transformers
@@ -64,7 +66,7 @@ def ask(expected: tuple[float, float], attempt: int = 1, gpu: bool = False) -> t
     """Memory in MB and time in minutes to ask for: with headroom, doubled at each further attempt."""
     memory, seconds = expected
     grown = 2 ** (attempt - 1)
-    asked = max(LEAST_MB, MEMORY_HEADROOM * memory) + GPU_MB * gpu
+    asked = max(LEAST_MB, MEMORY_HEADROOM * memory) + RUNNER_MB + GPU_MB * gpu
     return round(asked * grown), round(max(LEAST_MINUTES, TIME_HEADROOM * seconds / 60) * grown)
 
 
