@@ -85,6 +85,11 @@ class Run:
         parts = [row.split("|") for row in rows]
         return pd.DataFrame(parts, columns=["job", "state", "comment", "asked", "used", "seconds"])
 
+    def failure(self, job: str) -> str | None:
+        """The state in which a submission failed; None where it did not, or not yet."""
+        states = self.history().set_index("job")["state"]
+        return next((state for state in states[states.index == job] if state.startswith(FAILED)), None)
+
     def wait_for(self, what: str, condition, seconds: float):
         """Wait for a condition of the run to hold; what it gave.
 
@@ -103,34 +108,28 @@ class Run:
 
 def disturb(run: Run, patience: float) -> dict:
     """Cancel one running submission and kill the processes of another; both must be submitted again."""
-    done = {}
+    done: dict[str, str] = {}
     for how, options in (("cancelled", []), ("killed", ["--signal=KILL", "--full"])):
 
-        def victim(taken=tuple(done.values())):
+        def victim():
             running = run.queued("RUNNING")
-            fresh = {job: comment for job, comment in running.items() if comment not in [c for _, c in taken]}
-            return next(iter(fresh.items()), None)
+            return next(((job, what) for job, what in running.items() if what not in done.values()), None)
 
-        job, comment = run.wait_for("a running submission", victim, patience)
+        job, what = run.wait_for("a running submission", victim, patience)
         time.sleep(5)  # well into its work
         subprocess.run(["scancel", *options, job], check=True)
-        failed = run.wait_for(
-            f"the end of {job}",
-            lambda job=job: [
-                s for j, s in run.history()[["job", "state"]].to_numpy() if j == job and s.startswith(FAILED)
-            ],
-            patience,
-        )
-        print(f"{how} {job} ({comment}): {failed[0]}", file=sys.stderr)
+        state = run.wait_for(f"the end of {job}", lambda job=job: run.failure(job), patience)
+        print(f"{how} {job} ({what}): {state}", file=sys.stderr)
 
-        def again(job=job, comment=comment):
-            # Accounting keeps no comments unless told to, so that the queue is asked.
-            return [j for j, c in run.queued().items() if c == comment and int(j) > int(job)]
+        def again(job=job, what=what):
+            return next(
+                (later for later, other in run.queued().items() if other == what and int(later) > int(job)), None
+            )
 
-        later = run.wait_for(f"{comment} to be submitted again", again, patience)
-        print(f"submitted again as {later[0]}", file=sys.stderr)
-        done[how] = (job, comment)
-    return {how: comment for how, (_, comment) in done.items()}
+        later = run.wait_for(f"{what} to be submitted again", again, patience)
+        print(f"submitted again as {later}", file=sys.stderr)
+        done[how] = what
+    return done
 
 
 def interrupt(run: Run, patience: float) -> int:
@@ -167,9 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configfile", nargs="*", default=[])
     parser.add_argument("--config", nargs="*", default=[])
-    parser.add_argument(
-        "--work", type=Path, help="an empty or new folder that the nodes see; by default a temporary one"
-    )
+    parser.add_argument("--work", type=Path, help="a new folder that the nodes see (default: temporary)")
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="of the run on this machine")
     parser.add_argument("--patience", type=float, default=900, help="seconds to wait for any one thing")
     parser.add_argument("--reference", type=Path, help="tables of the same study on this machine, in place of step 1")
