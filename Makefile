@@ -48,7 +48,7 @@ lock: env
 		--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--output-file requirements-all.lock pyproject.toml
 	sed 's/ *#.*//' requirements.lock | grep -vxF -f - requirements-all.lock \
-		| grep -v '^torch==' > requirements-cluster.lock
+		| grep -v -e '^torch==' -e '^#' > requirements-cluster.lock
 	rm requirements-all.lock
 	$(VENV)/bin/python envs/write.py
 

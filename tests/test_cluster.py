@@ -6,12 +6,14 @@ import select
 import signal
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from chemsieve import demands, devices
 from chemsieve.config import normalise
@@ -62,7 +64,7 @@ def on_slurm(copied):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["local", "gpu", "multi_gpu"])
+@pytest.mark.parametrize("name", ["local", "multi_gpu"])
 def test_profiles_of_one_machine_plan_the_study(copied, name):
     jobs = plan(copied, "all", "--profile", f"profiles/{name}", "--configfile", "studies/tiny.yaml")
     assert Counter(job.rule for job in jobs)["report"] == 1
@@ -82,6 +84,11 @@ def test_profiles_of_clusters_plan_the_study(copied, tmp_path, name):
 
 def test_every_profile_is_known_here():
     assert set(PROFILES) == {"default", "local", "gpu", "multi_gpu", *EXECUTORS}
+    one, several = (
+        yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text(encoding="utf-8"))
+        for name in ("gpu", "multi_gpu")
+    )
+    assert one == several | {"resources": {"gpu": 1}}
 
 
 def test_every_rule_says_what_it_needs(copied):
@@ -222,19 +229,14 @@ def test_shared_gpus_are_those_that_are_visible(monkeypatch):
         devices.share(4)
 
 
-def test_a_workflow_gives_each_job_a_gpu(copied, tmp_path, monkeypatch):
-    """A pretended nvidia-smi with GPUs 0 and 1; the jobs find no GPU behind it and train on the processor."""
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\nprintf '0\\n1\\n2\\n'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    targets = [f"results/gpus/runs/scaffold/0/{seed}/mlm/model.safetensors" for seed in (0, 1)]
-    arguments = ["--configfile", "studies/tiny.yaml", "--config", "study=gpus", "seeds=[0, 1]"]
-    done = snakemake(copied, *targets, "--profile", "profiles/multi_gpu", *arguments)
-    assert done.returncode == 0, done.stdout
-    taken = re.findall(r"\[mlm scaffold 0 (\d)\] GPU (\d)", done.stdout)
-    assert len(taken) == 2
-    assert {gpu for _, gpu in taken} <= {"0", "1"}
-    assert "Provided resources: gpu=2" in done.stdout
+def test_executors_are_pinned_beside_the_lock_and_not_in_it():
+    def pins(name):
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        return dict(line.split("#")[0].strip().split("==") for line in lines if line.split("#")[0].strip())
+
+    base, added = pins("requirements.lock"), pins("requirements-cluster.lock")
+    assert base.keys().isdisjoint(added)
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert wanted["cluster"]
+    for requirement in map(Requirement, wanted["cluster"]):
+        assert added[requirement.name] in requirement.specifier

@@ -418,6 +418,28 @@ def test_jobs_ask_for_more_than_they_take_and_for_nothing_silly(workspace):
         assert seconds < 60 * int(job.resources["runtime"]) <= 1800, job.rule
 
 
+def test_jobs_have_a_gpu_each(workspace, monkeypatch):
+    """A pretended nvidia-smi lists three GPUs, of which the profile shares two; training finds none behind it."""
+    program = workspace / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '0\\n1\\n2\\n'\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{workspace}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(workspace))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    targets = [str(RESULTS / f"runs/scaffold/0/0/finetune/{origin}/run.json") for origin in ("baseline", "adapted")]
+    arguments = ["--profile", "profiles/multi_gpu", "--forcerun", "finetune", *study(workspace)]
+    done = snakemake(workspace, *targets, *arguments)
+    assert done.returncode == 0, done.stdout
+    taken = re.findall(r"\[finetune scaffold 0 0 (\w+)\] GPU (\S+)", done.stdout)
+    assert sorted(origin for origin, _ in taken) == ["adapted", "baseline"]
+    assert {gpu for _, gpu in taken} <= {"0", "1"}
+    # More than there are is refused before a job starts.
+    done = snakemake(workspace, *targets, "--profile", "profiles/multi_gpu", "--resources", "gpu=4", *arguments[2:])
+    assert done.returncode != 0
+    assert "gpu=4 jobs are to have a GPU each, but this machine shows 3" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 # What a change reruns.
 
 
