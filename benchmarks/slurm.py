@@ -171,6 +171,8 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=900, help="seconds to wait for any one thing")
     parser.add_argument("--reference", type=Path, help="tables of the same study on this machine, in place of step 1")
     given = parser.parse_args()
+    # A shell's background job ignores Ctrl-C, and whatever it starts would.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if shutil.which("sbatch") is None:
         sys.exit("there is no sbatch here: run this on a cluster, or see benchmarks/slurm_one_node.sh")
     work = given.work or Path(tempfile.mkdtemp(prefix="chemsieve-slurm-"))
