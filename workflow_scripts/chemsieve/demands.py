@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from chemsieve import registry
+
 MEMORY_HEADROOM = 1.5
 TIME_HEADROOM = 3
 LEAST_MB = 1000
@@ -194,15 +196,20 @@ def _gram(s: Sizes, config: dict) -> tuple[float, float]:
 def _influence(s: Sizes, config: dict) -> tuple[float, float]:
     chosen = config["influence"]
     n, curvature = _in_matrix(s, config), min(chosen["hessian_molecules"] or s.train, s.train)
-    steps = 20 * curvature + 3 * s.pool + 2 * s.query
+    steps = [0]  # of the dearest estimator, as many as a molecule's training steps
     for name in chosen["run"]:
         options = chosen["estimators"].get(name, {})
-        if "depth" in options:
-            steps += 2 * options["depth"] * options.get("repeats", 1) * options.get("batch_size", 8)
-        elif "iterations" in options:
-            steps += 5 * options["iterations"] * curvature
+        iterations = options.get("iterations", 0)
+        if getattr(registry.load("influence", name), "KERNEL", False):
+            whole = s.train + s.query <= chosen["gram"]["largest"]
+            again = options.get("refinements", 0) + bool(options.get("check"))
+            steps.append((4 * again if whole else 5 * iterations) * s.train)
+        else:
+            own = 2 * options.get("depth", 0) * options.get("repeats", 1) * options.get("batch_size", 0)
+            steps.append((20 + 5 * iterations) * curvature + own)
+    passes = max(steps) + 3 * s.pool + 2 * s.query
     memory = TORCH_MB + STATE * s.parameters + 2.4 * s.activations(chosen["batch_size"])
-    return memory + 48 / 1e6 * n**2 + 0.005 * s.molecules, 30 + STEP * s.parameters * steps + 1e-9 * n**3
+    return memory + 48 / 1e6 * n**2 + 0.005 * s.molecules, 30 + STEP * s.parameters * passes + 1e-9 * n**3
 
 
 def _selection(s: Sizes, config: dict) -> tuple[float, float]:
