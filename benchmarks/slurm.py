@@ -8,8 +8,8 @@ Run it where `sbatch` works, with the packages of requirements-cluster.lock inst
 (--work). What happens, each with a check of its own:
 
 1. the study runs on this machine;
-2. it is submitted through profiles/slurm; one of its running submissions is cancelled (`scancel`), the processes of
-   another are killed (`scancel --signal=KILL --full`), and Snakemake submits both again;
+2. it is submitted through profiles/slurm; one of its running submissions is cancelled (`scancel`), the script of
+   another is killed (SIGKILL, where it runs on this machine), and Snakemake submits both again;
 3. Snakemake is interrupted as by Ctrl-C: no submission of its run stays in the queue;
 4. the same command ends the study, and every table equals that of step 1 but for measured times and memory.
 
@@ -17,6 +17,7 @@ The last line is one JSON object.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("Snakefile", "config.yaml", "rules", "workflow_scripts", "studies", "profiles", "envs", "resources")
@@ -106,18 +108,32 @@ class Run:
         raise RuntimeError(f"waited {seconds:.0f} s for {what}:\n{self.text()[-3000:]}")
 
 
+def kill_script(job: str) -> bool:
+    """SIGKILL to the scripts that a submission runs on this machine, as one that is out of memory gets; whether one ran."""
+    found = False
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("SLURM_JOB_ID") == job and ".snakemake/scripts/" in " ".join(process.cmdline()):
+                process.kill()
+                found = True
+    return found
+
+
 def disturb(run: Run, patience: float) -> dict:
-    """Cancel one running submission and kill the processes of another; both must be submitted again."""
+    """Cancel one running submission and kill the script of another; both must be submitted again."""
     done: dict[str, str] = {}
-    for how, options in (("cancelled", []), ("killed", ["--signal=KILL", "--full"])):
+    for how in ("cancelled", "killed"):
 
         def victim():
             running = run.queued("RUNNING")
             return next(((job, what) for job, what in running.items() if what not in done.values()), None)
 
         job, what = run.wait_for("a running submission", victim, patience)
-        time.sleep(5)  # well into its work
-        subprocess.run(["scancel", *options, job], check=True)
+        if how == "cancelled":
+            time.sleep(5)  # well into its work
+            subprocess.run(["scancel", job], check=True)
+        else:
+            run.wait_for(f"a script of {job} on this machine", lambda job=job: kill_script(job), patience)
         state = run.wait_for(f"the end of {job}", lambda job=job: run.failure(job), patience)
         print(f"{how} {job} ({what}): {state}", file=sys.stderr)
 

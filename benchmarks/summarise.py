@@ -140,9 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a folder below results/")
     parser.add_argument("--top", type=int, default=100, help="molecules whose choice is compared between estimators")
-    parser.add_argument(
-        "--demands", action="store_true", help="only what jobs took, and what they ask a cluster for"
-    )
+    parser.add_argument("--demands", action="store_true", help="only what jobs took, and what they ask a cluster for")
     parser.add_argument("--so-far", action="store_true", help="only the test errors of an unfinished study's runs")
     arguments = parser.parse_args()
     study = arguments.study
