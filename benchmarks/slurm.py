@@ -109,7 +109,7 @@ class Run:
 
 
 def kill_script(job: str) -> bool:
-    """SIGKILL to the scripts that a submission runs on this machine, as one that is out of memory gets; whether one ran."""
+    """SIGKILL to the scripts that a submission runs on this machine; whether there was one."""
     found = False
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
