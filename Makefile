@@ -44,6 +44,12 @@ lock: env
 	$(RUN) piptools compile --quiet --upgrade --extra dev --extra tracking --strip-extras --no-header --annotation-style line \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 	sed -i.bak 's/^\(torch==[0-9.]*\)+[a-z0-9]*/\1/' requirements.lock && rm requirements.lock.bak
+	$(RUN) piptools compile --quiet --extra cluster --constraint requirements.lock --strip-extras --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file requirements-all.lock pyproject.toml
+	sed 's/ *#.*//' requirements.lock | grep -vxF -f - requirements-all.lock \
+		| grep -v -e '^torch==' -e '^#' > requirements-cluster.lock
+	rm requirements-all.lock
 	$(VENV)/bin/python envs/write.py
 
 clean:

@@ -24,14 +24,19 @@ include: "rules/figures.smk"
 include: "rules/predict.smk"
 
 
+# On a cluster these run where Snakemake does: they write a page of text, or need the network.
 localrules:
     all,
+    effective_config,
+    download_target,
+    encoder,
 
 
 onstart:
     check_results()
     check_sizes()
     take_results()
+    share_gpus()
     start_warm_server()
 
 

@@ -1,6 +1,7 @@
 """Print a finished study as Markdown: test errors, influence diagnostics, and where the time went.
 
 python benchmarks/summarise.py results/embedded
+python benchmarks/summarise.py results/embedded --demands    the memory and time of its jobs, measured and asked for
 python benchmarks/summarise.py results/embedded --so-far     the test errors of an unfinished study's runs
 """
 
@@ -8,9 +9,11 @@ import argparse
 import itertools
 import json
 import re
+import sys
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 DONE = re.compile(r"done in ([0-9.]+) s, peak memory ([0-9]+) MB")
 
@@ -121,13 +124,29 @@ def times(logs: Path) -> pd.DataFrame:
     )
 
 
+def demanded(study: Path) -> pd.DataFrame:
+    """What each step took, and what its jobs would ask a cluster for."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
+    from chemsieve import demands
+
+    config = yaml.safe_load((study / "config.yaml").read_text(encoding="utf-8"))
+    sizes = demands.sizes(config, study)
+    frame = times(study / "logs")
+    asked = [demands.ask(demands.demand(step, sizes, config)) for step in frame["step"]]
+    return frame.assign(asked_mb=[mb for mb, _ in asked], asked_minutes=[minutes for _, minutes in asked])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a folder below results/")
     parser.add_argument("--top", type=int, default=100, help="molecules whose choice is compared between estimators")
+    parser.add_argument("--demands", action="store_true", help="only what jobs took, and what they ask a cluster for")
     parser.add_argument("--so-far", action="store_true", help="only the test errors of an unfinished study's runs")
     arguments = parser.parse_args()
     study = arguments.study
+    if arguments.demands:
+        print(markdown(demanded(study)))
+        return
     if arguments.so_far:
         print(markdown(errors_so_far(study)))
         return

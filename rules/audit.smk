@@ -17,8 +17,12 @@ if LABELLED_POOL:
         log:
             f"{RESULTS}/logs/audit_labels.log",
         priority: 1
+        group:
+            "data"
         conda:
             ENVIRONMENT
+        resources:
+            **needs("audit_labels"),
         params:
             spec=spec(
                 tables={source: table_columns(source) for source in ("target", "pool")},
@@ -38,9 +42,14 @@ rule audit_shift:
     log:
         f"{RESULTS}/logs/audit_shift.log",
     priority: 1
+    group:
+        "audit"
     conda:
         ENVIRONMENT
     threads: THREADS
+    resources:
+        **needs("audit_shift"),
+        gpu=gpu,
     params:
         spec=spec(family=FAMILY, compute=COMPUTE, **config["audit"]),
         code=code("audit_shift", f"encoders.{FAMILY}"),
@@ -59,8 +68,12 @@ rule treat_pool:
         treatment=f"{SPLIT}/pool_treatment.parquet",
     log:
         f"{RESULTS}/logs/treat_pool/{{splitter}}/{{split_seed}}.log",
+    group:
+        "split"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("treat_pool"),
     params:
         spec=spec(
             labels=config["pool"]["labels"],
@@ -89,8 +102,12 @@ rule audit:
     log:
         f"{RESULTS}/logs/audit.log",
     priority: 1
+    group:
+        "audit"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("audit"),
     params:
         spec=spec(labels=config["pool"]["labels"], leaks=config["pool"]["leaks"]),
         code=code("audit"),

@@ -9,8 +9,12 @@ rule descriptors:
         descriptors=f"{RESULTS}/data/descriptors.parquet",
     log:
         f"{RESULTS}/logs/descriptors.log",
+    group:
+        "data"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("descriptors"),
     params:
         spec=spec(),
         code=code("descriptors"),
@@ -29,9 +33,13 @@ rule baseline:
         run=f"{SEED}/descriptors/{{baseline}}/run.json",
     log:
         f"{RESULTS}/logs/baseline/{{splitter}}/{{split_seed}}/{{seed}}/{{baseline}}.log",
+    group:
+        "baselines"
     conda:
         ENVIRONMENT
     threads: THREADS
+    resources:
+        **needs("baseline"),
     params:
         spec=lambda wildcards: spec(options=config["baselines"]["methods"][wildcards.baseline]),
         code=lambda wildcards: code("baseline", f"baselines.{wildcards.baseline}"),

@@ -106,6 +106,26 @@ def gpu(wildcards=None):
     return int(device == "cuda" or (device == "auto" and which("nvidia-smi") is not None))
 
 
+def expected(rule):
+    """Memory (MB) and seconds that a rule's jobs are expected to take."""
+    from chemsieve import demands
+    from chemsieve.bundled import local_folder
+
+    path = config["encoder"]["path"]
+    # Not a function of `input`: Snakemake could not tell a group's demands before its files stand.
+    return demands.demand(rule, demands.sizes(config, RESULTS, local_folder(path) if path else None), config)
+
+
+def needs(rule):
+    """Memory (MB) and time (minutes) that a rule's jobs ask for; a further attempt asks for twice as much."""
+    from chemsieve import demands
+
+    return {
+        "mem_mb": lambda wildcards, attempt: demands.ask(expected(rule), attempt, gpu() > 0)[0],
+        "runtime": lambda wildcards, attempt: demands.ask(expected(rule), attempt, gpu() > 0)[1],
+    }
+
+
 def check_results():
     """Stop where results cannot be written: Snakemake would end with a traceback."""
     from chemsieve.files import check_folder
@@ -164,13 +184,38 @@ def give_up_results():
         HELD.pop().close()
 
 
+def short_group(rule, name):
+    """The group of a rule's trainings where they are expected to take minutes, and no GPU, of which a group asks for
+    one per member."""
+
+    def group(wildcards):
+        from chemsieve import demands
+
+        return name if expected(rule)[1] < demands.SHORT and not gpu() else None
+
+    return group
+
+
+def share_gpus():
+    """Where jobs run on this machine and several may have a GPU at a time, each is to have one of its own."""
+    from chemsieve import devices
+
+    limit = workflow.global_resources.get("gpu")
+    if not (workflow.local_exec and gpu() and limit is not None and (limit.value or 0) > 1):
+        return
+    try:
+        os.environ.setdefault(devices.VARIABLE, devices.share(limit.value))
+    except ChemsieveError as error:
+        raise WorkflowError(str(error)) from None
+
+
 # A server that imports the heavy libraries once for all jobs of this run (see chemsieve/warm.py).
 WARM = {}
 
 
 def start_warm_server():
     """Start it where jobs run on this machine and are many enough to pay for it."""
-    heavy = ("mlm", "retrain", "finetune", "finetune_on_selection", "gram", "influence")
+    heavy = ("mlm", "retrain", "finetune", "finetune_on_selection", "gram", "influence", "influence_on_test")
     planned = sum(job.rule.name in heavy for job in workflow.dag.needrun_jobs())
     if not (config["compute"]["warm_start"] and workflow.local_exec and planned > 2):
         return
@@ -285,6 +330,14 @@ def gram_inputs(wildcards, suffix):
     return [below_seed(wildcards, f"influence/{wildcards.origin}/{wildcards.checkpoint}/gram.{suffix}")]
 
 
+def scores_group(wildcards):
+    """Solving with a Gram matrix that stands goes with the aggregation, in one submission; other estimators are long.
+
+    A group asks for the GPUs of all its jobs, so that none of them may be in one.
+    """
+    return "scores" if wildcards.estimator in kernel_estimators() and not gpu() else None
+
+
 # rules/validation.smk
 
 
@@ -389,6 +442,16 @@ def strategy_needs(name):
 def strategy_uses_model(name):
     """Whether a strategy reads anything that the fine-tuned model computes."""
     return not {"model", "predictions", "embeddings"}.isdisjoint(strategy_needs(name))
+
+
+def selection_gpu(wildcards):
+    """GPUs that a selection asks for: those of a training job where it reads what the model computes."""
+    return gpu() if strategy_uses_model(wildcards.strategy) else 0
+
+
+def selection_group(wildcards):
+    """Selections are seconds each; where one may take a GPU, each is a submission of its own."""
+    return None if gpu() else "selection"
 
 
 def selection_gram_inputs(wildcards):

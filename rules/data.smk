@@ -9,6 +9,8 @@ rule effective_config:
         f"{RESULTS}/logs/effective_config.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("effective_config"),
     params:
         # Tracking changes nothing that a study makes.
         spec=spec(**{key: value for key, value in config.items() if key != "tracking"}),
@@ -27,8 +29,12 @@ if EMBEDDED:
             control=f"{RESULTS}/{'tables' if CONTROL else 'embedded'}/pool_control.parquet",
         log:
             f"{RESULTS}/logs/embedded_data.log",
+        group:
+            "data"
         conda:
             ENVIRONMENT
+        resources:
+            **needs("embedded_data"),
         params:
             spec=spec(embedded=config["embedded"]),
             code=code("embedded_data"),
@@ -43,6 +49,8 @@ rule download_target:
         f"{RESULTS}/logs/download_target.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("download_target"),
     params:
         spec=spec(downloads=config["target"]["downloads"], content_sha256=config["target"]["content_sha256"]),
         code=code("download_target"),
@@ -61,8 +69,12 @@ rule data:
         pool=f"{RESULTS}/data/pool.parquet",
     log:
         f"{RESULTS}/logs/data.log",
+    group:
+        "data"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("data"),
     params:
         spec=spec(
             target=table_columns("target"),

@@ -11,6 +11,8 @@ rule encoder:
         f"{RESULTS}/logs/encoder.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("encoder"),
     params:
         spec=encoder_spec(),
         code=code("encoder", f"encoders.{FAMILY}"),
@@ -31,6 +33,7 @@ rule mlm:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("mlm"),
         gpu=gpu,
     params:
         # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.

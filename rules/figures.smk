@@ -11,6 +11,8 @@ rule figures:
         f"{RESULTS}/logs/figures.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("figures"),
     params:
         spec=spec(),
         code=code("figures"),

@@ -25,6 +25,7 @@ rule finetune:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("finetune"),
         gpu=gpu,
     params:
         # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.
@@ -51,10 +52,13 @@ rule finetune_on_selection:
         run=f"{SEED}/selected/{{method}}/{{strategy}}/run.json",
     log:
         f"{RESULTS}/logs/finetune_on_selection/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
+    group:
+        short_group("finetune_on_selection", "cells")
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("finetune_on_selection"),
         gpu=gpu,
     params:
         state=f"{SEED}/selected/{{method}}/{{strategy}}/state.safetensors",

@@ -19,6 +19,7 @@ rule gram:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("gram"),
         gpu=gpu,
     params:
         spec=spec(
@@ -47,10 +48,13 @@ rule influence:
         diagnostics=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/diagnostics.parquet",
     log:
         f"{RESULTS}/logs/influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}/{{estimator}}.log",
+    group:
+        scores_group
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("influence"),
         gpu=gpu,
     params:
         spec=lambda wildcards: spec(
@@ -82,6 +86,8 @@ rule influence_per_query:
         f"{RESULTS}/logs/influence_per_query/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("influence_per_query"),
     params:
         spec=spec(damping=config["influence"]["estimators"]["exact"].get("damping")),
         code=code("influence_per_query"),
@@ -106,6 +112,7 @@ rule influence_on_test:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("influence_on_test"),
         gpu=gpu,
     params:
         spec=spec(
@@ -140,6 +147,7 @@ rule cell_influence:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("cell_influence"),
         gpu=gpu,
     params:
         spec=cell_influence_spec,
@@ -165,8 +173,12 @@ rule aggregate_influence:
         scores=f"{SEED}/influence/{{origin}}/aggregate/{{estimator}}.parquet",
     log:
         f"{RESULTS}/logs/aggregate_influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{estimator}}.log",
+    group:
+        "scores"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("aggregate_influence"),
     params:
         spec=spec(aggregate=config["influence"]["aggregate"]),
         code=code("aggregate_influence"),

@@ -30,6 +30,7 @@ rule export_model:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("export_model"),
         gpu=gpu,
     params:
         spec=exported_spec,
@@ -58,6 +59,7 @@ rule predict:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("predict"),
         gpu=gpu,
     params:
         spec=spec(

@@ -14,6 +14,8 @@ rule pretrain_corpus:
     conda:
         ENVIRONMENT
     threads: workflow.cores
+    resources:
+        **needs("pretrain_corpus"),
     params:
         spec=spec(
             **{key: config["pretrain"][key] for key in ("limit", "held_out", "properties", "seed")},
@@ -39,6 +41,7 @@ rule pretrain:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("pretrain"),
         gpu=gpu,
     params:
         # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.

@@ -15,9 +15,14 @@ rule selection:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
     log:
         f"{RESULTS}/logs/selection/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
+    group:
+        selection_group
     conda:
         ENVIRONMENT
     threads: THREADS
+    resources:
+        **needs("selection"),
+        gpu=selection_gpu,
     params:
         spec=lambda wildcards: spec(
             module=strategy_module(wildcards.strategy),

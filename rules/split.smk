@@ -14,8 +14,12 @@ rule split:
         test_labels=f"{SPLIT}/test_labels.parquet",
     log:
         f"{RESULTS}/logs/split/{{splitter}}/{{split_seed}}.log",
+    group:
+        "split"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("split"),
     params:
         spec=lambda wildcards: spec(
             fractions=config["split"]["fractions"],

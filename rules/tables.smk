@@ -41,8 +41,12 @@ rule splits_table:
         table=f"{RESULTS}/tables/splits.parquet",
     log:
         f"{RESULTS}/logs/splits_table.log",
+    group:
+        "audit"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("splits_table"),
     params:
         spec=spec(),
         code=code("splits_table"),
@@ -58,8 +62,12 @@ rule learning_curves_table:
         table=f"{RESULTS}/tables/learning_curves.parquet",
     log:
         f"{RESULTS}/logs/learning_curves_table.log",
+    group:
+        "tables"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("learning_curves_table"),
     params:
         spec=spec(),
         code=code("learning_curves_table"),
@@ -78,8 +86,12 @@ rule metrics_table:
         predictions=f"{RESULTS}/tables/predictions.parquet",
     log:
         f"{RESULTS}/logs/metrics_table.log",
+    group:
+        "tables"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("metrics_table"),
     params:
         spec=spec(study=config["study"]),
         code=code("metrics_table"),
@@ -95,8 +107,12 @@ rule comparisons_table:
         table=f"{RESULTS}/tables/comparisons.parquet",
     log:
         f"{RESULTS}/logs/comparisons_table.log",
+    group:
+        "tables"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("comparisons_table"),
     params:
         spec=spec(statistics=config["statistics"]),
         code=code("comparisons_table"),
@@ -131,8 +147,12 @@ rule influence_tables:
         diagnostics=f"{RESULTS}/tables/influence_diagnostics.parquet",
     log:
         f"{RESULTS}/logs/influence_tables.log",
+    group:
+        "tables"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("influence_tables"),
     params:
         spec=spec(),
         code=code("influence_tables"),
@@ -152,8 +172,12 @@ rule influence_on_test_table:
         table=f"{RESULTS}/tables/influence_on_test.parquet",
     log:
         f"{RESULTS}/logs/influence_on_test_table.log",
+    group:
+        "tables"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("influence_on_test_table"),
     params:
         spec=spec(),
         code=code("influence_on_test_table"),
@@ -168,8 +192,12 @@ rule selections_table:
         table=f"{RESULTS}/tables/selections.parquet",
     log:
         f"{RESULTS}/logs/selections_table.log",
+    group:
+        "tables"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("selections_table"),
     params:
         spec=spec(),
         code=code("selections_table"),
@@ -185,8 +213,12 @@ rule report:
         report=f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/report.log",
+    group:
+        "tables"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("report"),
     params:
         spec=spec(),
         code=code("report"),

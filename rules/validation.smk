@@ -13,10 +13,13 @@ rule retrain:
         loss=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.parquet",
     log:
         f"{RESULTS}/logs/retrain/{{splitter}}/{{split_seed}}/{{seed}}/{{subset}}/{{retrain_seed}}.log",
+    group:
+        short_group("retrain", "retrain")
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("retrain"),
         gpu=gpu,
     params:
         state=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.state.safetensors",
@@ -44,8 +47,12 @@ rule validate_influence:
         retraining=f"{RESULTS}/tables/retraining.parquet",
     log:
         f"{RESULTS}/logs/validate_influence.log",
+    group:
+        "tables"
     conda:
         ENVIRONMENT
+    resources:
+        **needs("validate_influence"),
     params:
         spec=spec(origin=config["selection"]["origin"]),
         code=code("validate_influence"),

@@ -94,6 +94,7 @@ class Job:
     input: list[str] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
     wildcards: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, str] = field(default_factory=dict)
 
 
 def plan(folder, *arguments):
@@ -102,12 +103,12 @@ def plan(folder, *arguments):
     assert done.returncode == 0, done.stdout
     jobs = []
     for line in done.stdout.splitlines():
-        if match := re.fullmatch(r"(?:local)?rule (\w+):", line):
+        if match := re.fullmatch(r" *(?:local)?rule (\w+):", line):
             jobs.append(Job(match[1]))
-        elif jobs and (match := re.fullmatch(r"    (input|output): (.*)", line)):
+        elif jobs and (match := re.fullmatch(r" {4,}(input|output): (.*)", line)):
             setattr(jobs[-1], match[1], match[2].split(", "))
-        elif jobs and (match := re.fullmatch(r"    wildcards: (.*)", line)):
-            jobs[-1].wildcards = dict(pair.split("=") for pair in match[1].split(", "))
+        elif jobs and (match := re.fullmatch(r" {4,}(wildcards|resources): (.*)", line)):
+            setattr(jobs[-1], match[1], dict(pair.split("=") for pair in match[2].split(", ")))
     # The same jobs are counted by Snakemake itself; if the two disagree, this reading of its output is wrong.
     stats_table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:\w+ +\d+\n)+)", done.stdout, re.MULTILINE)
     if stats_table:
@@ -402,6 +403,44 @@ def test_strategies_read_the_folds_that_they_need(workspace, strategy, folds):
     jobs = plan(workspace, target, *overlay(workspace, change))
     (job,) = (job for job in jobs if job.rule == "selection")
     assert {Path(path).stem for path in job.input if "/splits/" in path} == folds
+
+
+def test_jobs_ask_for_more_than_they_take_and_for_nothing_silly(workspace):
+    took = {}
+    for path in (workspace / RESULTS / "logs").rglob("*.log"):
+        seconds, memory = re.search(
+            r"done in ([\d.]+) s, peak memory (\d+) MB", path.read_text(encoding="utf-8")
+        ).groups()
+        rule = path.relative_to(workspace / RESULTS / "logs").parts[0].removesuffix(".log")
+        took.setdefault(rule, []).append((float(seconds), int(memory)))
+    jobs = [job for job in plan(workspace, "all", "--forceall", *study(workspace)) if job.rule != "all"]
+    assert {job.rule for job in jobs} == set(took)
+    for job in jobs:
+        seconds, memory = (max(values) for values in zip(*took[job.rule], strict=True))
+        assert memory < int(job.resources["mem_mb"]) < 4000, job.rule
+        assert seconds < 60 * int(job.resources["runtime"]) <= 1800, job.rule
+
+
+def test_jobs_have_a_gpu_each(workspace, monkeypatch):
+    """A pretended nvidia-smi lists three GPUs, of which the profile shares two; training finds none behind it."""
+    program = workspace / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '0\\n1\\n2\\n'\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{workspace}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(workspace))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    targets = [str(RESULTS / f"runs/scaffold/0/0/finetune/{origin}/run.json") for origin in ("baseline", "adapted")]
+    arguments = ["--profile", "profiles/multi_gpu", "--forcerun", "finetune", *study(workspace)]
+    done = snakemake(workspace, *targets, *arguments)
+    assert done.returncode == 0, done.stdout
+    taken = re.findall(r"\[finetune scaffold 0 0 (\w+)\] GPU (\S+)", done.stdout)
+    assert sorted(origin for origin, _ in taken) == ["adapted", "baseline"]
+    assert {gpu for _, gpu in taken} <= {"0", "1"}
+    # More than there are is refused before a job starts.
+    done = snakemake(workspace, *targets, "--profile", "profiles/multi_gpu", "--resources", "gpu=4", *arguments[2:])
+    assert done.returncode != 0
+    assert "gpu=4 jobs are to have a GPU each, but this machine shows 3" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 # What a change reruns.

@@ -118,10 +118,14 @@ def optional_path(paths) -> str | None:
 
 
 def torch_device(spec: dict):
-    """Fix torch's threads as configured (results depend on their number) and choose the device."""
+    """Fix torch's threads as configured (results depend on their number) and choose the device, a GPU of the job's own
+    where jobs share several."""
     import torch
 
+    from chemsieve.devices import claim
     from chemsieve.training.loop import choose_device
 
     torch.set_num_threads(spec["compute"]["threads"])
+    if spec["compute"]["device"] != "cpu":
+        claim()
     return choose_device(spec["compute"]["device"])

@@ -1,0 +1,287 @@
+"""What a job asks a cluster for: memory and time, from the sizes of what it works on.
+
+Each coefficient was read off measured jobs (docs/results.md, What jobs ask for), of encoders of 2.7 and 44 million
+parameters on one thread in float32. Headroom comes on top, and a job that failed asks for more when it is tried again.
+Estimates err to the large side: what is asked for and not used costs waiting, what is lacking costs the job.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from chemsieve import registry
+
+MEMORY_HEADROOM = 1.5
+TIME_HEADROOM = 3
+LEAST_MB = 1000
+LEAST_MINUTES = 10
+SHORT = 300  # seconds; trainings below it share a submission
+RUNNER_MB = 500  # Snakemake's own processes beside the job's on a cluster
+GPU_MB = 3000  # of host memory for the libraries of a GPU; not measured
+PLAIN_MB = 480  # a process that has read tables
+TORCH_MB = 600  # one that has imported torch and transformers
+STEP = 8e-9  # seconds of training per parameter, molecule and epoch; bfloat16 takes a quarter of it
+PASS = STEP / 3  # of a prediction
+STATE = 16 / 1e6  # MB per parameter: float32 weights, gradients, two moments of Adam
+TOKENS = 100  # of a molecule that fills its batch
+ACTIVATION = 80 / 1e6  # MB per token, layer and hidden unit: about 20 values that the backward pass reads
+MOLFORMER_XL = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 768, "vocab_size": 2362}
+ROW = 20  # bytes of a molecule in a user's file, at least
+UNKNOWN = 10_000  # molecules of a file that is yet to be downloaded
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Molecules and the encoder's shape."""
+
+    train: int
+    query: int
+    pool: int
+    hidden: int
+    layers: int
+    parameters: int
+
+    @property
+    def molecules(self) -> int:
+        return self.train + 2 * self.query + self.pool
+
+    def activations(self, batch: int) -> float:
+        """MB that a training step on ``batch`` molecules keeps for its backward pass."""
+        return batch * TOKENS * self.layers * self.hidden * ACTIVATION
+
+
+def demand(rule: str, sizes: Sizes, config: dict) -> tuple[float, float]:
+    """Expected peak memory in MB and seconds of a job of ``rule``, without headroom.
+
+    Args:
+        config: of the study, complete.
+
+    Raises:
+        KeyError: no such rule is known here.
+    """
+    return _RULES[rule](sizes, config)
+
+
+def ask(expected: tuple[float, float], attempt: int = 1, gpu: bool = False) -> tuple[int, int]:
+    """Memory in MB and time in minutes to ask for: with headroom, doubled at each further attempt."""
+    memory, seconds = expected
+    grown = 2 ** (attempt - 1)
+    asked = max(LEAST_MB, MEMORY_HEADROOM * memory) + RUNNER_MB + GPU_MB * gpu
+    return round(asked * grown), round(max(LEAST_MINUTES, TIME_HEADROOM * seconds / 60) * grown)
+
+
+def sizes(config: dict, results: str | Path, encoder: str | Path | None = None) -> Sizes:
+    """Sizes of a study: from its tables where they stand, else from its files or the configuration.
+
+    Args:
+        results: the study's folder of results.
+        encoder: a local folder that the encoder comes from.
+    """
+    results = Path(results)
+    pool, molecules = _rows(results / "data/pool.parquet"), _rows(results / "tables/molecules.parquet")
+    if pool is None or molecules is None:
+        targets, pool = (_molecules(config, section) for section in ("target", "pool"))
+    else:
+        targets = molecules - pool
+    train, query = (round(share * targets) for share in config["split"]["fractions"][:2])
+    shape = _shape(config, results, encoder)
+    hidden, layers, inner = (shape[k] for k in ("hidden_size", "num_hidden_layers", "intermediate_size"))
+    parameters = layers * (4 * hidden**2 + 2 * hidden * inner) + shape["vocab_size"] * hidden
+    return Sizes(train, query, pool, hidden, layers, parameters)
+
+
+def _molecules(config: dict, section: str) -> int:
+    table = config[section]
+    if table["source"] == "embedded":
+        return config["embedded"]["targets" if section == "target" else "pool"]
+    return _lines(table["path"])
+
+
+def _lines(path: str | None) -> int:
+    """At most so many molecules are in a file of the user."""
+    if not path or not Path(path).is_file():
+        return UNKNOWN
+    return max(1, Path(path).stat().st_size * (5 if str(path).endswith(".gz") else 1) // ROW)
+
+
+def _shape(config: dict, results: Path, encoder: str | Path | None) -> dict:
+    for folder in filter(None, (results / "encoder", encoder)):
+        try:
+            found = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict):
+            return MOLFORMER_XL | {k: v for k, v in found.items() if k in MOLFORMER_XL and isinstance(v, int)}
+    random = not (config["encoder"]["path"] or config["encoder"]["repository"])
+    given = config["encoder"]["architecture"] if random else {}
+    return MOLFORMER_XL | {k: v for k, v in given.items() if k in MOLFORMER_XL}
+
+
+def _rows(path: Path) -> int | None:
+    try:
+        return _rows_at(str(path), path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=8)
+def _rows_at(path: str, changed: int) -> int | None:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_metadata
+
+    try:
+        return read_metadata(path).num_rows
+    except ArrowException:
+        return None
+
+
+def _table(s: Sizes, config: dict) -> tuple[float, float]:
+    """Steps that read and write a few columns per molecule and run."""
+    runs = 2 + len(config["selection"]["run"]) + len(config["grid"]["run"]) * len(config["grid"]["selections"])
+    checkpoints = len(config["finetune"]["checkpoints"]) + 1
+    scores = len(config["influence"]["run"]) * len(config["influence"]["origins"]) * checkpoints
+    replicates = len(config["split"]["splitters"]) * len(config["split"]["seeds"]) * len(config["seeds"])
+    rows = replicates * (runs * 2 * s.query + (scores + runs) * s.pool)
+    return PLAIN_MB + rows * 1e-3, 30 + rows * 1e-4 + 0.02 * runs**2
+
+
+def _molecule_table(s: Sizes, config: dict) -> tuple[float, float]:
+    """Steps that compute something of each molecule."""
+    return PLAIN_MB + 0.02 * s.molecules, 30 + 0.02 * s.molecules
+
+
+def _training(s: Sizes, training: dict, molecules: float) -> tuple[float, float]:
+    memory = TORCH_MB + STATE * s.parameters + s.activations(training["batch_size"]) + 0.005 * molecules
+    return memory, 30 + STEP * s.parameters * molecules * training["epochs"]
+
+
+def _mlm(s: Sizes, config: dict) -> tuple[float, float]:
+    memory, seconds = _training(s, config["mlm"], s.train)
+    return memory + 200, seconds  # scores of all tokens of the vocabulary
+
+
+def _finetune(s: Sizes, config: dict) -> tuple[float, float]:
+    return _training(s, config["finetune"], s.train)
+
+
+def _selected(s: Sizes, config: dict) -> tuple[float, float]:
+    epochs = [config["finetune"]["epochs"]]
+    epochs += [(m.get("training") or {}).get("epochs", epochs[0]) for m in config["grid"]["methods"].values()]
+    return _training(s, config["finetune"] | {"epochs": max(epochs)}, s.train + s.pool)
+
+
+def _retrain(s: Sizes, config: dict) -> tuple[float, float]:
+    training = config["finetune"] | config["validation"]["training"]
+    return _training(s, training, s.train + config["validation"]["fraction"] * s.pool)
+
+
+def _pretrain(s: Sizes, config: dict) -> tuple[float, float]:
+    chosen = config["pretrain"]
+    memory, seconds = _training(s, chosen | {"epochs": 0}, 0)
+    return memory + 200, seconds + STEP * s.parameters * chosen["steps"] * chosen["batch_size"]
+
+
+def _in_matrix(s: Sizes, config: dict) -> int:
+    return min(s.train + s.query + s.pool, config["influence"]["gram"]["largest"])
+
+
+def _gram(s: Sizes, config: dict) -> tuple[float, float]:
+    n = _in_matrix(s, config)
+    memory = TORCH_MB + 1.2 * config["influence"]["gram"]["memory_mb"] + 40 / 1e6 * s.parameters + 24 / 1e6 * n**2
+    return memory, 30 + s.parameters * (1e-8 * n + 1e-12 * n**2)
+
+
+def _influence(s: Sizes, config: dict) -> tuple[float, float]:
+    chosen = config["influence"]
+    n, curvature = _in_matrix(s, config), min(chosen["hessian_molecules"] or s.train, s.train)
+    steps = [0]  # of the dearest estimator, as many as a molecule's training steps
+    for name in chosen["run"]:
+        options = chosen["estimators"].get(name, {})
+        iterations = options.get("iterations", 0)
+        if getattr(registry.load("influence", name), "KERNEL", False):
+            whole = s.train + s.query <= chosen["gram"]["largest"]
+            again = options.get("refinements", 0) + bool(options.get("check"))
+            steps.append((4 * again if whole else 5 * iterations) * s.train)
+        else:
+            own = 2 * options.get("depth", 0) * options.get("repeats", 1) * options.get("batch_size", 0)
+            steps.append((20 + 5 * iterations) * curvature + own)
+    passes = max(steps) + 3 * s.pool + 2 * s.query
+    memory = TORCH_MB + STATE * s.parameters + 2.4 * s.activations(chosen["batch_size"])
+    return memory + 48 / 1e6 * n**2 + 0.005 * s.molecules, 30 + STEP * s.parameters * passes + 1e-9 * n**3
+
+
+def _selection(s: Sizes, config: dict) -> tuple[float, float]:
+    n = _in_matrix(s, config)
+    memory = TORCH_MB + 4 / 1e6 * s.parameters + s.activations(16) + 24 / 1e6 * n**2
+    seconds = 30 + 15 * PASS * s.parameters * s.molecules + 1e-7 * s.molecules * min(s.molecules, 10_000)
+    return memory + 0.02 * s.molecules, seconds
+
+
+def _baseline(s: Sizes, config: dict) -> tuple[float, float]:
+    return PLAIN_MB + 100 + 0.02 * s.train, 30 + 5e-6 * s.train**2
+
+
+def _audit(s: Sizes, config: dict) -> tuple[float, float]:
+    most = min(config["audit"]["molecules"], s.molecules)
+    memory = TORCH_MB + STATE / 4 * s.parameters + s.activations(16) + 40 / 1e6 * most**2 + 0.02 * s.molecules
+    seconds = 60 + PASS * s.parameters * 2 * most + 2e-5 * most**2 + 1e-6 * s.pool * s.train + 0.02 * s.molecules
+    return memory, seconds
+
+
+def _encoder(s: Sizes, config: dict) -> tuple[float, float]:
+    return TORCH_MB + 12 / 1e6 * s.parameters, 120
+
+
+def _predict(s: Sizes, config: dict) -> tuple[float, float]:
+    rows = _lines(config["predict"]["input"])
+    memory = TORCH_MB + 8 / 1e6 * s.parameters + s.activations(64) + 0.05 * config["predict"]["chunk"]
+    return memory + 0.01 * s.train, 60 + rows * (2e-3 + PASS * s.parameters * (1 + config["predict"]["passes"]))
+
+
+def _corpus(s: Sizes, config: dict) -> tuple[float, float]:
+    rows = min(_lines(config["pretrain"]["corpus"]), config["pretrain"]["limit"] or math.inf)
+    return PLAIN_MB + rows * 1e-3, 60 + rows * 1e-3
+
+
+_RULES = {
+    "all": _table,
+    "effective_config": _table,
+    "embedded_data": _molecule_table,
+    "download_target": _molecule_table,
+    "data": _molecule_table,
+    "descriptors": _molecule_table,
+    "split": _molecule_table,
+    "treat_pool": _molecule_table,
+    "audit_labels": _audit,
+    "audit_shift": _audit,
+    "audit": _audit,
+    "encoder": _encoder,
+    "pretrain_corpus": _corpus,
+    "pretrain": _pretrain,
+    "mlm": _mlm,
+    "baseline": _baseline,
+    "finetune": _finetune,
+    "finetune_on_selection": _selected,
+    "retrain": _retrain,
+    "gram": _gram,
+    "influence": _influence,
+    "cell_influence": _influence,
+    "influence_per_query": _influence,
+    "influence_on_test": _gram,
+    "influence_on_test_table": _table,
+    "aggregate_influence": _table,
+    "selection": _selection,
+    "validate_influence": _table,
+    "splits_table": _table,
+    "learning_curves_table": _table,
+    "metrics_table": _table,
+    "comparisons_table": _table,
+    "influence_tables": _table,
+    "selections_table": _table,
+    "report": _table,
+    "figures": lambda s, config: (1500.0, 300.0),
+    "export_model": _predict,
+    "predict": _predict,
+}
