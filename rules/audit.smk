@@ -16,10 +16,12 @@ if LABELLED_POOL:
             facts=f"{RESULTS}/data/label_facts.json",
         log:
             f"{RESULTS}/logs/audit_labels.log",
+        cache: CACHE
         priority: 1
         conda:
             ENVIRONMENT
         params:
+            key=cache_key,
             spec=spec(
                 tables={source: table_columns(source) for source in ("target", "pool")},
                 molecules=config["audit"]["molecules"],
@@ -37,11 +39,13 @@ rule audit_shift:
         table=f"{RESULTS}/tables/audit_shift.parquet",
     log:
         f"{RESULTS}/logs/audit_shift.log",
+    cache: CACHE
     priority: 1
     conda:
         ENVIRONMENT
     threads: THREADS
     params:
+        key=cache_key,
         spec=spec(family=FAMILY, compute=COMPUTE, **config["audit"]),
         code=code("audit_shift", f"encoders.{FAMILY}"),
     script:

@@ -29,10 +29,12 @@ rule baseline:
         run=f"{SEED}/descriptors/{{baseline}}/run.json",
     log:
         f"{RESULTS}/logs/baseline/{{splitter}}/{{split_seed}}/{{seed}}/{{baseline}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     params:
+        key=cache_key,
         spec=lambda wildcards: spec(options=config["baselines"]["methods"][wildcards.baseline]),
         code=lambda wildcards: code("baseline", f"baselines.{wildcards.baseline}"),
     script:

@@ -63,6 +63,7 @@ rule data:
     conda:
         ENVIRONMENT
     params:
+        key=cache_key,
         spec=spec(
             target=table_columns("target"),
             pool=table_columns("pool"),

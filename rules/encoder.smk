@@ -23,16 +23,18 @@ rule mlm:
         train=f"{SPLIT}/train.parquet",
         encoder=folder(ENCODER),
     output:
-        encoder=folder(f"{SEED}/mlm"),
+        **named_folder(f"{SEED}/mlm"),
         curve=f"{SEED}/mlm/curve.parquet",
     log:
         f"{RESULTS}/logs/mlm/{{splitter}}/{{split_seed}}/{{seed}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
     params:
+        key=cache_key,
         spec=spec(mlm=config["mlm"], family=FAMILY, compute=COMPUTE),
         code=code("mlm", f"encoders.{FAMILY}"),
     script:

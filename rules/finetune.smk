@@ -10,23 +10,21 @@ rule finetune:
         test=f"{SPLIT}/test.parquet",
         encoder=origin_encoder,
     output:
+        **{f"checkpoint_{c}": f"{SEED}/finetune/{{origin}}/checkpoint-{c}.safetensors" for c in CHECKPOINTS},
         model=f"{SEED}/finetune/{{origin}}/model.safetensors",
-        checkpoints=expand(
-            f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
-            checkpoint=CHECKPOINTS,
-            allow_missing=True,
-        ),
         curve=f"{SEED}/finetune/{{origin}}/curve.parquet",
         predictions=f"{SEED}/finetune/{{origin}}/predictions.parquet",
         run=f"{SEED}/finetune/{{origin}}/run.json",
     log:
         f"{RESULTS}/logs/finetune/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
     params:
+        key=cache_key,
         spec=spec(finetune=config["finetune"], family=FAMILY, compute=COMPUTE),
         code=code("finetune", f"encoders.{FAMILY}", "methods.full"),
     script:
@@ -49,12 +47,14 @@ rule finetune_on_selection:
         run=f"{SEED}/selected/{{method}}/{{strategy}}/run.json",
     log:
         f"{RESULTS}/logs/finetune_on_selection/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
     params:
+        key=cache_key,
         spec=cell_spec,
         code=lambda wildcards: code("finetune_on_selection", f"encoders.{FAMILY}", cell_module(wildcards)),
     script:

@@ -15,12 +15,14 @@ rule gram:
         facts=f"{SEED}/influence/{{origin}}/{{checkpoint}}/gram.json",
     log:
         f"{RESULTS}/logs/gram/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
     params:
+        key=cache_key,
         spec=spec(
             gram=config["influence"]["gram"],
             parameters=config["influence"]["parameters"],
@@ -47,12 +49,14 @@ rule influence:
         diagnostics=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/diagnostics.parquet",
     log:
         f"{RESULTS}/logs/influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}/{{estimator}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
     params:
+        key=cache_key,
         spec=lambda wildcards: spec(
             options=config["influence"]["estimators"][wildcards.estimator],
             hessian_molecules=config["influence"]["hessian_molecules"],
@@ -103,12 +107,14 @@ rule cell_influence:
         diagnostics=f"{SEED}/selected/{{method}}/{{strategy}}/influence_diagnostics.parquet",
     log:
         f"{RESULTS}/logs/cell_influence/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
     params:
+        key=cache_key,
         spec=cell_influence_spec,
         code=lambda wildcards: code(
             "cell_influence",

@@ -15,10 +15,12 @@ rule selection:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
     log:
         f"{RESULTS}/logs/selection/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     params:
+        key=cache_key,
         spec=lambda wildcards: spec(
             module=strategy_module(wildcards.strategy),
             budget=config["selection"]["strategies"][wildcards.strategy].get("budget"),

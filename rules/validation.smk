@@ -13,12 +13,14 @@ rule retrain:
         loss=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.parquet",
     log:
         f"{RESULTS}/logs/retrain/{{splitter}}/{{split_seed}}/{{seed}}/{{subset}}/{{retrain_seed}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         gpu=gpu,
     params:
+        key=cache_key,
         spec=spec(
             fraction=config["validation"]["fraction"],
             noise=config["validation"]["noise"],

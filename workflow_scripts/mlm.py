@@ -19,7 +19,7 @@ if __name__ == "__main__":
             Path(snakemake.input.encoder[0]).parent,
             spec["family"],
             list(read_table(snakemake.input.train, columns=["encoder_smiles"])["encoder_smiles"]),
-            Path(snakemake.output.encoder[0]).parent,
+            Path(snakemake.output.model).parent,
             Settings(**settings),
             masking,
             held_out,
