@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from rdkit import Chem
+
 from test_workflow import copy_workflow, edit
 
 OVERLAY = {
@@ -138,7 +139,8 @@ def test_edited_code_and_another_environment_are_other_keys(clone, path, old, ne
 
 def test_threads_and_replicates_are_other_keys(shared, tmp_path):
     taken, anew = Clone(tmp_path / "threads", shared[0], compute={"threads": 2}).planned()
-    assert anew and not taken
+    assert anew
+    assert not taken
     taken, anew = Clone(tmp_path / "seeds", shared[0], seeds=[0, 1]).planned()
     assert taken == {run for run in taken | anew if run.startswith("0/")}
     assert {run.replace("0/", "1/", 1) for run in taken} == anew
