@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Labelled:
     """Molecules with labels, in the order of their file.
 
-    ``rows`` (n,) are 0-based rows of the file, ``smiles`` (n,) as given, ``values`` (n,) labels, ``decimals`` the most that a label is written
-    with, ``inchikeys`` (n,) empty where there is none, ``parents`` (n,) first blocks of the parent molecule's InChIKey.
+    ``rows`` (n,) are 0-based rows of the file, ``smiles`` (n,) as given, ``values`` (n,) labels, ``decimals`` the most
+    that a label is written with, ``inchikeys`` (n,) empty where there is none, ``parents`` (n,) first blocks of the
+    parent molecule's InChIKey.
     """
 
     rows: np.ndarray

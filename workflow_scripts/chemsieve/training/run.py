@@ -36,7 +36,7 @@ def train_and_write(
     Args:
         train, validation, added: tables ``labelled``; ``test`` is ``unlabelled``: its labels are not known here.
         spec: ``method``, ``options``, ``training``, ``dropout``, ``family``, ``compute`` of the configuration.
-        output: named paths ``model``, ``curve``, ``predictions``, ``run``; ``checkpoint_2`` where one is kept of epoch 2.
+        output: named paths ``model``, ``curve``, ``predictions``, ``run``, ``checkpoint_2`` of epoch 2 and so on.
         regressor_checkpoint: a fully fine-tuned regressor to start from, in place of the encoder and a fresh head.
     """
     torch.manual_seed(identity.seed)
