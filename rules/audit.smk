@@ -16,6 +16,7 @@ if LABELLED_POOL:
             facts=f"{RESULTS}/data/label_facts.json",
         log:
             f"{RESULTS}/logs/audit_labels.log",
+        cache: CACHE
         priority: 1
         group:
             "data"
@@ -24,6 +25,7 @@ if LABELLED_POOL:
         resources:
             **needs("audit_labels"),
         params:
+            key=cache_key,
             spec=spec(
                 tables={source: table_columns(source) for source in ("target", "pool")},
                 molecules=config["audit"]["molecules"],
@@ -41,6 +43,7 @@ rule audit_shift:
         table=f"{RESULTS}/tables/audit_shift.parquet",
     log:
         f"{RESULTS}/logs/audit_shift.log",
+    cache: CACHE
     priority: 1
     group:
         "audit"
@@ -51,6 +54,7 @@ rule audit_shift:
         **needs("audit_shift"),
         gpu=gpu,
     params:
+        key=cache_key,
         spec=spec(family=FAMILY, compute=COMPUTE, **config["audit"]),
         code=code("audit_shift", f"encoders.{FAMILY}"),
     script:

@@ -35,12 +35,14 @@ rule baseline:
         f"{RESULTS}/logs/baseline/{{splitter}}/{{split_seed}}/{{seed}}/{{baseline}}.log",
     group:
         "baselines"
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         **needs("baseline"),
     params:
+        key=cache_key,
         spec=lambda wildcards: spec(options=config["baselines"]["methods"][wildcards.baseline]),
         code=lambda wildcards: code("baseline", f"baselines.{wildcards.baseline}"),
     script:

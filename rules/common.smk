@@ -16,7 +16,7 @@ sys.path.insert(0, str(SCRIPTS))
 from chemsieve import config as configuration
 from chemsieve import tracking
 from chemsieve.errors import ChemsieveError
-from chemsieve.provenance import code_hash
+from chemsieve.provenance import code_hash, environment
 
 try:
     config |= configuration.normalise(config)
@@ -96,6 +96,37 @@ def code(rule_name, *modules):
 def folder(path):
     """The files of an encoder folder."""
     return [f"{path}/{name}" for name in FOLDER_FILES]
+
+
+def named_folder(path):
+    """The same with a name each, as Snakemake's cache wants outputs."""
+    return {Path(name).stem: f"{path}/{name}" for name in FOLDER_FILES}
+
+
+# Whether results are shared between checkouts and users: the variable names the folder. Snakemake's own option
+# --cache is then on without being given: without rule names, version 9.27 does not hand it on to the jobs of a cluster.
+CACHE = bool(os.environ.get("SNAKEMAKE_OUTPUT_CACHE"))
+if CACHE and workflow.workflow_settings.cache is None:
+    workflow.workflow_settings.cache = []
+
+
+def cache_key(wildcards, input):
+    """What Snakemake's cache key lacks, as a parameter; nothing where nothing is shared.
+
+    Snakemake hashes parameters, scripts, the keys of the jobs before, and the files that no job makes, though not which
+    is which. Scripts read wildcards too, and libraries. Since this takes ``input``, Snakemake does not count it among
+    the parameters whose change reruns a step: another machine or another version reruns nothing that stands.
+    """
+    if not CACHE:
+        return ""
+    from chemsieve.files import sha256
+
+    own = {name: path for name, path in input.items() if isinstance(path, str) and not path.startswith(f"{RESULTS}/")}
+    return spec(
+        wildcards=dict(wildcards),
+        files={name: sha256(path) for name, path in own.items()},
+        environment=environment() | {"gpu": gpu(), "threads": THREADS},
+    )
 
 
 def gpu(wildcards=None):

@@ -76,6 +76,7 @@ rule data:
     resources:
         **needs("data"),
     params:
+        key=cache_key,
         spec=spec(
             target=table_columns("target"),
             pool=table_columns("pool"),

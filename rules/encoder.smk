@@ -25,10 +25,11 @@ rule mlm:
         train=f"{SPLIT}/train.parquet",
         encoder=folder(ENCODER),
     output:
-        encoder=folder(f"{SEED}/mlm"),
+        **named_folder(f"{SEED}/mlm"),
         curve=f"{SEED}/mlm/curve.parquet",
     log:
         f"{RESULTS}/logs/mlm/{{splitter}}/{{split_seed}}/{{seed}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -36,8 +37,7 @@ rule mlm:
         **needs("mlm"),
         gpu=gpu,
     params:
-        # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.
-        state=f"{SEED}/mlm/state.safetensors",
+        key=cache_key,
         spec=spec(mlm=config["mlm"], family=FAMILY, compute=COMPUTE),
         code=code("mlm", f"encoders.{FAMILY}"),
     script:

@@ -10,17 +10,14 @@ rule finetune:
         test=f"{SPLIT}/test.parquet",
         encoder=origin_encoder,
     output:
+        **{f"checkpoint_{c}": f"{SEED}/finetune/{{origin}}/checkpoint-{c}.safetensors" for c in CHECKPOINTS},
         model=f"{SEED}/finetune/{{origin}}/model.safetensors",
-        checkpoints=expand(
-            f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
-            checkpoint=CHECKPOINTS,
-            allow_missing=True,
-        ),
         curve=f"{SEED}/finetune/{{origin}}/curve.parquet",
         predictions=f"{SEED}/finetune/{{origin}}/predictions.parquet",
         run=f"{SEED}/finetune/{{origin}}/run.json",
     log:
         f"{RESULTS}/logs/finetune/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -28,8 +25,7 @@ rule finetune:
         **needs("finetune"),
         gpu=gpu,
     params:
-        # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.
-        state=f"{SEED}/finetune/{{origin}}/state.safetensors",
+        key=cache_key,
         spec=spec(finetune=config["finetune"], family=FAMILY, compute=COMPUTE),
         code=code("finetune", f"encoders.{FAMILY}", "methods.full"),
     script:
@@ -54,6 +50,7 @@ rule finetune_on_selection:
         f"{RESULTS}/logs/finetune_on_selection/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
     group:
         short_group("finetune_on_selection", "cells")
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -61,7 +58,7 @@ rule finetune_on_selection:
         **needs("finetune_on_selection"),
         gpu=gpu,
     params:
-        state=f"{SEED}/selected/{{method}}/{{strategy}}/state.safetensors",
+        key=cache_key,
         spec=cell_spec,
         code=lambda wildcards: code("finetune_on_selection", f"encoders.{FAMILY}", cell_module(wildcards)),
     script:

@@ -15,6 +15,7 @@ rule gram:
         facts=f"{SEED}/influence/{{origin}}/{{checkpoint}}/gram.json",
     log:
         f"{RESULTS}/logs/gram/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -22,6 +23,7 @@ rule gram:
         **needs("gram"),
         gpu=gpu,
     params:
+        key=cache_key,
         spec=spec(
             gram=config["influence"]["gram"],
             parameters=config["influence"]["parameters"],
@@ -50,6 +52,7 @@ rule influence:
         f"{RESULTS}/logs/influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}/{{estimator}}.log",
     group:
         scores_group
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -57,6 +60,7 @@ rule influence:
         **needs("influence"),
         gpu=gpu,
     params:
+        key=cache_key,
         spec=lambda wildcards: spec(
             options=config["influence"]["estimators"][wildcards.estimator],
             hessian_molecules=config["influence"]["hessian_molecules"],
@@ -108,6 +112,7 @@ rule influence_on_test:
         table=f"{SEED}/influence/{{origin}}/{{checkpoint}}/on_test.parquet",
     log:
         f"{RESULTS}/logs/influence_on_test/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -115,6 +120,7 @@ rule influence_on_test:
         **needs("influence_on_test"),
         gpu=gpu,
     params:
+        key=cache_key,
         spec=spec(
             molecules=config["influence"]["test_molecules"],
             damping=config["influence"]["estimators"]["exact"].get("damping"),
@@ -143,6 +149,7 @@ rule cell_influence:
         diagnostics=f"{SEED}/selected/{{method}}/{{strategy}}/influence_diagnostics.parquet",
     log:
         f"{RESULTS}/logs/cell_influence/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -150,6 +157,7 @@ rule cell_influence:
         **needs("cell_influence"),
         gpu=gpu,
     params:
+        key=cache_key,
         spec=cell_influence_spec,
         code=lambda wildcards: code(
             "cell_influence",

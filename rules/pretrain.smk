@@ -32,11 +32,12 @@ rule pretrain:
         refused=f"{RESULTS}/pretrain/refused.parquet",
         tokenizer=pretrain_tokenizer,
     output:
-        encoder=folder(f"{RESULTS}/pretrain/encoder"),
+        **named_folder(f"{RESULTS}/pretrain/encoder"),
         card=f"{RESULTS}/pretrain/encoder/README.md",
         curve=f"{RESULTS}/pretrain/curve.parquet",
     log:
         f"{RESULTS}/logs/pretrain.log",
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -44,6 +45,7 @@ rule pretrain:
         **needs("pretrain"),
         gpu=gpu,
     params:
+        key=cache_key,
         # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.
         state=f"{RESULTS}/pretrain/state.safetensors",
         spec=spec(

@@ -17,6 +17,7 @@ rule selection:
         f"{RESULTS}/logs/selection/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
     group:
         selection_group
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -24,6 +25,7 @@ rule selection:
         **needs("selection"),
         gpu=selection_gpu,
     params:
+        key=cache_key,
         spec=lambda wildcards: spec(
             module=strategy_module(wildcards.strategy),
             budget=config["selection"]["strategies"][wildcards.strategy].get("budget"),

@@ -15,6 +15,7 @@ rule retrain:
         f"{RESULTS}/logs/retrain/{{splitter}}/{{split_seed}}/{{seed}}/{{subset}}/{{retrain_seed}}.log",
     group:
         short_group("retrain", "retrain")
+    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -22,7 +23,7 @@ rule retrain:
         **needs("retrain"),
         gpu=gpu,
     params:
-        state=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.state.safetensors",
+        key=cache_key,
         spec=spec(
             fraction=config["validation"]["fraction"],
             noise=config["validation"]["noise"],

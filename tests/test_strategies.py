@@ -202,7 +202,7 @@ def test_best_removal_may_keep_nothing():
 def test_trajectories_are_those_of_gradient_descent_in_small_steps():
     rows, labels = labelled(12, 3)
     steps = 4000
-    losses = s2l.trajectories(rows, labels, 5, 100.0)
+    losses = s2l.trajectories([rows], labels, 5, 100.0)
     first = 1 / np.linalg.eigvalsh(rows.T @ rows / 12)[-1]
     for place, time in enumerate([1, 10**0.5, 10, 10**1.5, 100]):
         weights = np.zeros(3)
@@ -214,10 +214,10 @@ def test_trajectories_are_those_of_gradient_descent_in_small_steps():
 def test_trajectories_end_at_least_squares():
     rows, labels = labelled(12, 3)
     best = rows @ np.linalg.lstsq(rows, labels, rcond=None)[0]
-    losses = s2l.trajectories(rows, labels, 2, 1e9)
+    losses = s2l.trajectories([rows], labels, 2, 1e9)
     np.testing.assert_allclose(losses[:, 1], (labels - best) ** 2, atol=1e-9)
     wide = np.column_stack([rows, RANDOM.normal(size=(12, 20))])  # more features than molecules: every label is met
-    np.testing.assert_allclose(s2l.trajectories(wide, labels, 2, 1e9)[:, 1], 0, atol=1e-9)
+    np.testing.assert_allclose(s2l.trajectories([wide], labels, 2, 1e9)[:, 1], 0, atol=1e-9)
 
 
 def published_counts(sizes, budget):

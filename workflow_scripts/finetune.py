@@ -24,5 +24,5 @@ if __name__ == "__main__":
             {**spec, "method": "full", "options": {}, "training": training, "dropout": dropout},
             torch_device(spec),
             snakemake.output,
-            saves=training_state(snakemake),
+            saves=training_state(snakemake, snakemake.output.model),
         )

@@ -25,5 +25,5 @@ if __name__ == "__main__":
             torch_device(spec),
             snakemake.output,
             regressor_checkpoint=optional_path(snakemake.input.get("regressor")),
-            saves=training_state(snakemake),
+            saves=training_state(snakemake, snakemake.output.model),
         )

@@ -16,12 +16,12 @@ if __name__ == "__main__":
         identity = Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", "mlm", "none")
         settings = dict(spec["mlm"])
         masking, held_out = settings.pop("masking"), settings.pop("held_out")
-        saves = training_state(snakemake)
+        saves = training_state(snakemake, snakemake.output.model)
         outcome = adapt(
             Path(snakemake.input.encoder[0]).parent,
             spec["family"],
             list(read_table(snakemake.input.train, columns=["encoder_smiles"])["encoder_smiles"]),
-            Path(snakemake.output.encoder[0]).parent,
+            Path(snakemake.output.model).parent,
             Settings(**settings),
             masking,
             held_out,

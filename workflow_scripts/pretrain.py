@@ -13,7 +13,7 @@ if __name__ == "__main__":
         from chemsieve.tables import read_table, write_table
         from chemsieve.training.pretrained import pretrain
 
-        folder = Path(snakemake.output.encoder[0]).parent
+        folder = Path(snakemake.output.model).parent
         curve, card = pretrain(
             read_table(snakemake.input.corpus),
             read_table(snakemake.input.refused, columns=["reason"])["reason"],

@@ -15,7 +15,7 @@ if __name__ == "__main__":
         w = snakemake.wildcards
         pool = read_table(snakemake.input.pool)
         added = pool.iloc[subset(len(pool), spec["fraction"], int(w.subset), int(w.seed))]
-        saves = training_state(snakemake)
+        saves = training_state(snakemake, snakemake.output.loss)
         loss = validation_loss(
             Path(snakemake.input.encoder[0]).parent,
             pd.concat([read_table(snakemake.input.train), added], ignore_index=True),

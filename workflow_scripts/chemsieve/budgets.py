@@ -35,6 +35,13 @@ def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
     return np.arange(n) < count
 
 
+def most(budget: dict | None, n: int) -> int:
+    """The most molecules of ``n`` that a budget can take, as far as that is known without their scores."""
+    if budget and "count" in budget:
+        return min(budget["count"], n)
+    return round(budget["fraction"] * n) if budget and "fraction" in budget else n
+
+
 def of(config: dict) -> dict[str, dict]:
     """Budget of each strategy that a study needs and that has one."""
     needed = [*config["selection"]["run"], *config["grid"]["selections"], *config["selection"]["rank"]]

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def pooled(encoder: nn.Module, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> np.ndarray:
-    """(n, hidden) float64 mean over tokens of the last layer, in evaluation mode, for ``ids`` of (n,) molecules."""
-    return pooled_on(encoder, ids, pad_id, device).double().cpu().numpy()
+    """(n, hidden) float32 mean over tokens of the last layer, in evaluation mode, for ``ids`` of (n,) molecules."""
+    return pooled_on(encoder, ids, pad_id, device).float().cpu().numpy()
 
 
 def pooled_on(encoder: nn.Module, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Tensor:

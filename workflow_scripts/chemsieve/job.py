@@ -98,8 +98,11 @@ def _out_of_memory(error: Exception, rule: str) -> str | None:
     )
 
 
-def training_state(snakemake):
-    """Where a training job keeps its state, under an identity made of all that the training follows from."""
+def training_state(snakemake, output: str):
+    """The state of a training job, beside ``output``, under an identity made of all that the training follows from.
+
+    It is no declared output: Snakemake would remove it when a job fails, and nothing could be resumed.
+    """
     import torch
 
     from chemsieve.training.state import Saves
@@ -107,7 +110,7 @@ def training_state(snakemake):
     parts = [snakemake.params.spec, snakemake.params.code, torch.__version__, *map(str, snakemake.wildcards)]
     parts += [sha256(path) for path in snakemake.input]
     identity = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return Saves(Path(snakemake.params.state), identity, snakemake.config["compute"]["save_every"])
+    return Saves(Path(output).with_suffix(".state.safetensors"), identity, snakemake.config["compute"]["save_every"])
 
 
 def optional_path(paths) -> str | None:

@@ -1,4 +1,4 @@
-"""What a step's code is: a hash of its script and of every project module that it imports.
+"""What a step's code is: a hash of its script and of every project module that it imports; and what it runs on.
 
 Snakemake does not see that a module changed when only a script imports it. This hash, a parameter of each rule, does.
 It is taken over syntax trees without docstrings, so that comments and formatting change nothing.
@@ -6,11 +6,18 @@ It is taken over syntax trees without docstrings, so that comments and formattin
 
 import ast
 import hashlib
+import platform
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
 _PACKAGE = Path(__file__).parent.name
+# Libraries whose version may change a number or the bytes of a file.
+LIBRARIES = (
+    *("accelerate", "numpy", "pandas", "peft", "pyarrow", "rdkit", "safetensors", "scikit-learn", "scipy"),
+    *("tokenizers", "torch", "transformers"),
+)
 
 
 @cache
@@ -83,3 +90,18 @@ def code_hash(script: str | Path, modules: tuple[str, ...] = ()) -> str:
             waiting.extend(_imports(path))
     lines = sorted(f"{path.name if path.parent == _ROOT else path.relative_to(_ROOT)} {_digest(path)}" for path in seen)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+@cache
+def environment() -> dict[str, str]:
+    """What may change a number beside code and configuration: Python, kind of machine, versions of libraries.
+
+    torch's version says which kind of build it is. The processor's model and the GPU's are not in it.
+    """
+    found = {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found

@@ -16,6 +16,7 @@ from chemsieve.errors import ChemsieveError
 SMILES_PATTERN = (
     r"(\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>|\*|\$|\%[0-9]{2}|[0-9])"
 )
+_AT_ONCE = 4096  # molecules
 _ROLES = {"pad": ("<pad>", "[PAD]"), "mask": ("<mask>", "[MASK]"), "unknown": ("<unk>", "[UNK]")}
 
 
@@ -76,7 +77,11 @@ def special_ids(tokenizer: Tokenizer) -> list[int]:
 
 def encode(tokenizer: Tokenizer, smiles: Sequence[str]) -> list[list[int]]:
     """Token ids of each SMILES, special tokens included."""
-    return [encoding.ids for encoding in tokenizer.encode_batch(list(smiles))]
+    rows: list[list[int]] = []
+    for start in range(0, len(smiles), _AT_ONCE):  # an encoding is ten times as large as the ids in it
+        batch = tokenizer.encode_batch_fast(list(smiles[start : start + _AT_ONCE]))
+        rows.extend(encoding.ids for encoding in batch)
+    return rows
 
 
 def vocabulary() -> list[str]:

@@ -1,6 +1,7 @@
 """Fingerprints as bits, and their distances: exact, so that a tie is a tie."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from rdkit import Chem
@@ -36,6 +37,22 @@ def bits_of(molecules: Sequence[Chem.Mol], name: str, bits: int) -> np.ndarray:
         generator = _GENERATORS[name](bits)
         rows = [generator.GetFingerprintAsNumPy(molecule) for molecule in molecules]
     return np.array(rows, dtype=np.uint8).reshape(len(molecules), -1)
+
+
+def packed(smiles: Iterable[str], name: str, bits: int) -> np.ndarray:
+    """(n, bits / 8) uint8, the bits of :func:`bits_of` eight in a byte; molecules exist a few at a time."""
+    texts = iter(smiles)
+    parts = [np.empty((0, -(-bits // 8)), np.uint8)]
+    while some := list(islice(texts, _SLICE)):
+        parts.append(np.packbits(bits_of([Chem.MolFromSmiles(text) for text in some], name, bits), axis=1))
+    return np.concatenate(parts)
+
+
+def unpacked(rows: np.ndarray, bits: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slices of rows that :func:`packed` gave, and their (rows, bits) uint8 of zeros and ones."""
+    for start in range(0, len(rows), _SLICE):
+        some = slice(start, min(start + _SLICE, len(rows)))
+        yield some, np.unpackbits(rows[some], axis=1, count=bits)
 
 
 def _euclidean(shared: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from rdkit import Chem
 
 from chemsieve.audit import fingerprints
 from chemsieve.data.chemistry import block_of
@@ -64,28 +63,31 @@ def _shared(parts: dict[str, pd.DataFrame]) -> Iterator[dict]:
             }
 
 
-def bits(smiles: Sequence[str]) -> np.ndarray:
-    """(n, 2048) bits by which similarity is measured (ECFP4)."""
-    return fingerprints.bits_of([Chem.MolFromSmiles(text) for text in smiles], *fingerprints.SIMILARITY)
+def prints_of(molecules: pd.DataFrame) -> pd.DataFrame:
+    """Bits by which similarity is measured (ECFP4), packed into 256 bytes, per ``molecule_id``."""
+    return pd.DataFrame(fingerprints.packed(molecules["smiles"], *fingerprints.SIMILARITY), molecules["molecule_id"])
 
 
-def nearest_training(parts: dict[str, pd.DataFrame], prints: pd.Series) -> pd.DataFrame:
+def nearest_training(parts: dict[str, pd.DataFrame], prints: pd.DataFrame) -> pd.DataFrame:
     """The most similar training molecule of each other molecule.
 
     Args:
         parts: as :func:`places` returns them.
-        prints: row of bits per ``molecule_id``.
+        prints: as :func:`prints_of` returns them.
 
     Returns:
         ``molecule_id``, ``fold`` (validation, test or pool), ``nearest_id``, ``similarity`` (Tanimoto, 0 to 1).
     """
-    known = parts["train"]["molecule_id"].to_numpy()
-    theirs, frames = np.stack(prints[known].to_list()), []
+    known, size = parts["train"]["molecule_id"].to_numpy(), fingerprints.SIMILARITY[1]
+    theirs, frames = np.unpackbits(prints.loc[known].to_numpy(), axis=1, count=size), []
     for fold in ("validation", "test", "pool"):
         ids = parts[fold]["molecule_id"].to_numpy()
         if not len(ids):
             continue
-        ((positions, distances),) = fingerprints.nearest(np.stack(prints[ids].to_list()), theirs, ["tanimoto"], 1)
-        columns = {"nearest_id": known[positions[:, 0]], "similarity": 1 - distances[:, 0]}
+        places, distances = np.empty(len(ids), np.int64), np.empty(len(ids))
+        for some, ours in fingerprints.unpacked(prints.loc[ids].to_numpy(), size):
+            ((found, values),) = fingerprints.nearest(ours, theirs, ["tanimoto"], 1)
+            places[some], distances[some] = found[:, 0], values[:, 0]
+        columns = {"nearest_id": known[places], "similarity": 1 - distances}
         frames.append(pd.DataFrame({"molecule_id": ids, "fold": fold} | columns))
     return pd.concat(frames, ignore_index=True)

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class Labelled:
     """Molecules with labels, in the order of their file.
 
-    ``rows`` (n,) are 0-based rows of the file, ``values`` (n,) labels, ``decimals`` the most that a label is written
-    with, ``inchikeys`` (n,) empty where there is none, ``parents`` (n,) first blocks of the parent molecule's InChIKey.
+    ``rows`` (n,) are 0-based rows of the file, ``smiles`` (n,) as given, ``values`` (n,) labels, ``decimals`` the most
+    that a label is written with, ``inchikeys`` (n,) empty where there is none, ``parents`` (n,) first blocks of the
+    parent molecule's InChIKey.
     """
 
     rows: np.ndarray
-    molecules: list[Chem.Mol]
+    smiles: np.ndarray
     values: np.ndarray
     decimals: int
     inchikeys: np.ndarray
@@ -36,25 +37,30 @@ class Labelled:
 
     def part(self, positions: np.ndarray) -> Labelled:
         """The molecules at ``positions`` (0-based); the decimals stay those of the file."""
-        chosen = [self.molecules[i] for i in positions]
-        parts = (array[positions] for array in (self.inchikeys, self.parents))
-        return Labelled(self.rows[positions], chosen, self.values[positions], self.decimals, *parts)
+        keys = self.inchikeys[positions], self.parents[positions]
+        return Labelled(self.rows[positions], self.smiles[positions], self.values[positions], self.decimals, *keys)
+
+    @property
+    def molecules(self) -> list[Chem.Mol]:
+        """The molecules themselves, made anew, since thousands of them take as many times ten kilobytes."""
+        return [chemistry.parse(text) for text in self.smiles]
 
 
 def read(frame: pd.DataFrame) -> Labelled:
     """Rows of :func:`chemsieve.data.reading.read_labelled` that parse and whose label is a finite number."""
-    kept = []
+    kept, texts, keys, parents = [], [], [], []
     for row, smiles, text in zip(frame["row"], frame["smiles"], frame["label_text"], strict=True):
         value, molecule = finite(text), chemistry.parse(smiles.strip())
         if value is not None and molecule is not None:
-            kept.append((int(row), molecule, value, text))
-    keys = [chemistry.inchikey(molecule) for _, molecule, _, _ in kept]
-    parents = [chemistry.parent_block(part[1], chemistry.block_of(key)) for part, key in zip(kept, keys, strict=True)]
+            kept.append((int(row), smiles.strip(), value))
+            texts.append(text)
+            keys.append(chemistry.inchikey(molecule))
+            parents.append(chemistry.parent_block(molecule, chemistry.block_of(keys[-1])))
     return Labelled(
         rows=np.array([row for row, *_ in kept], dtype=np.int64),
-        molecules=[molecule for _, molecule, _, _ in kept],
-        values=np.array([value for *_, value, _ in kept], dtype=float),
-        decimals=decimals_of([text for *_, text in kept]),
+        smiles=np.array([smiles for _, smiles, _ in kept], dtype=object),
+        values=np.array([value for *_, value in kept], dtype=float),
+        decimals=decimals_of(texts),
         inchikeys=np.array(keys, dtype=object),
         parents=np.array(parents, dtype=object),
     )

@@ -31,7 +31,7 @@ def survey(
         labels (at least so many, and ``_used`` by the choice among ties that was found); ``rows`` of the file with a
         label and those of them that depend (``_rows``).
     """
-    prints = pd.Series(list(identity.bits(molecules["smiles"])), index=molecules["molecule_id"])
+    prints = identity.prints_of(molecules)
     accepted = molecules.loc[molecules["source"] == "pool", "row"]
     here = sources["row"].isin(accepted) if found else None
     tables: dict[str, list[pd.DataFrame]] = {"audit_identity": [], "nearest_training": [], "leaks": []}

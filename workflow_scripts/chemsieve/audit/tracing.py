@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -36,13 +36,17 @@ class Found:
         return values and cls(**(values | {"rule": Rule(**values["rule"])}))
 
 
-def reproduce(
-    rule: Rule, molecules: Sequence[Chem.Mol], known: Sequence[Chem.Mol], known_labels: np.ndarray
-) -> np.ndarray:
-    """(m,) labels that the rule gives ``molecules`` from those of ``known`` (n,); among ties the earlier counts."""
-    ours, theirs = (fingerprints.bits_of(side, rule.fingerprint, rule.bits) for side in (molecules, known))
-    ((positions, order),) = fingerprints.nearest(ours, theirs, [rule.metric], rule.k)
-    return rule.slope * means(known_labels[positions], order, rule.metric, rule.weighting) + rule.intercept
+def reproduce(rule: Rule, molecules: Sequence[str], known: Sequence[str], known_labels: np.ndarray) -> np.ndarray:
+    """(m,) labels that the rule gives SMILES from those of ``known`` (n,); among ties the earlier counts."""
+    theirs, made = fingerprints.bits_of([Chem.MolFromSmiles(s) for s in known], rule.fingerprint, rule.bits), []
+    for _, ours in _bits(molecules, rule):
+        ((positions, order),) = fingerprints.nearest(ours, theirs, [rule.metric], rule.k)
+        made.append(means(known_labels[positions], order, rule.metric, rule.weighting))
+    return rule.slope * np.concatenate(made) + rule.intercept
+
+
+def _bits(smiles: Sequence[str], rule: Rule) -> Iterator[tuple[slice, np.ndarray]]:
+    return fingerprints.unpacked(fingerprints.packed(smiles, rule.fingerprint, rule.bits), rule.bits)
 
 
 def trace(found: Found, pool: Labelled, target: Labelled) -> pd.DataFrame:
@@ -55,10 +59,9 @@ def trace(found: Found, pool: Labelled, target: Labelled) -> pd.DataFrame:
         without a tie); ``used`` is one choice that gives the label, or the nearest where none does.
     """
     rule = found.rule
-    ours, theirs = (fingerprints.bits_of(side.molecules, rule.fingerprint, rule.bits) for side in (pool, target))
-    records = []
-    for rows, (block,) in fingerprints.orderings(ours, theirs, [rule.metric]):
-        for i, order in zip(range(rows.start, rows.stop), block, strict=True):
+    theirs, records = fingerprints.bits_of(target.molecules, rule.fingerprint, rule.bits), []
+    for part, ours in _bits(pool.smiles, rule):
+        for i, order in zip(range(part.start, part.stop), _orders(ours, theirs, rule.metric), strict=True):
             near = np.argsort(order, kind="stable")[: rule.k]
             last = order[near[-1]]
             nearer, tied = near[order[near] < last], np.flatnonzero(order == last)
@@ -85,6 +88,12 @@ def trace(found: Found, pool: Labelled, target: Labelled) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(records)
+
+
+def _orders(ours: np.ndarray, theirs: np.ndarray, metric: str) -> Iterator[np.ndarray]:
+    """What orders ``theirs`` (n,), for each of ``ours``."""
+    for _, (block,) in fingerprints.orderings(ours, theirs, [metric]):
+        yield from block
 
 
 def must_use(found: Found, source: dict, rows: Collection[int]) -> bool:

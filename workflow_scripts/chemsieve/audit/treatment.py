@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from rdkit import Chem
 
 from chemsieve.audit import tracing
 from chemsieve.audit.neighbour_rule import Rule
@@ -72,8 +71,8 @@ def treat_split(
         train = molecules[molecules["molecule_id"].isin(split.loc[split["fold"] == "train", "molecule_id"])]
         made = tracing.reproduce(
             found.rule if found else Rule(),
-            [Chem.MolFromSmiles(text) for text in pool["smiles"]],
-            [Chem.MolFromSmiles(text) for text in train["smiles"]],
+            list(pool["smiles"]),
+            list(train["smiles"]),
             train["label"].to_numpy(),
         )
         change = np.abs(made - pool["label"].to_numpy(dtype=float))

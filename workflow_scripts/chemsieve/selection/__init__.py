@@ -10,7 +10,7 @@ holds a test label or the pool's hidden truth.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,8 @@ class Context:
     (pool,) without dropout, in label units; ``embeddings()`` the pooled outputs of the fine-tuned encoder for training
     (train, hidden) and pool (pool, hidden), ``validation_embeddings()`` those for validation (validation, hidden);
     ``kernels()`` the Gram matrices at the kept checkpoints, first to last, and ``rates()`` the mean learning rates of
-    their epochs.
+    their epochs. Embeddings are float32, as the encoder gives them. ``budget`` is for strategies that need not order
+    more of the pool than it can take.
     """
 
     training: pd.DataFrame | None = None
@@ -47,6 +48,7 @@ class Context:
     rates: Callable[[], list[float]] | None = None
     validation: pd.DataFrame | None = None
     validation_embeddings: Callable[[], np.ndarray] | None = None
+    budget: dict | None = None
 
 
 def select(
@@ -60,7 +62,7 @@ def select(
     import pandas as pd
 
     module = registry.load("selection", module_name)
-    scores = np.asarray(module.score(pool, context, seed, **options), dtype=float)
+    scores = np.asarray(module.score(pool, replace(context, budget=budget), seed, **options), dtype=float)
     if module.BUDGET and not np.isfinite(scores).all():
         molecule = pool["molecule_id"].iloc[int(np.argmin(np.isfinite(scores)))]
         raise ChemsieveError(f"selection {name}: the score of {molecule} is not finite; nothing was selected")

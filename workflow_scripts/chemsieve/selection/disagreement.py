@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve.selection._blocks import BLOCK
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,6 +23,8 @@ OPTIONS: dict = {
 }
 NEEDS: tuple[str, ...] = ("labels", "embeddings")
 BUDGET = True
+
+MOST = 20000  # pool molecules of the other folds that one ridge is fitted to, a sample where there are more
 
 
 def score(
@@ -35,9 +39,18 @@ def score(
     known = context.training["label"].to_numpy(dtype=float)
     labels = pool["label"].to_numpy(dtype=float)
     result = np.empty(len(pool))
-    for held in np.array_split(np.random.default_rng(seed).permutation(len(pool)), min(folds, len(pool))):
+    rng = np.random.default_rng(seed)
+    for held in np.array_split(rng.permutation(len(pool)), min(folds, len(pool))):
         rest = np.setdiff1d(np.arange(len(pool)), held)
+        if len(rest) > MOST:
+            rest = np.sort(rng.choice(rest, MOST, replace=False))
         model = make_pipeline(StandardScaler(), RidgeCV(alphas=penalties))
-        model.fit(np.concatenate([embedded, candidates[rest]]), np.concatenate([known, labels[rest]]))
-        result[held] = -np.abs(labels[held] - model.predict(candidates[held]))
+        rows = np.concatenate([embedded, candidates[rest]]).astype(np.float64)
+        model.fit(rows, np.concatenate([known, labels[rest]]))
+        predicted = [model.predict(candidates[some].astype(np.float64)) for some in _parts(held)]
+        result[held] = -np.abs(labels[held] - np.concatenate(predicted))
     return result
+
+
+def _parts(positions: np.ndarray) -> list[np.ndarray]:
+    return [positions[start : start + BLOCK] for start in range(0, len(positions), BLOCK)]

@@ -8,9 +8,12 @@ so that one decomposition gives every trajectory without training.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from chemsieve.selection._blocks import Standardised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,27 +34,36 @@ def score(
 ) -> np.ndarray:
     """Minus the place in the order of choice (n,): one molecule of each cluster in turn, the smallest cluster first."""
     from sklearn.cluster import KMeans
-    from sklearn.preprocessing import StandardScaler
 
     known, candidates = context.embeddings()
     labels = np.concatenate([context.training["label"], pool["label"]]).astype(float)
-    rows = StandardScaler().fit_transform(np.concatenate([known, candidates]))
-    losses = trajectories(rows, (labels - labels.mean()) / labels.std(), times, span)[len(known) :]
+    losses = trajectories(Standardised(known, candidates), (labels - labels.mean()) / labels.std(), times, span)[
+        len(known) :
+    ]
     groups = KMeans(min(clusters, len(pool)), n_init=10, random_state=seed).fit_predict(losses)
     result = np.empty(len(pool))
     result[balanced(groups, seed)] = -np.arange(len(pool))
     return result
 
 
-def trajectories(rows: np.ndarray, labels: np.ndarray, times: int, span: float) -> np.ndarray:
-    """Squared errors (n, times) of weights that follow w' = -X^T (X w - y) from zero; ``rows`` X is (n, d).
+def trajectories(rows: Iterable[np.ndarray], labels: np.ndarray, times: int, span: float) -> np.ndarray:
+    """Squared errors (n, times) of weights that follow w' = -X^T (X w - y) from zero; ``rows`` are blocks of X (n, d).
 
     The first time is that in which the fastest direction falls to 1/e, so that no scale of X or of the loss matters.
     """
-    directions, sizes, _ = np.linalg.svd(rows, full_matrices=False)
-    rates = (sizes / sizes[0]) ** 2
-    learned = -np.expm1(-np.outer(rates, np.geomspace(1, span, times))) * (directions.T @ labels)[:, None]
-    return (labels[:, None] - directions @ learned) ** 2
+    # X = Q R: the singular values of R are those of X, found without X as a whole.
+    triangle, product, at = np.empty((0, 0)), 0.0, 0
+    for block in rows:
+        triangle = np.linalg.qr(np.concatenate([triangle, block]) if triangle.size else block, mode="r")
+        product = product + block.T @ labels[at : at + len(block)]
+        at += len(block)
+    _, sizes, axes = np.linalg.svd(triangle, full_matrices=False)
+    kept = sizes > sizes[0] * np.finfo(float).eps * max(at, len(product))  # the others learn nothing
+    sizes, axes = sizes[kept], axes[kept]
+    shrunk = -np.expm1(-np.outer((sizes / sizes[0]) ** 2, np.geomspace(1, span, times)))
+    weights = axes.T @ (shrunk * (axes @ product / sizes**2)[:, None])
+    predicted = np.concatenate([block @ weights for block in rows])
+    return (labels[:, None] - predicted) ** 2
 
 
 def balanced(groups: np.ndarray, seed: int) -> np.ndarray:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve.selection._blocks import blocks
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,5 +23,11 @@ BUDGET = True
 
 def score(pool: pd.DataFrame, context: Context, seed: int, k: int = 5) -> np.ndarray:
     """Mean cosine (n,), -1 to 1, to the k nearest training molecules (all of them where there are fewer)."""
-    embedded, candidates = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in context.embeddings())
-    return np.sort(candidates @ embedded.T, axis=1)[:, -k:].mean(axis=1)
+    known, candidates = context.embeddings()
+    directions = _directions(known.astype(np.float64)).T
+    nearest = [np.sort(_directions(block) @ directions, axis=1)[:, -k:].mean(axis=1) for block in blocks(candidates)]
+    return np.concatenate(nearest)
+
+
+def _directions(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

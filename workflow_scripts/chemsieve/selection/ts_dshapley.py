@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chemsieve.processes import progress
+from chemsieve.selection._blocks import Standardised
 from chemsieve.selection._ridge import Ridge
 
 if TYPE_CHECKING:
@@ -53,15 +54,13 @@ def score(
 
 def fitted(pool: pd.DataFrame, context: Context, components: int, penalty: float | None) -> Ridge:
     """The proxy on the training molecules; its components see no label, its penalty the training labels alone."""
-    from sklearn.decomposition import PCA
     from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     known, candidates = context.embeddings()
-    both = np.concatenate([known, candidates])
-    principal = make_pipeline(StandardScaler(), PCA(min(components, *both.shape), svd_solver="full")).fit(both)
-    base, joining, query = (principal.transform(rows) for rows in (known, candidates, context.validation_embeddings()))
+    rows = Standardised(known, candidates)
+    _, axes = np.linalg.eigh(sum(block.T @ block for block in rows))  # ascending
+    axes = axes[:, ::-1][:, : min(components, len(known) + len(candidates))]
+    base, joining, query = (rows.project(part, axes) for part in (known, candidates, context.validation_embeddings()))
     labels, pool_labels, answers = (
         part["label"].to_numpy(dtype=float) for part in (context.training, pool, context.validation)
     )

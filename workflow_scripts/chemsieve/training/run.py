@@ -38,7 +38,7 @@ def train_and_write(
     Args:
         train, validation, added: tables ``labelled``; ``test`` is ``unlabelled``: its labels are not known here.
         spec: ``method``, ``options``, ``training``, ``dropout``, ``family``, ``compute`` of the configuration.
-        output: named paths ``model``, ``curve``, ``predictions``, ``run``, and optionally ``checkpoints``.
+        output: named paths ``model``, ``curve``, ``predictions``, ``run``, ``checkpoint_2`` of epoch 2 and so on.
         regressor_checkpoint: a fully fine-tuned regressor to start from, in place of the encoder and a fresh head.
         saves: the state that a run that was killed goes on from.
     """
@@ -65,8 +65,8 @@ def train_and_write(
         saves,
         tracking.of(identity.run_id),
     )
-    for epoch, path in zip(sorted(outcome.kept), getattr(output, "checkpoints", []), strict=True):
-        write_tensors(outcome.kept[epoch], path)
+    for epoch, tensors in outcome.kept.items():
+        write_tensors(tensors, output[f"checkpoint_{epoch}"])
     several = settings.get("writings", 1), settings.get("draws", 1)
     values = tuple(
         predict_smiles(model, tokenizer, list(frame["encoder_smiles"]), *several, device)
