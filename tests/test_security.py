@@ -278,7 +278,7 @@ def test_names_that_may_be_anything_reach_no_shell(tmp_path):
         "split": {"splitters": ["random"]},
     }
     (tmp_path / "hostile.yaml").write_text(yaml.safe_dump(hostile), encoding="utf-8")
-    wanted = ["results/hostile/splits/random/0/train.parquet", "results/hostile/config.yaml"]
+    wanted = ["results/hostile/tables/molecules.parquet", "results/hostile/config.yaml"]
     done = snakemake(tmp_path, *wanted, "--configfile", "studies/tiny.yaml", "hostile.yaml")
     assert done.returncode == 0, done.stdout
     assert list(tmp_path.rglob("canary")) == []
