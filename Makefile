@@ -9,7 +9,7 @@ RUN = $(VENV)/bin/python -m
 export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
-.PHONY: study test env check format lock clean
+.PHONY: study test env check format lock audit clean
 
 study: env
 	$(RUN) snakemake --cores $(CORES) all
@@ -51,6 +51,13 @@ lock: env
 		| grep -v -e '^torch==' -e '^#' > requirements-cluster.lock
 	rm requirements-all.lock
 	$(VENV)/bin/python envs/write.py
+
+# Known vulnerabilities of the pinned versions, by pip-audit in an environment of its own. It asks an advisory service on
+# the network; strict, so that a package it knows nothing of is no success.
+audit:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	build/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache

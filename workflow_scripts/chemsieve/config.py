@@ -7,6 +7,7 @@ that each module declares.
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -574,8 +575,12 @@ def training_of(config: Json, method: str) -> Json:
 
 
 def canonical(value: object) -> str:
-    """One JSON string for a slice of the configuration: the same for equal slices."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """One JSON string for a slice of the configuration: the same for equal slices.
+
+    A brace before a word, which is in a text of the user's, is escaped: Snakemake would read a wildcard.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return re.sub(r"\{(?=\s*\w)", r"\\u007b", text)
 
 
 def read(path: str | Path) -> Json:

@@ -63,7 +63,7 @@ def _file(path: str | Path, source: str) -> Iterator[tuple[str, "pq.ParquetFile"
             raise ChemsieveError(f"{name}: the file is empty")
         try:
             # Buffered, a column comes by and by and not as a whole.
-            with pq.ParquetFile(raw, page_checksum_verification=True, buffer_size=_BUFFER) as file:
+            with pq.ParquetFile(raw, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False) as file:
                 yield name, file
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200]
