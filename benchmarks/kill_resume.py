@@ -131,18 +131,19 @@ def states(folder: Path) -> dict[Path, float]:
     return found
 
 
-def wait_for(moment: str, folder: Path, run: subprocess.Popen, delay: float) -> str | None:
+def wait_for(moment: str, folder: Path, run: subprocess.Popen, log: Path, steps: int, delay: float) -> str | None:
     """Wait until something of the kind happens; the moment that it was, or ``None`` where the run ended before.
 
-    Where nothing of the kind happens for a while, any moment will do.
+    It is looked for when ``steps`` steps have ended in this run and ``delay`` seconds more have gone by. Where nothing
+    of the kind happens for a while, any moment will do.
     """
     process = psutil.Process(run.pid)
-    while run.poll() is None and not jobs_of(process):
+    while run.poll() is None and not (jobs_of(process) and log.read_text("utf-8").count("Finished jobid") >= steps):
         time.sleep(0.05)
     until = time.monotonic() + delay
     while run.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
-    began, patience = time.time(), time.monotonic() + 40
+    began, patience = time.time(), time.monotonic() + 20
     while run.poll() is None and moment != "any" and time.monotonic() < patience:
         if moment == "epoch" and any(written > began for written in states(folder).values()):
             time.sleep(random.uniform(0, 0.25))
@@ -252,7 +253,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--within", type=float, default=10, help="seconds from a first job to the latest kill")
+    parser.add_argument("--within", type=float, default=3, help="seconds from the end of a step to a kill, at most")
     parser.add_argument("--undisturbed", type=Path, help="the undisturbed run (FOLDER/whole) of an earlier call")
     parser.add_argument("--keep", type=Path, help="a new folder to keep the runs in")
     given = parser.parse_args()
@@ -289,7 +290,8 @@ def main() -> int:
             this = None
             if len(kills) < given.kills:
                 victim, aim = plan[len(kills)]
-                while this is None and (moment := wait_for(aim, folder, run, random.uniform(0, given.within))):
+                steps, delay = random.choice((0, 1, 1, 2)), random.uniform(0, given.within)
+                while this is None and (moment := wait_for(aim, folder, run, log, steps, delay)):
                     this = kill(victim, moment, folder, run)
             run.wait()
             began_again, done = told(log)

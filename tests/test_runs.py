@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -172,7 +171,7 @@ def test_runs_at_once_do_not_corrupt_each_other(tmp_path):
     names = ("small", "small", "other")
     runs = [
         subprocess.Popen(
-            [*command, f"results/{name}/tables/splits.parquet", *given, "--config", f"study={name}"],
+            [*command, f"results/{name}/embedded/target.csv", *given, "--config", f"study={name}"],
             cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         for name in names
@@ -185,16 +184,16 @@ def test_runs_at_once_do_not_corrupt_each_other(tmp_path):
         if code:
             assert text.count("results folder results/small: another run is writing to it (process ") == 1
             assert "Traceback" not in text
-    again = snakemake(tmp_path, str(RESULTS / "tables" / "splits.parquet"), *given)
+    again = snakemake(tmp_path, str(RESULTS / "embedded" / "target.csv"), *given)
     assert "Nothing to be done" in again.stdout, again.stdout
-    tables = [pd.read_parquet(tmp_path / "results" / name / "tables" / "splits.parquet") for name in names[1:]]
-    pd.testing.assert_frame_equal(*tables)
+    one, two = ((tmp_path / "results" / name / "embedded" / "target.csv").read_bytes() for name in names[1:])
+    assert one == two
     with hold(tmp_path / RESULTS):
-        refused = snakemake(tmp_path, str(RESULTS / "data" / "descriptors.parquet"), *given)
+        refused = snakemake(tmp_path, str(RESULTS / "encoder" / "config.json"), *given)
     assert refused.returncode != 0
     assert refused.stdout.count(f"another run is writing to it (process {os.getpid()} on ") == 1
     assert "Traceback" not in refused.stdout
-    assert not (tmp_path / RESULTS / "data" / "descriptors.parquet").exists()
+    assert not (tmp_path / RESULTS / "encoder" / "config.json").exists()
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
