@@ -16,7 +16,7 @@ from chemsieve import registry
 MEMORY_HEADROOM = 1.5
 TIME_HEADROOM = 3
 LEAST_MB = 1000
-LEAST_MINUTES = 10
+LEAST_MINUTES = 5
 SHORT = 300  # seconds; trainings below it share a submission
 RUNNER_MB = 500  # Snakemake's own processes beside the job's on a cluster
 GPU_MB = 3000  # of host memory for the libraries of a GPU; not measured
