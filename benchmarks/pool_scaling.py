@@ -216,11 +216,17 @@ def strategy(name: str, folder: Path):
     return work
 
 
+def peak() -> float:
+    """Peak resident memory in MB; on Linux what getrusage says begins with that of the parent at its fork."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
 def measure(name: str, folder: str) -> dict:
     """Seconds and memory in MB (1e6 bytes) of one cell."""
-
-    def peak() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
     work = step(name, Path(folder)) if name in STEPS else strategy(name, Path(folder))
     before, began = peak(), time.process_time()
