@@ -160,7 +160,7 @@ class _EachEpoch(TrainerCallback):
         validate: Callable[[], dict],
         outcome: Outcome,
         average: WeightAverage | None,
-        tracker: Tracker | None,
+        tracker: Tracker | None = None,
     ):
         self.trainer, self.settings, self.validate, self.outcome = trainer, settings, validate, outcome
         self.average, self.tracker = average, tracker
