@@ -179,9 +179,11 @@ def strategy(name: str, folder: Path):
 
     def embedded(labels) -> np.ndarray:
         """As of an encoder: float32, correlated, carrying the label."""
-        rows = rng.normal(size=(len(labels), HIDDEN)).astype(np.float32)
+        rows = rng.standard_normal((len(labels), HIDDEN), dtype=np.float32)
         rows *= np.geomspace(1, 0.01, HIDDEN, dtype=np.float32)
-        return rows + labels.to_numpy(np.float32)[:, None] * direction
+        for row, label in zip(rows, labels.to_numpy(np.float32), strict=True):  # in place: no second copy
+            row += label * direction
+        return rows
 
     def kernels() -> list[Kernel]:
         factors = np.random.default_rng(2).normal(size=(TRAIN + VALIDATION + n, 200))
