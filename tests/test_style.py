@@ -124,6 +124,16 @@ def test_conda_environment_has_the_pins_of_the_lock_file():
     assert "torch==2.13.0" in pins
 
 
+def test_image_installs_the_lock_file_on_the_conda_environments_python():
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    stored = yaml.safe_load((ROOT / "envs" / "chemsieve.yaml").read_text(encoding="utf-8"))
+    version = re.search(r"^FROM python:([\d.]+)-", image, re.MULTILINE)[1]
+    assert f"python={version}" in stored["dependencies"]
+    copied = re.search(r"^COPY requirements\.lock (\S+)$", image, re.MULTILINE)[1]
+    assert f"pip install --no-cache-dir --requirement {copied}\n" in image
+    assert "!requirements.lock" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+
 def imported(path):
     """Top-level names that a file imports, at any depth of its code."""
     names = set()
