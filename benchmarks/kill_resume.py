@@ -2,10 +2,10 @@
 
     python benchmarks/kill_resume.py [--kills 32] [--seed 0] [--cores 2]
 
-The study is `studies/tiny.yaml` with longer trainings and a pretraining, to its report. SIGKILL goes to a job's
-process, to Snakemake alone, or to the whole process group; at any moment, once a training has left a state within an
-epoch, or while a file is being written (its temporary file is there). After each kill the same command is given again,
-at once. A study that ends before there were enough kills is compared, and another one begun.
+The study is `studies/tiny.yaml` with fewer cells, longer trainings and a pretraining, to its report. SIGKILL goes to a
+job's process, to Snakemake alone, or to the whole process group; at any moment, once a training has left a state within
+an epoch, or while a file is being written (its temporary file is there). After each kill the same command is given
+again, at once. A study that ends before there were enough kills is compared, and another one begun.
 
 Prints a row per kill and a line per comparison; the exit status is 1 where anything differs, a finished step was made
 again, or a temporary file is left.
@@ -37,18 +37,29 @@ MEASURED = {"seconds", "evaluation_seconds", "train_seconds", "peak_memory_mb"}
 OVERLAY = {
     "study": "killed",
     "compute": {"save_every": 0.3},
-    "mlm": {"epochs": 8},
-    "finetune": {"epochs": 8, "patience": None, "checkpoints": [8]},
+    "mlm": {"epochs": 40, "patience": None},  # long enough to be killed within
+    "finetune": {"epochs": 40, "patience": None, "checkpoints": [40]},
     "influence": {"run": ["exact", "shapley", "lissa"], "origins": ["adapted"]},
-    "validation": {"seeds": [0]},
+    "validation": {"seeds": [0], "training": {"epochs": 40}},
     "selection": {"run": ["none", "uncertainty", "influence"], "rank": ["residual"]},
-    "grid": {"run": ["bitfit", "lora"], "selections": ["none", "influence"]},
+    "grid": {
+        "run": ["bitfit", "lora"],
+        "selections": ["none", "influence"],
+        "methods": {name: {"training": {"epochs": 40}} for name in ("bitfit", "lora")},
+    },
     "pretrain": {
         "corpus": "corpus.smi", "held_out": 0.2, "steps": 120, "batch_size": 16, "evaluate_every": 40, "save_every": 10,
     },
 }  # fmt: skip
 TARGETS = ["all", "pretrain"]
-TRAININGS = {"mlm", "finetune", "finetune_on_selection", "retrain", "pretrain"}
+# Trainings, and where their states lie.
+PLACES = {
+    "mlm": "/mlm/",
+    "finetune": "/finetune/",
+    "finetune_on_selection": "/selected/",
+    "retrain": "/validation/",
+    "pretrain": "/pretrain/",
+}
 VICTIMS = ("job", "snakemake", "group")
 MOMENTS = ("any", "any", "epoch", "write")
 ALKYLS = ["C" * n for n in range(1, 13)]
@@ -82,8 +93,8 @@ class Kill:
     victim: str
     moment: str
     running: list[str]
-    partial: int = 0
-    lost: float = 0.0
+    partial: int
+    lost: dict[str, float]  # seconds, by rule of what was struck
     resumed: str = ""
 
 
@@ -134,16 +145,17 @@ def states(folder: Path) -> dict[Path, float]:
 def wait_for(moment: str, folder: Path, run: subprocess.Popen, log: Path, steps: int, delay: float) -> str | None:
     """Wait until something of the kind happens; the moment that it was, or ``None`` where the run ended before.
 
-    It is looked for when ``steps`` steps have ended in this run and ``delay`` seconds more have gone by. Where nothing
-    of the kind happens for a while, any moment will do.
+    Any moment is one when ``steps`` steps have ended in this run and ``delay`` seconds more have gone by. Where nothing
+    of the kind happens for two minutes, any moment will do.
     """
     process = psutil.Process(run.pid)
+    steps, delay = (steps, delay) if moment == "any" else (0, 0.0)
     while run.poll() is None and not (jobs_of(process) and log.read_text("utf-8").count("Finished jobid") >= steps):
         time.sleep(0.05)
     until = time.monotonic() + delay
     while run.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
-    began, patience = time.time(), time.monotonic() + 20
+    began, patience = time.time(), time.monotonic() + 120
     while run.poll() is None and moment != "any" and time.monotonic() < patience:
         if moment == "epoch" and any(written > began for written in states(folder).values()):
             time.sleep(random.uniform(0, 0.25))
@@ -175,13 +187,13 @@ def kill(victim: str, moment: str, folder: Path, run: subprocess.Popen) -> Kill 
         struck = set(jobs)
     left = len(partial(folder))
     run.wait()
-    kept = states(folder).values()
-    lost = 0.0
+    lost = {}
     for script in struck:
-        began = jobs[script][0]
-        if rule_of(script) in TRAININGS:
+        began, rule = jobs[script][0], rule_of(script)
+        if rule in PLACES:
+            kept = (written for path, written in states(folder).items() if PLACES[rule] in str(path))
             began = max([began, *(written for written in kept if began < written <= now)])
-        lost = max(lost, now - began)
+        lost[rule] = max(lost.get(rule, 0.0), now - began)
     return Kill(victim, moment, sorted(rule_of(script) for script in jobs), left, lost)
 
 
@@ -276,7 +288,7 @@ def main() -> int:
     kills: list[Kill] = []
     failures: list[str] = []
     rounds = 0
-    print("\n| kill | SIGKILL to | aimed at | running | half-written files | lost s | then taken up at epoch/step |")
+    print("\n| kill | SIGKILL to | aimed at | running | half-written files | lost, s | then taken up at epoch/step |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     while len(kills) < given.kills:
         rounds += 1
@@ -301,7 +313,8 @@ def main() -> int:
                 last.resumed = resumed(log)
                 print(
                     f"| {len(kills)} | {last.victim} | {last.moment} | "
-                    f"{', '.join(last.running)} | {last.partial} | {last.lost:.1f} | {last.resumed} |",
+                    f"{', '.join(last.running)} | {last.partial} | "
+                    f"{', '.join(f'{rule} {lost:.1f}' for rule, lost in last.lost.items())} | {last.resumed} |",
                     flush=True,
                 )
             last = this
@@ -321,7 +334,7 @@ def main() -> int:
     print(
         f"{len(kills)} kills in {rounds} studies, {halves} of them with a file half-written, {inside} of them taken up"
     )
-    print(f"inside a training; lost at most {max(k.lost for k in kills):.1f} s of a step")
+    print("inside a training")
     print(f"left out of the comparison as measured: {', '.join(sorted(MEASURED))}")
     for failure in failures:
         print(f"FAILED {failure}")
