@@ -17,6 +17,7 @@ import gzip
 import json
 import os
 import resource
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -92,8 +93,7 @@ class Script:
         self.path = ROOT / "workflow_scripts" / f"{name}.py"
 
     def __call__(self) -> None:
-        source = compile(self.path.read_text(encoding="utf-8"), str(self.path), "exec")
-        exec(source, {"__name__": "__main__", "snakemake": self.given})
+        runpy.run_path(str(self.path), {"snakemake": self.given}, "__main__")
 
 
 def step(name: str, folder: Path):

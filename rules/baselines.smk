@@ -33,9 +33,9 @@ rule baseline:
         run=f"{SEED}/descriptors/{{baseline}}/run.json",
     log:
         f"{RESULTS}/logs/baseline/{{splitter}}/{{split_seed}}/{{seed}}/{{baseline}}.log",
+    cache: CACHE
     group:
         "baselines"
-    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS

@@ -48,9 +48,9 @@ rule finetune_on_selection:
         run=f"{SEED}/selected/{{method}}/{{strategy}}/run.json",
     log:
         f"{RESULTS}/logs/finetune_on_selection/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
+    cache: CACHE
     group:
         short_group("finetune_on_selection", "cells")
-    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS

@@ -50,9 +50,9 @@ rule influence:
         diagnostics=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/diagnostics.parquet",
     log:
         f"{RESULTS}/logs/influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}/{{estimator}}.log",
+    cache: CACHE
     group:
         scores_group
-    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS

@@ -15,9 +15,9 @@ rule selection:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
     log:
         f"{RESULTS}/logs/selection/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
+    cache: CACHE
     group:
         selection_group
-    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS

@@ -13,9 +13,9 @@ rule retrain:
         loss=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.parquet",
     log:
         f"{RESULTS}/logs/retrain/{{splitter}}/{{split_seed}}/{{seed}}/{{subset}}/{{retrain_seed}}.log",
+    cache: CACHE
     group:
         short_group("retrain", "retrain")
-    cache: CACHE
     conda:
         ENVIRONMENT
     threads: THREADS

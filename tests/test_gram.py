@@ -290,12 +290,14 @@ def test_landmarks_save_iterations():
 
 
 def test_a_pool_without_room_is_refused_before_training():
-    influence = {"run": ["exact", "lissa", "shapley"], "gram": {"largest": 600}}
+    influence = {"run": ["exact", "lissa", "shapley"], "gram": {"largest": 600}, "test_molecules": 0}
     config = {"influence": influence, "split": {"fractions": [0.8, 0.1, 0.1]}}
     _room.check_pool(config, 800, 200)
     with pytest.raises(ChemsieveError, match=r"shapley works on all 500 .* raise it to 1080"):
         _room.check_pool(config, 800, 500)
     _room.check_pool(config | {"influence": influence | {"run": ["exact", "lissa"]}}, 800, 500)
+    with pytest.raises(ChemsieveError, match=r"influence.test_molecules: .* all 500 .* raise it to 1012"):
+        _room.check_pool(config | {"influence": influence | {"run": ["exact"], "test_molecules": 12}}, 800, 500)
     for train, query, pool in itertools.product((10, 400, 5000), (5, 100), (1, 200, 300, 5000)):
         count, inside = _room.room(train, query, pool, 600)
         assert 0 < count <= train

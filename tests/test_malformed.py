@@ -461,8 +461,8 @@ KEYS = {
     "labels that are not there": (OWN | {"pool.label": None},
         "pool.label: name the column of the pool's labels, or set pool.labels to unlabelled"),
     "a mistyped key": (OWN | {"pool.encodng": "utf-8"}, "unknown key 'pool.encodng'; did you mean 'encoding'?"),
-    "a study with a slash": ({"study": "../up"}, "study: '../up' does not match '^[A-Za-z0-9_]+$'"),
-    "a study of HTML": ({"study": "<b>x</b>"}, "study: '<b>x</b>' does not match '^[A-Za-z0-9_]+$'"),
+    "a study with a slash": ({"study": "../up"}, "study: '../up' does not match '^[A-Za-z0-9_]+\\\\Z'"),
+    "a study of HTML": ({"study": "<b>x</b>"}, "study: '<b>x</b>' does not match '^[A-Za-z0-9_]+\\\\Z'"),
 }  # fmt: skip
 
 

@@ -324,7 +324,7 @@ def test_a_study_goes_on_once_there_is_room_again(tmp_path):
     given = ["results/small/encoder/model.safetensors", *study(tmp_path)]
 
     def little_room():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *given]
     full = subprocess.run(

@@ -28,7 +28,7 @@ _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 _PROBABILITY = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
 _SEED = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 _SEEDS = {"type": "array", "items": _SEED, "minItems": 1, "uniqueItems": True}
-_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_]+$(?!\n)"}  # $ alone lets a newline at the end pass
+_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_]+\Z"}  # $ would let a newline at the end pass
 
 
 def _object(properties: Json, required: bool = True) -> Json:
@@ -101,7 +101,7 @@ def schema() -> Json:
                     "unit": {"type": "string"},
                     "binarise": {"enum": ["mean", None]},
                     "downloads": {"type": "array", "items": download},
-                    "content_sha256": {"type": ["string", "null"], "pattern": r"^[0-9a-f]{64}$(?!\n)"},
+                    "content_sha256": {"type": ["string", "null"], "pattern": r"^[0-9a-f]{64}\Z"},
                 }
             ),
             "pool": _object(
@@ -135,11 +135,11 @@ def schema() -> Json:
                     "family": {"enum": registry.choices("encoders")},
                     "path": _OPTIONAL_TEXT,
                     "repository": _OPTIONAL_TEXT,
-                    "revision": {"type": ["string", "null"], "pattern": r"^[0-9a-f]{40}$(?!\n)"},
+                    "revision": {"type": ["string", "null"], "pattern": r"^[0-9a-f]{40}\Z"},
                     "sha256": {
                         "type": "object",
                         "propertyNames": {"enum": ["config.json", "model.safetensors", "tokenizer.json"]},
-                        "additionalProperties": {"type": "string", "pattern": r"^[0-9a-f]{64}$(?!\n)"},
+                        "additionalProperties": {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"},
                     },
                     "tokenizer": _OPTIONAL_TEXT,
                     "stereo": {"type": "boolean"},
