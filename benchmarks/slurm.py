@@ -100,8 +100,10 @@ class Run:
         """
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if found := condition():
-                return found
+            # Accounting and queue of a busy cluster do not always answer.
+            with contextlib.suppress(subprocess.CalledProcessError):
+                if found := condition():
+                    return found
             if self.process.poll() is not None:
                 raise RuntimeError(f"Snakemake ended before {what}:\n{self.text()[-3000:]}")
             time.sleep(0.5)
