@@ -14,6 +14,7 @@ from pathlib import Path
 from chemsieve.errors import ChemsieveError
 
 _PARTIAL = ".partial"
+_OF_SAFETENSORS = re.compile(r"\.tmp[A-Za-z0-9]{6}")  # it writes beside its target, under such a name, and renames
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _OF_RUST = re.compile(r"\(os error (\d+)\)")  # safetensors and tokenizers raise errors of their own
 
@@ -44,12 +45,18 @@ def remove_partial(folder: str | Path) -> list[Path]:
     Returns:
         The files removed.
     """
-    removed = []
-    for path in Path(folder).rglob(f".*{_PARTIAL}"):
+    removed, busy = [], set()
+    found = sorted(Path(folder).rglob(".*"), key=lambda path: path.suffix != _PARTIAL)  # those that say who lives first
+    for path in found:
+        of_safetensors = _OF_SAFETENSORS.fullmatch(path.name) and path.parent not in busy
+        if path.suffix != _PARTIAL and not of_safetensors:
+            continue
         with contextlib.suppress(OSError), open(path, "rb") as file:
             if _try_lock(file):
                 path.unlink()
                 removed.append(path)
+            else:
+                busy.add(path.parent)
     return removed
 
 
