@@ -9,6 +9,7 @@ from rdkit.Chem import MACCSkeys, rdFingerprintGenerator
 
 BLOCK = 256  # molecules whose distances to all others are held at once
 _SLICE = 8192  # of those others, turned into floating point at once
+_AT_ONCE = 1024  # molecules that exist, or whose bits are unpacked, at once
 
 _GENERATORS: dict[str, Callable] = {
     "ECFP4": lambda bits: rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=bits),
@@ -43,15 +44,15 @@ def packed(smiles: Iterable[str], name: str, bits: int) -> np.ndarray:
     """(n, bits / 8) uint8, the bits of :func:`bits_of` eight in a byte; molecules exist a few at a time."""
     texts = iter(smiles)
     parts = [np.empty((0, -(-bits // 8)), np.uint8)]
-    while some := list(islice(texts, _SLICE)):
+    while some := list(islice(texts, _AT_ONCE)):
         parts.append(np.packbits(bits_of([Chem.MolFromSmiles(text) for text in some], name, bits), axis=1))
     return np.concatenate(parts)
 
 
 def unpacked(rows: np.ndarray, bits: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of rows that :func:`packed` gave, and their (rows, bits) uint8 of zeros and ones."""
-    for start in range(0, len(rows), _SLICE):
-        some = slice(start, min(start + _SLICE, len(rows)))
+    for start in range(0, len(rows), _AT_ONCE):
+        some = slice(start, min(start + _AT_ONCE, len(rows)))
         yield some, np.unpackbits(rows[some], axis=1, count=bits)
 
 
