@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,12 +19,19 @@ from chemsieve import tracking
 from chemsieve.errors import ChemsieveError
 from chemsieve.provenance import code_hash, environment
 
-try:
+
+@contextmanager
+def one_sentence(*others):
+    """An error of the package, or one of ``others``, as Snakemake's: without the traceback that would bury it."""
+    try:
+        yield
+    except (ChemsieveError, *others) as error:
+        raise WorkflowError(str(error)) from None
+
+
+with one_sentence():
     config |= configuration.normalise(config)
     configuration.validate(config)
-except ChemsieveError as error:
-    # One sentence, without the traceback that would bury it.
-    raise WorkflowError(str(error)) from None
 
 # A thread that spins while another process has the core slows both down many times.
 for name, value in {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}.items():
@@ -161,10 +169,8 @@ def check_results():
     """Stop where results cannot be written: Snakemake would end with a traceback."""
     from chemsieve.files import check_folder
 
-    try:
+    with one_sentence():
         check_folder(RESULTS)
-    except ChemsieveError as error:
-        raise WorkflowError(str(error)) from None
 
 
 def check_sizes():
@@ -181,11 +187,9 @@ def check_sizes():
         from chemsieve.influence._room import check_pool
 
         rows = read_metadata(pool).num_rows
-        try:
+        with one_sentence():
             budgets.check(budgets.of(config), rows)
             check_pool(config, read_metadata(molecules).num_rows - rows, rows)
-        except ChemsieveError as error:
-            raise WorkflowError(str(error)) from None
 
 
 # The lock on the results folder, which ends with this process however it ends (see chemsieve/locking.py).
@@ -197,10 +201,8 @@ def take_results():
     from chemsieve.files import remove_partial
     from chemsieve.locking import RUN, hold
 
-    try:
+    with one_sentence(OSError):
         HELD.append(hold(RESULTS))
-    except (ChemsieveError, OSError) as error:
-        raise WorkflowError(str(error)) from None
     remove_partial(RESULTS)
     if workflow.local_exec:
         os.environ |= {RUN: str(os.getpid())}
@@ -234,10 +236,8 @@ def share_gpus():
     limit = workflow.global_resources.get("gpu")
     if not (workflow.local_exec and gpu() and limit is not None and (limit.value or 0) > 1):
         return
-    try:
+    with one_sentence():
         os.environ.setdefault(devices.VARIABLE, devices.share(limit.value))
-    except ChemsieveError as error:
-        raise WorkflowError(str(error)) from None
 
 
 # A server that imports the heavy libraries once for all jobs of this run (see chemsieve/warm.py).
@@ -560,10 +560,8 @@ def exported_candidates():
         for replicate in itertools.product(*REPLICATES.values())
         for name, cell in cells.items()
     }
-    try:
+    with one_sentence():
         check_named(wanted, list(known))
-    except ChemsieveError as error:
-        raise WorkflowError(str(error)) from None
     return known[wanted]
 
 

@@ -25,7 +25,7 @@ def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
         return np.abs(scores) >= budget["magnitude"]
     if "threshold" in budget:
         return scores >= budget["threshold"]
-    count = budget["count"] if "count" in budget else round(budget["fraction"] * n)
+    count = _size(budget, n)
     if count > n:
         raise ChemsieveError(
             f"selection.strategies.{strategy}.budget: count {count} is more than the {n} molecules of the pool"
@@ -37,9 +37,12 @@ def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
 
 def most(budget: dict | None, n: int) -> int:
     """The most molecules of ``n`` that a budget can take, as far as that is known without their scores."""
-    if budget and "count" in budget:
-        return min(budget["count"], n)
-    return round(budget["fraction"] * n) if budget and "fraction" in budget else n
+    return min(_size(budget, n), n) if budget and not {"count", "fraction"}.isdisjoint(budget) else n
+
+
+def _size(budget: dict, n: int) -> int:
+    """Molecules of ``n`` that a budget of a count or a fraction asks for."""
+    return budget["count"] if "count" in budget else round(budget["fraction"] * n)
 
 
 def of(config: dict) -> dict[str, dict]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from chemsieve import published, registry
 from chemsieve.bundled import BUNDLED
+from chemsieve.data.reading import FORMATS, check_encoding, check_molecules, check_table
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence._subsets import SUBSETS
 from chemsieve.tracking import TRACKERS
@@ -79,7 +80,7 @@ _TABLE = {
     "path": _OPTIONAL_TEXT,
     "smiles": _TEXT,
     "label": _TEXT,
-    "format": {"enum": ["auto", "csv", "smi", "sdf", "parquet"]},
+    "format": {"enum": ["auto", *FORMATS]},
     "delimiter": {"type": "string", "minLength": 1, "maxLength": 1},
     "encoding": _TEXT,
     "decimal": {"enum": [".", ","]},
@@ -421,8 +422,6 @@ def validate(config: Json) -> None:
             "one split seed"
         )
     if config["predict"]["input"]:
-        from chemsieve.data.reading import check_molecules
-
         _readable("predict", config["predict"])
         check_molecules(config["predict"]["input"], "predict", config["predict"])
     encoder = config["encoder"]
@@ -517,8 +516,6 @@ def _pool_labels(config: Json) -> None:
 
 def _table_given(config: Json, section: str) -> None:
     """The user's file exists and has its columns; read from its header alone."""
-    from chemsieve.data.reading import check_table
-
     table = config[section]
     _readable(section, table)
     if table["path"]:
@@ -532,8 +529,6 @@ def _table_given(config: Json, section: str) -> None:
 
 def _readable(section: str, table: Json) -> None:
     """A path, a delimiter, a decimal mark and an encoding that a file can be read with."""
-    from chemsieve.data.reading import check_encoding
-
     if table["delimiter"] in '"\r\n\0' or not table["delimiter"].isascii():
         raise ChemsieveError(f"configuration: {section}.delimiter: {table['delimiter']!r} cannot divide fields")
     if table.get("decimal") == table["delimiter"] and table["format"] in ("auto", "csv"):

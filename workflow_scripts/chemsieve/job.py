@@ -27,6 +27,7 @@ LIGHTER = {
     "finetune_on_selection": "finetune.batch_size, or that of the method in grid.methods",
     "gram": "influence.gram.memory_mb and influence.gram.largest",
     "influence": "influence.batch_size and influence.gram.memory_mb",
+    "influence_on_test": "influence.gram.memory_mb and influence.gram.largest",
     "influence_per_query": "influence.gram.memory_mb",
     "mlm": "mlm.batch_size",
     "predict": "predict.chunk",

@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 
+from chemsieve.data.reading import FORMATS, check_encoding, check_molecules
 from chemsieve.errors import ChemsieveError
 
 
@@ -18,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("input", help="delimited text with a header, .smi, .sdf or Parquet, gzipped or not")
     parser.add_argument("output", help="delimited text: the same with predictions; gzipped where the name ends in .gz")
     parser.add_argument("--smiles", default="smiles", help="column of the SMILES; its number in a .smi without header")
-    parser.add_argument("--format", choices=("auto", "csv", "smi", "sdf", "parquet"), default="auto")
+    parser.add_argument("--format", choices=("auto", *FORMATS), default="auto")
     parser.add_argument("--encoding", default="utf-8", help="of the text (default: utf-8)")
     parser.add_argument("--delimiter", default=",", help="one character, or tab (default: a comma)")
     parser.add_argument("--chunk", type=int, default=4096, help="rows in memory at a time (default: 4096)")
@@ -41,8 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(given: argparse.Namespace, delimiter: str) -> None:
     """Do what the command line says, after a look at the header: importing torch takes seconds."""
-    from chemsieve.data.reading import check_encoding, check_molecules
-
     layout = {"smiles": given.smiles, "delimiter": delimiter, "format": given.format, "encoding": given.encoding}
     check_encoding("predict", given.encoding)
     check_molecules(given.input, "predict", layout)

@@ -93,7 +93,7 @@ def read_labelled(
     chosen = format_of(path, file_format)
     wanted = [None if chosen == "sdf" else smiles_column, label_column, fold_column]
     columns = list(dict.fromkeys(name for name in wanted if name is not None))
-    cells = FORMATS[chosen].read(path, source, columns, Layout(delimiter, encoding, decimal))
+    cells = FORMATS[chosen].read(path, source, columns, Layout(delimiter, encoding))
     if not cells.rows:
         raise _no_row(path, source)
     _check_characters(f"{source} file {path}", cells.columns)

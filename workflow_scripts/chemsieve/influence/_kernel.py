@@ -259,6 +259,14 @@ def damping_or_choice(kernel: Kernel, labels: np.ndarray, seed: int, damping: fl
     return choose_damping(kernel, labels, seed=seed)[0] if damping is None else damping
 
 
+def pairs(kernel: Kernel, pool: Sequence[str], query: Sequence[str], damping: float) -> "pd.DataFrame":
+    """``influence`` of each pool molecule (``molecule_id``) on each query molecule's own loss (``query_id``)."""
+    import pandas as pd
+
+    index = pd.MultiIndex.from_product([pool, query], names=["molecule_id", "query_id"])
+    return pd.DataFrame({"influence": per_query(kernel, damping).ravel()}, index=index).reset_index()
+
+
 def per_query_table(
     kernel: Kernel, labels: np.ndarray, pool: Sequence[str], query: Sequence[str], damping: float | None, seed: int
 ) -> "pd.DataFrame":
@@ -270,11 +278,9 @@ def per_query_table(
 
     kernel.needs_pool("exact")
     damping = damping_or_choice(kernel, labels, seed, damping)
-    index = pd.MultiIndex.from_product([pool, query], names=["molecule_id", "query_id"])
-    frame = pd.DataFrame({"influence": per_query(kernel, damping).ravel()}, index=index).reset_index()
     model = refit(kernel, damping)
     own = pd.DataFrame(
         {"residual": model.pool_residuals, "leverage": leverage(model), "self_influence": self_influence(model)},
         index=list(pool),
     )
-    return frame.join(own, on="molecule_id").assign(damping=damping)
+    return pairs(kernel, pool, query, damping).join(own, on="molecule_id").assign(damping=damping)

@@ -42,10 +42,11 @@ def table(
     Raises:
         ChemsieveError: the kernel has no pool.
     """
-    from chemsieve.influence._kernel import per_query_table
+    from chemsieve.influence._kernel import damping_or_choice, pairs
 
-    made = per_query_table(kernel, labels, pool, list(test["molecule_id"]), damping, seed)
+    kernel.needs_pool("exact")
+    damping = damping_or_choice(kernel, labels, seed, damping)
+    made = pairs(kernel, pool, list(test["molecule_id"]), damping).rename(columns={"query_id": "test_id"})
     _, query, _ = kernel.parts
     errors = dict(zip(test["molecule_id"], kernel.residuals[query] * scale, strict=True))
-    made = made[["molecule_id", "query_id", "influence", "damping"]].rename(columns={"query_id": "test_id"})
-    return made.assign(error=made["test_id"].map(errors))
+    return made.assign(error=made["test_id"].map(errors), damping=damping)

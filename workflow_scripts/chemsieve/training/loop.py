@@ -27,7 +27,7 @@ from chemsieve.tracking import Tracker
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.curriculum import CurriculumSampler, admitted
 from chemsieve.training.layers import groups
-from chemsieve.training.state import Saves, draws, set_draws
+from chemsieve.training.state import Saves, below, draws, moments, named, set_draws, set_moments
 
 log = logging.getLogger(__name__)
 
@@ -223,10 +223,7 @@ class _Course(TrainerCallback):
         if self.resumed is None:
             return
         tensors, facts = self.resumed
-        for number, parameter in enumerate(self._parameters()):
-            moments = _below(f"moments.{number}.", tensors)
-            place = {name: "cpu" if name == "step" else parameter.device for name in moments}
-            self.trainer.optimizer.state[parameter] = {name: moments[name].to(place[name]) for name in moments}
+        set_moments(self.trainer.optimizer, tensors)
         scheduler = self.trainer.lr_scheduler
         scheduler.load_state_dict(facts["scheduler"])
         for group, rate in zip(self.trainer.optimizer.param_groups, scheduler.get_last_lr(), strict=True):
@@ -239,8 +236,8 @@ class _Course(TrainerCallback):
             self.at_begin = draws()
             return
         (tensors, _), self.resumed = self.resumed, None
-        now = _below("draws.now.", tensors)
-        self.at_begin = _below("draws.begin.", tensors) if self.steps else now
+        now = below("draws.now.", tensors)
+        self.at_begin = below("draws.begin.", tensors) if self.steps else now
         set_draws(self.at_begin)
         if self.steps:
             self.collate.replayed = tensors["draws.batch"], now
@@ -314,23 +311,19 @@ class _Course(TrainerCallback):
 
     # -- the state -----------------------------------------------------------------------------------------------------
 
-    def _parameters(self) -> list[nn.Parameter]:
-        return [parameter for group in self.trainer.optimizer.param_groups for parameter in group["params"]]
-
     def _write_if_due(self) -> None:
         if self.saves is None or not self.saves.due():
             return
         outcome, trainer, now = self.outcome, self.trainer, time.perf_counter()
-        tensors = _named("weights.", trained_state(trainer.model)) | _named("best.", outcome.best_state)
+        tensors = named("weights.", trained_state(trainer.model)) | named("best.", outcome.best_state)
         for epoch, kept in outcome.kept.items():
-            tensors |= _named(f"kept.{epoch}.", kept)
-        for number, parameter in enumerate(self._parameters()):
-            tensors |= _named(f"moments.{number}.", trainer.optimizer.state[parameter])
+            tensors |= named(f"kept.{epoch}.", kept)
+        tensors |= moments(trainer.optimizer)
         if self.average is not None:
             tensors |= {f"average.{number}": average for number, average in enumerate(self.average.averages)}
         for name, values in (("losses", trainer.losses), ("norms", trainer.norms)):
             tensors |= {name: torch.stack(values)} if values else {}
-        tensors |= _named("draws.begin.", self.at_begin) | _named("draws.now.", draws())
+        tensors |= named("draws.begin.", self.at_begin) | named("draws.now.", draws())
         tensors["draws.batch"] = self.collate.before
         facts = {
             "done": self.done,
@@ -356,7 +349,7 @@ class _Course(TrainerCallback):
             return
         tensors, facts = self.resumed = found
         outcome, trainer, source = self.outcome, self.trainer, str(self.saves.path)
-        load_strictly(trainer.model, _below("weights.", tensors), trained_names(trainer.model), source)
+        load_strictly(trainer.model, below("weights.", tensors), trained_names(trainer.model), source)
         if self.average is not None:
             self.average.steps = facts["averaged"]
             for number, average in enumerate(self.average.averages):
@@ -368,8 +361,8 @@ class _Course(TrainerCallback):
             for row in outcome.curve:
                 self.tracker.record(row)
         outcome.best_epoch, outcome.best_loss = facts["best_epoch"], facts["best_loss"]
-        outcome.best_state = _below("best.", tensors)
-        outcome.kept = {epoch: _below(f"kept.{epoch}.", tensors) for epoch in facts["kept"]}
+        outcome.best_state = below("best.", tensors)
+        outcome.kept = {epoch: below(f"kept.{epoch}.", tensors) for epoch in facts["kept"]}
         outcome.seconds = facts["seconds"]
         self.reference, self.waited, self.stopped = facts["reference"], facts["waited"], facts["stopped"]
         self.done, self.steps, self.rate = facts["done"], facts["steps"], facts["rate"]
@@ -379,18 +372,10 @@ class _Course(TrainerCallback):
             len(outcome.curve) + 1, self.steps, self.done, trainer.steps,
         )  # fmt: skip
         if self.steps and self.steps == self.lengths[len(outcome.curve)]:
-            set_draws(_below("draws.now.", tensors))
+            set_draws(below("draws.now.", tensors))
             self.end_epoch()  # of which all was left was to validate
-            self.resumed[0].update(_named("draws.now.", draws()))
+            self.resumed[0].update(named("draws.now.", draws()))
         trainer.epoch, trainer.skipped, trainer.done = len(outcome.curve), self.steps, self.done
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
 
 
 def fit(

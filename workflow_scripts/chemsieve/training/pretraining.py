@@ -26,7 +26,7 @@ from chemsieve.molformer.modeling import masked_mean
 from chemsieve.processes import progress
 from chemsieve.training.batches import MaskingCollator, by_length, pad
 from chemsieve.training.loop import low_precision
-from chemsieve.training.state import read_state, write_state
+from chemsieve.training.state import below, moments, named, read_state, set_moments, write_state
 
 log = logging.getLogger(__name__)
 
@@ -306,10 +306,7 @@ def _save(
     losses: list[Tensor],
 ) -> None:
     """One file, whole or absent: weights, moments, and where the run stands."""
-    tensors = {f"weights.{name}": tensor for name, tensor in both.state_dict().items()}
-    for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-        for name, tensor in optimizer.state[parameter].items():
-            tensors[f"moments.{number}.{name}"] = tensor
+    tensors = named("weights.", both.state_dict()) | moments(optimizer)
     tensors["losses"] = torch.stack(losses) if losses else torch.zeros(0)
     facts = {"step": step, "curve": curve, "seconds": seconds}
     write_state(path, identity, tensors, facts)
@@ -322,11 +319,7 @@ def _restore(
     if (found := read_state(path, identity)) is None:
         return 0, [], 0.0, []
     tensors, facts = found
-    weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
-    load_strictly(both, weights, source=str(path))
-    for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-        prefix = f"moments.{number}."
-        moments = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in moments.items()}
+    load_strictly(both, below("weights.", tensors), source=str(path))
+    set_moments(optimizer, tensors)
     log.info("resuming at step %d", facts["step"])
     return facts["step"], facts["curve"], facts["seconds"], list(tensors["losses"])

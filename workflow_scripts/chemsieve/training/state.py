@@ -47,6 +47,35 @@ def read_state(path: str | Path, identity: str) -> tuple[dict[str, Tensor], dict
         return None
 
 
+def named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors with ``prefix`` before their names, for a place in a state."""
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of a state's tensors those that :func:`named` gave with ``prefix``, by their names without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What an optimiser keeps of each parameter, for a place in a state."""
+    tensors: dict[str, Tensor] = {}
+    for number, parameter in enumerate(_parameters(optimizer)):
+        tensors |= named(f"moments.{number}.", optimizer.state[parameter])
+    return tensors
+
+
+def set_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser back what :func:`moments` took; AdamW's count of steps stays on the processor."""
+    for number, parameter in enumerate(_parameters(optimizer)):
+        found = below(f"moments.{number}.", tensors)
+        optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 @dataclass
 class Saves:
     """The states of one training: where, whose, and how often.

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is written: the keys of the configuration's ``target`` and ``pool`` that are not columns."""
+    """How text is written."""
 
     delimiter: str = ","
     encoding: str = "utf-8"
-    decimal: str = "."
 
 
 @dataclass

@@ -25,8 +25,6 @@ def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout)
             seen |= dict.fromkeys(_items(record))
             if seen.keys() >= set(columns):
                 return
-    if not seen and not columns:
-        return
     _found(name, columns, list(seen))
 
 

@@ -5,6 +5,7 @@ of the SMILES says which: ``smiles: "1"`` is a file without a header, ``smiles: 
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from chemsieve.data.readers import FIELD_COUNT, Cells, Layout, Row
@@ -32,7 +33,7 @@ def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) 
         header = _header(name, source, columns, first)
         places = [header.index(column) for column in columns]
         numbered = columns[0].isdigit()
-        for number, line in enumerate(lines if not numbered else _again(first, lines), start=1 if numbered else 2):
+        for number, line in enumerate(lines if not numbered else chain([first], lines), start=1 if numbered else 2):
             fields = line.split()
             if not fields:
                 blank_line = blank_line or number
@@ -64,7 +65,7 @@ def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterat
         if words == 1:
             header = [*header, "2" if smiles.isdigit() else "name"]
         yield Row(header)
-        for line in lines if not smiles.isdigit() else _again(first, lines):
+        for line in lines if not smiles.isdigit() else chain([first], lines):
             cells = line.split(maxsplit=len(header) - 1)
             if not cells:
                 blank += 1
@@ -83,11 +84,6 @@ def _lines(text: Iterator[str]) -> Iterator[str]:
     """Lines of text without a byte-order mark."""
     for number, line in enumerate(text):
         yield line if number else line.removeprefix("\ufeff")
-
-
-def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
 
 
 def _header(name: str, source: str, columns: Sequence[str], line: str | None) -> list[str]:
