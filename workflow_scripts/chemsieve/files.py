@@ -51,7 +51,8 @@ def remove_partial(folder: str | Path) -> list[Path]:
         of_safetensors = _OF_SAFETENSORS.fullmatch(path.name) and path.parent not in busy
         if path.suffix != _PARTIAL and not of_safetensors:
             continue
-        with contextlib.suppress(OSError), open(path, "rb") as file:
+        # NFS grants an exclusive lock only to who may write.
+        with contextlib.suppress(OSError), open(path, "r+b") as file:
             if _try_lock(file):
                 path.unlink()
                 removed.append(path)
