@@ -4,10 +4,13 @@
 
 A file may be refused with one sentence, or be read; anything else is a finding: another exception, a sentence of
 several lines, rows that end in neither table or in both, a crash of the process, more than ten seconds for one file.
+The same file is then written with a predictor's columns, as `predict` does it: every line must have as many fields as
+the header, and a file that the study reads must give the same SMILES there.
 Each batch runs in a process of its own, so that a crash is found too; a finding's seed makes its file again.
 """
 
 import argparse
+import csv
 import gzip
 import io
 import random
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
@@ -129,6 +133,7 @@ def examine(seed: int, folder: Path) -> str | None:
     table |= {"encoding": draw.choice(["utf-8", "utf-8", "latin-1", "cp1252", "utf-16", "utf-16-le", "utf-7", "ascii"])}
     table |= {"delimiter": draw.choice([",", ",", ";", "\t"]), "decimal": draw.choice([".", ","])}
     began = time.monotonic()
+    frame = None
     try:
         for read in (reading.check_table, reading.read_table):
             try:
@@ -137,8 +142,19 @@ def examine(seed: int, folder: Path) -> str | None:
                 if "\n" in str(error) or len(str(error)) > 3000:
                     return f"not one sentence: {error}"
                 continue
-        if "frame" not in locals() or frame is None:
+        streamed = written(path, table, folder)
+        if isinstance(streamed, str):
+            return streamed
+        if frame is None:
             return None
+        if streamed is None and reading.format_of(path, table["format"]) == "parquet":
+            return None  # the study does not look at a broken column that it does not need
+        if streamed is None:
+            return "read by the study, refused by predict"
+        if streamed != [
+            "" if problem else text for text, problem in zip(frame["smiles"], frame["problem"], strict=True)
+        ]:
+            return f"SMILES {streamed} of predict, {list(frame['smiles'])} of the study"
         kept, refused = molecules._examine(
             frame, "pool", lambda texts: [len(text) for text in texts], 202, False, True, {}, {}
         )
@@ -151,8 +167,45 @@ def examine(seed: int, folder: Path) -> str | None:
     return f"took {took:.1f} s" if took > 10 else None
 
 
+class Predictor:
+    """What writing predictions needs of one."""
+
+    columns: typing.ClassVar = ["prediction", "reason"]
+
+    def __init__(self):
+        self.asked: list[str] = []
+
+    def predict(self, smiles: list[str]) -> dict[str, list]:
+        self.asked += smiles
+        return {"prediction": [0.5] * len(smiles), "reason": [""] * len(smiles)}
+
+
+def written(path: Path, table: dict, folder: Path) -> list[str] | str | None:
+    """The SMILES that predict finds in a file; None where it refuses the file, a sentence where the output is wrong."""
+    from chemsieve.deployment.stream import predict_file
+    from chemsieve.errors import ChemsieveError
+
+    predictor, output = Predictor(), folder / "predictions.csv"
+    output.unlink(missing_ok=True)
+    layout = {"delimiter": table["delimiter"], "file_format": table["format"], "encoding": table["encoding"]}
+    try:
+        counts = predict_file(predictor, path, output, table["smiles"], chunk=3, **layout)
+    except ChemsieveError as error:
+        if "\n" in str(error) or len(str(error)) > 3000:
+            return f"not one sentence: {error}"
+        return f"{output} is left of a refused file" if output.exists() else None
+    with output.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.reader(handle, delimiter=table["delimiter"]))
+    if {len(row) for row in rows} != {len(rows[0])} or len(rows) - 1 != sum(counts.values()):
+        return f"lines of {[len(row) for row in rows]} fields for {sum(counts.values())} rows"
+    return predictor.asked
+
+
 def batch(first: int) -> None:
     """Examine ``BATCH`` seeds; print each before it is tried, so that a crash names its own."""
+    import chemsieve.deployment.stream  # noqa: F401  (what it imports takes seconds, which are no file's)
+
+    csv.field_size_limit(100_000_000)
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(first, first + BATCH):
             print("trying", seed, flush=True)
