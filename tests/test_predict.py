@@ -128,7 +128,7 @@ def copied(made, tmp_path):
 def write(path, rows, delimiter=","):
     """Write rows of cells as delimited text."""
     with open(path, "w", encoding="utf-8", newline="") as handle:
-        csv.writer(handle, delimiter=delimiter, lineterminator="\n").writerows(rows)
+        csv.writer(handle, delimiter=delimiter).writerows(rows)
     return path
 
 
@@ -388,7 +388,7 @@ ROWS = [
     ["id", "structure", "exp", "note"],
     ["1", "CCO", "0.5", "=1+1"],
     ["2", "no molecule", "", 'a "quoted", cell'],
-    ["3", "", "x", "two\nlines"],
+    ["3", "", "x\ry", "two\nlines"],
     ["4", "C" * 60, "", ""],
     ["5", " c1ccccc1C ", "é", "007"],
 ]

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from chemsieve.data.readers import Row
 from chemsieve.data.reading import stream
@@ -61,7 +62,7 @@ def predict_file(
         # Half a character, which some encodings let pass, is written as its number.
         text = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
         with (gzip.open if zipped else open)(temporary, "wt", **text) as handle:
-            writer = csv.writer(handle, delimiter=delimiter, lineterminator="\n")
+            writer = csv.writer(_Lines(handle), delimiter=delimiter)
             writer.writerow(header + free_names(predictor.columns, header))
             for part in progress(_chunks(rows, chunk), f"parts of {chunk} rows", math.ceil(total / chunk)):
                 # What has a problem is asked for as no SMILES, and keeps its own reason.
@@ -73,6 +74,20 @@ def predict_file(
 
     write_atomically(output, write)
     return counts
+
+
+class _Lines:
+    """Ends lines with a line feed where ``csv`` ends them with two characters.
+
+    Before Python 3.13 it quotes of the two only what it ends lines with; a carriage return in a cell would then be
+    taken for the end of the row.
+    """
+
+    def __init__(self, handle: TextIO):
+        self._handle = handle
+
+    def write(self, line: str) -> None:
+        self._handle.write(line.removesuffix("\r\n") + "\n")
 
 
 def free_names(names: list[str], taken: list[str]) -> list[str]:
