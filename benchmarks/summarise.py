@@ -65,7 +65,15 @@ def errors_so_far(study: Path) -> pd.DataFrame:
 def diagnostics(tables: Path) -> pd.DataFrame:
     """Influence diagnostics, averaged over replicates."""
     frame = pd.read_parquet(tables / "influence_diagnostics.parquet")
-    keep = ["relative_residual", "gram_error", "effective_damping", "scale", "largest_eigenvalue", "spearman_vs_half"]
+    keep = [
+        "relative_residual",
+        "estimated_residual",
+        "gram_error",
+        "effective_damping",
+        "scale",
+        "largest_eigenvalue",
+        "spearman_vs_half",
+    ]
     keep += ["spearman_vs_last"]
     keep = [name for name in [*keep, "seconds"] if name in frame]
     means = frame.groupby(["origin", "checkpoint", "estimator"])[keep].mean().map("{:.3g}".format)

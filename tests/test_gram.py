@@ -162,6 +162,16 @@ def test_compression_leaves_out_what_it_says(small_pilot):
         before = error
 
 
+def test_a_layer_that_sees_one_vector_a_molecule_is_kept_whole(small_pilot):
+    """A pilot of fewer molecules than the head is wide would know only some of its directions."""
+    model = molformer(width=64)
+    restrict(model, "head")
+    problem = Problem(model, MOLECULES, PAD, seed=0, batch_size=5)
+    result = gram(problem, MOLECULES, tolerance=0.5)
+    rows = jacobian(problem)
+    torch.testing.assert_close(result.matrix, rows @ rows.T, rtol=1e-10, atol=1e-10)
+
+
 def test_random_projection_is_right_on_average():
     model = molformer(width=16)
     rows = jacobian(Problem(model, MOLECULES, PAD, seed=0))
@@ -191,12 +201,43 @@ def test_refinement_with_true_products_mends_a_compressed_matrix(small_pilot):
         result = gram(problem, MOLECULES, tolerance=3e-2)
         kernel = _kernel.Kernel(result.matrix.numpy(), result.outputs.numpy() - MOLECULES.labels, 14, 4)
         task = Task(kernel, train.labels, 0, lambda: (problem, query, pool))
-        found[refinements] = exact.score(task, damping=damping, refinements=refinements)
+        found[refinements] = exact.score(task, damping=damping, refinements=refinements, check=True)
     errors = {k: np.linalg.norm(s.influence - expected) / np.linalg.norm(expected) for k, s in found.items()}
     assert errors[0] > 1e-3
     assert errors[3] < errors[0] / 20
     # What it says of its own error is of the size of the error.
     assert found[3].relative_residual < found[0].relative_residual / 20
+
+
+def test_a_residual_is_measured_where_its_estimate_is_too_large(small_pilot):
+    train, query, pool = (MOLECULES.take(range(*r)) for r in ((0, 14), (14, 18), (18, 24)))
+    problem = Problem(molformer(width=16), train, PAD, seed=0, batch_size=5)
+    options = {"largest": 100, "memory_mb": 50, "tolerance": 1e-2, "rank": None, "basis": "principal"}
+    compressed = _gramfile.compute(problem, query, pool, options)
+
+    def diagnostics(estimator="exact", **options):
+        return from_kernel(*compressed, lambda: (problem, query, pool), estimator, options, 0.05, 0)[1]
+
+    for damping in (1e-3, 0.1, 10.0, 1e4):
+        measured = diagnostics(damping=damping, check=True)
+        assert 0.5 < measured["estimated_residual"] / measured["relative_residual"] < 40
+        assert measured["converged"] == (measured["relative_residual"] <= 0.05)
+        alone = diagnostics(damping=damping, check=False)
+        assert alone["relative_residual"] is None
+        assert alone["converged"] == (alone["estimated_residual"] <= 0.05)
+        chosen = diagnostics(damping=damping)
+        assert chosen == {**(alone if alone["converged"] else measured), **timed(chosen)}
+        shapley = diagnostics("shapley", damping=damping, permutations=4)
+        assert (shapley["estimated_residual"], shapley["converged"]) == (
+            alone["estimated_residual"],
+            alone["converged"],
+        )
+    assert not diagnostics(damping=1e-3, check=False)["converged"]
+    assert diagnostics(damping=1e4, check=False)["converged"]
+
+
+def timed(diagnostics):
+    return {name: diagnostics[name] for name in ("seconds", "peak_memory_mb")}
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 0.02), (torch.float32, 0.02)])

@@ -94,6 +94,29 @@ def test_greedy_takes_the_best_next_molecule_each_time(problem):
     np.testing.assert_array_equal(np.argsort(greedy.score(task, damping=0.5).influence), order)
 
 
+@pytest.mark.parametrize("damping", [0.01, 1.0])
+def test_the_estimated_residual_is_that_of_independent_errors(damping):
+    """Against the solution formed of explicit gradients, averaged over matrices with random errors."""
+    generator = np.random.default_rng(5)
+    n, m, width = 120, 15, 300
+    rows = generator.normal(size=(n + m, width)) * np.arange(1, width + 1) ** -0.7
+    residuals = generator.normal(size=n + m)
+    whole = rows @ rows.T
+    gauss_newton = 2 / n * rows[:n].T @ rows[:n] + damping * np.eye(width)
+    vector = 2 / m * rows[n:].T @ residuals[n:]
+    estimates, truths = [], []
+    for _ in range(30):
+        noise = generator.normal(size=whole.shape) * 1e-5
+        noise = np.tril(noise) + np.tril(noise, -1).T
+        kernel = _kernel.Kernel(whole + noise, residuals, n, m)
+        a, b = _kernel.dual_solution(kernel, damping)
+        truths.append(np.linalg.norm(gauss_newton @ (rows[:n].T @ a + rows[n:].T @ b) - vector))
+        error = np.linalg.norm(noise) / np.linalg.norm(whole)
+        estimates.append(_kernel.estimated_residual(kernel, damping, error))
+    assert np.mean(estimates) == pytest.approx(np.mean(truths) / np.linalg.norm(vector), rel=0.1)
+    assert _kernel.estimated_residual(_kernel.Kernel(whole, residuals, n, m), damping, 0.0) == 0
+
+
 def test_leverage_and_self_influence_are_those_of_joining(problem):
     rows, kernel = problem
     model = _kernel.refit(kernel, 0.5)

@@ -112,6 +112,7 @@ def study_tables(seeds=(0, 1, 2)):
                             "closed form",
                             80,
                             0.3 if estimator == "lissa" else 0.001,
+                            None if estimator == "lissa" else 0.002,
                             200,
                             estimator != "lissa",
                             0.01,

@@ -214,14 +214,19 @@ TABLES: dict[str, dict[str, Column]] = {
         "curvature_molecules": Column(INTEGER, "training molecules that define the curvature"),
         "relative_residual": Column(
             REAL,
-            "|(G + effective damping) x - v| / |v| on the Gauss-Newton matrix G; 0.01 is solved; missing where no "
-            "system was solved",
+            "|(G + effective damping) x - v| / |v| on the Gauss-Newton matrix G, measured; 0.01 is solved; missing "
+            "where it was not measured",
+            nullable=True,
+        ),
+        "estimated_residual": Column(
+            REAL,
+            "the same as estimated from the Gram matrix's error, a few times too large; missing where none was used",
             nullable=True,
         ),
         "iterations": Column(INTEGER, "iterations used (depth times repeats for LiSSA)"),
         "converged": Column(
             FLAG,
-            "relative residual, or the Gram matrix's error where none was measured, below the configured tolerance",
+            "relative residual, or its estimate where none was measured, below the configured tolerance",
         ),
         "damping": Column(REAL, "damping as configured"),
         "effective_damping": Column(REAL, "damping of the system solved (LiSSA: damping times scale)"),

@@ -38,6 +38,8 @@ class Solution:
 class Task:
     """What an estimator on the Gram matrix may use; ``labels`` are the kernel's training molecules', standardised.
 
+    ``gram_error`` is the matrix's relative error, ``tolerance`` the relative residual at which a solution is one.
+
     ``problem`` loads the model, with all training molecules, when called: most estimators never need it. ``train`` is
     their number where the kernel covers only a sample of them, drawn as ``problem.sample`` draws it.
     """
@@ -47,6 +49,8 @@ class Task:
     seed: int
     problem: Callable[[], tuple[Problem, Molecules, Molecules]]  # with query and pool
     train: int | None = None
+    gram_error: float = 0.0
+    tolerance: float = 0.05
 
     @property
     def sampled(self) -> bool:

@@ -88,10 +88,10 @@ def gram(
     Args:
         memory_mb: about what captured activations and slices of J may take together; K (16 n^2 bytes while it is put
             in order) comes on top. The activations of one layer are the least that it can do with.
-        tolerance: leave out this share of the dense layers' squared gradients. Each layer's gradients are turned to
-            the principal directions of its inputs and of its derivatives (the eigenbasis of Kronecker-factored
-            curvature, George et al. 2018, 1806.03884; its use for influence: Choe et al. 2024, 2405.13954), where a
-            small part of the numbers holds nearly all of them. 0 leaves out nothing.
+        tolerance: leave out this share of the squared gradients of the dense layers that run on tokens. Each layer's
+            gradients are turned to the principal directions of its inputs and of its derivatives (the eigenbasis of
+            Kronecker-factored curvature, George et al. 2018, 1806.03884; its use for influence: Choe et al. 2024,
+            2405.13954), where a small part of the numbers holds nearly all of them. 0 leaves out nothing.
         rank: keep at most so many directions on each side.
         basis: ``principal``, or ``random``: seeded Gaussian directions (Park et al. 2023, 2303.14186), with which K is
             an unbiased estimate.
@@ -280,9 +280,15 @@ def _principal_bases(
     rank: int | None,
     budget: int,
 ) -> dict[str, _Basis]:
-    """Principal directions of each dense layer, from a sample that holds every token; None where nothing is saved."""
+    """Principal directions of the dense layers that run on tokens, where they save something.
+
+    They are those of a sample in which every token occurs.
+    """
     sample = molecules.take(_covering_sample(molecules, PILOT, problem.seed))
-    dense = [layer for layer in layers if layer.dense]
+    # Others see one vector a molecule: too few in a sample to know their directions by, and they are small.
+    dense = [layer for layer in layers if layer.dense and layer.tokenwise]
+    if not dense:
+        return {}
     outputs = torch.empty(len(sample), dtype=torch.float64, device=problem.device)
     bases, energies = {}, {}
     tokens = sum(len(row) for row in sample.ids)

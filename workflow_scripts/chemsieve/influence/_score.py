@@ -39,19 +39,21 @@ def from_kernel(
         load_problem: gives problem (with all training molecules), query and pool, where an estimator asks.
     """
     from chemsieve.influence import Task
+    from chemsieve.influence._kernel import estimated_residual
 
     began = time.perf_counter()
-    task = Task(kernel, labels, seed, load_problem, facts["all_train"])
+    task = Task(kernel, labels, seed, load_problem, facts["all_train"], facts["error"], tolerance)
     scores = registry.load("influence", estimator).score(task, **options)
     if not np.isfinite(scores.influence).all():
         raise InfluenceDivergence(f"influence: a score of {estimator} is not finite; raise its damping")
+    measured, estimate = scores.relative_residual, estimated_residual(kernel, scores.damping, facts["error"])
     diagnostics = {
         "solver": scores.solver,
         "curvature_molecules": scores.curvature_molecules or kernel.train,
-        "relative_residual": scores.relative_residual,
+        "relative_residual": measured,
+        "estimated_residual": estimate,
         "iterations": scores.iterations,
-        "converged": scores.converged
-        and (facts["error"] if scores.relative_residual is None else scores.relative_residual) <= tolerance,
+        "converged": bool(scores.converged and (estimate if measured is None else measured) <= tolerance),
         "damping": scores.damping,
         "effective_damping": scores.damping,
         "scale": None,
@@ -105,6 +107,7 @@ def from_model(
         "solver": "iteration",
         "curvature_molecules": len(problem.train),
         "relative_residual": relative,
+        "estimated_residual": None,
         "iterations": solution.iterations,
         "converged": relative <= tolerance,
         "damping": float(options["damping"]),

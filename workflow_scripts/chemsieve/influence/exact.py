@@ -2,7 +2,7 @@
 
 (G + damping)^-1 v = (v - J^T (K + c I)^-1 J v) / damping with G = (2 / N) J^T J, K = J J^T, c = N damping / 2
 (Woodbury's identity). No iteration, so nothing to converge; what remains is rounding and, where K was compressed or
-projected, what was left out. Both are measured in the space of the parameters, and can be refined away.
+projected, what was left out. Both can be measured in the space of the parameters, and refined away.
 
 Where the training set is larger than ``influence.gram.largest``, K covers a sample of it and preconditions conjugate
 gradients over all (:mod:`chemsieve.influence._landmarks`).
@@ -31,7 +31,11 @@ OPTIONS: dict = {
         "minimum": 0,
         "description": "steps of iterative refinement with exact products, each as dear as two training passes",
     },
-    "check": {"type": "boolean", "description": "measure the residual with exact products even without refinement"},
+    "check": {
+        "type": ["boolean", "null"],
+        "description": "measure the residual with exact products even without refinement; null: where its estimate "
+        "from the matrix's error is above the tolerance",
+    },
     "iterations": {
         "type": "integer",
         "minimum": 1,
@@ -45,7 +49,7 @@ def score(
     task: Task,
     damping: float | None = None,
     refinements: int = 0,
-    check: bool = True,
+    check: bool | None = None,
     iterations: int = 30,
     tolerance: float = 0.01,
 ) -> Scores:
@@ -58,6 +62,8 @@ def score(
         return _iterate(task, damping, iterations, tolerance)
     has_pool = kernel.pool > 0
     scores = _kernel.first_order(kernel, damping) if has_pool else None
+    if check is None:
+        check = _kernel.estimated_residual(kernel, damping, task.gram_error) > task.tolerance
     residual, refined = None, None
     if check or refinements or not has_pool:
         residual, refined = _refine(task, damping, refinements)
@@ -105,7 +111,7 @@ def _refine(task: Task, damping: float, refinements: int):
     kernel = task.kernel
     problem, query, pool = task.problem()
     train = problem.train
-    t, q, _ = kernel.parts
+    t, _, _ = kernel.parts
     a, b = _kernel.dual_solution(kernel, damping)
     both = Molecules([*train.ids, *query.ids], np.concatenate([train.labels, query.labels]))
     constant = kernel.constant(damping)
@@ -116,8 +122,5 @@ def _refine(task: Task, damping: float, refinements: int):
         left = problem.derivatives(x, train).numpy() + constant * a
         if step < refinements:
             a = a - cho_solve(factor, left)
-    weights = 2 * kernel.residuals[q] / kernel.query
-    # (G + damping) x - v = (2 / N) J^T left
-    size = 2 / kernel.train * np.sqrt(max(left @ kernel.matrix[t, t] @ left, 0.0))
-    residual = float(size / np.sqrt(weights @ kernel.matrix[q, q] @ weights))
+    residual = _kernel.residual_norm(kernel, left) / _kernel.query_gradient_norm(kernel)
     return residual, lambda: -problem.pool_loss_change(x, pool)

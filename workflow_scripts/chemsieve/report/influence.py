@@ -229,7 +229,8 @@ def _diagnostics(study: Study) -> list[str]:
         blocks.append(
             warning(
                 f"{len(failed)} of {count(len(diagnostics), 'solve')} did not converge ({names}): the relative "
-                "residual is above the configured tolerance, so these scores are not the influence that they stand for."
+                "residual is above the configured tolerance, so these scores are not the influence that they stand "
+                "for. A larger damping, a lower influence.gram.tolerance, or refinements of exact help."
             )
         )
     else:
