@@ -113,7 +113,8 @@ def test_the_estimated_residual_is_that_of_independent_errors(damping):
         truths.append(np.linalg.norm(gauss_newton @ (rows[:n].T @ a + rows[n:].T @ b) - vector))
         error = np.linalg.norm(noise) / np.linalg.norm(whole)
         estimates.append(_kernel.estimated_residual(kernel, damping, error))
-    assert np.mean(estimates) == pytest.approx(np.mean(truths) / np.linalg.norm(vector), rel=0.1)
+    expected = _kernel.ALLOWANCE * np.mean(truths) / np.linalg.norm(vector)
+    assert np.mean(estimates) == pytest.approx(expected, rel=0.1)
     assert _kernel.estimated_residual(_kernel.Kernel(whole, residuals, n, m), damping, 0.0) == 0
 
 

@@ -220,7 +220,7 @@ TABLES: dict[str, dict[str, Column]] = {
         ),
         "estimated_residual": Column(
             REAL,
-            "the same as estimated from the Gram matrix's error, a few times too large; missing where none was used",
+            "the same as estimated from the Gram matrix's error, rather too large; missing where none was used",
             nullable=True,
         ),
         "iterations": Column(INTEGER, "iterations used (depth times repeats for LiSSA)"),
@@ -239,7 +239,7 @@ TABLES: dict[str, dict[str, Column]] = {
             REAL, "Spearman correlation of the scores with those at the model's last checkpoint", nullable=True
         ),
         "gram_error": Column(
-            REAL, "relative error of the Gram matrix on a subset; missing where none was used", nullable=True
+            REAL, "relative error of the Gram matrix, from a subset; missing where none was used", nullable=True
         ),
         "seconds": Column(REAL, "wall time, that of the Gram matrix included", "s"),
         "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB"),

@@ -30,29 +30,33 @@ def solve(
     damping: float,
     iterations: int,
     tolerance: float,
+    slack: float = 0.0,
 ) -> tuple[Solution, float]:
     """Solve (G + damping) x = ``vector``, G over ``problem.train``, to the relative residual ``tolerance``.
 
     Args:
         matrix: Gram matrix (m, m) of the ``landmarks``.
         iterations: at most so many; each costs a Gauss-Newton product over all training molecules.
+        slack: added to the preconditioner's damping, not to the system's. With it at 2 / m times the norm of the
+            errors of ``matrix`` the preconditioner is positive definite.
 
     Returns:
         The solution, and its relative residual |(G + damping) x - v| / |v|, measured.
 
     Raises:
-        InfluenceDivergence: the preconditioner is not positive definite, since errors of ``matrix`` exceed the damping.
+        InfluenceDivergence: the preconditioner is not positive definite: errors of ``matrix`` exceed its damping.
     """
     import torch
     from scipy.linalg import cho_solve
 
     from chemsieve.influence._kernel import factor
 
-    solver = factor(matrix, len(landmarks) * damping / 2)
+    assumed = damping + slack
+    solver = factor(matrix, len(landmarks) * assumed / 2)
 
     def precondition(values: Tensor) -> Tensor:
         along = problem.derivatives(values, landmarks).numpy()
-        return (values - problem.combination(landmarks, torch.as_tensor(cho_solve(solver, along)))) / damping
+        return (values - problem.combination(landmarks, torch.as_tensor(cho_solve(solver, along)))) / assumed
 
     try:
         solution = cg.iterate(problem, vector, damping, iterations, tolerance, precondition)

@@ -5,7 +5,8 @@
 projected, what was left out. Both can be measured in the space of the parameters, and refined away.
 
 Where the training set is larger than ``influence.gram.largest``, K covers a sample of it and preconditions conjugate
-gradients over all (:mod:`chemsieve.influence._landmarks`).
+gradients over all (:mod:`chemsieve.influence._landmarks`); and so it does where what K leaves out is too much for the
+damping.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve.errors import InfluenceDivergence
 from chemsieve.influence import Scores
 
 if TYPE_CHECKING:
@@ -34,12 +36,12 @@ OPTIONS: dict = {
     "check": {
         "type": ["boolean", "null"],
         "description": "measure the residual with exact products even without refinement; null: where its estimate "
-        "from the matrix's error is above the tolerance",
+        "from the matrix's error is above the tolerance, and go on by conjugate gradients where the residual is too",
     },
     "iterations": {
         "type": "integer",
         "minimum": 1,
-        "description": "at most so many conjugate gradient steps, where the training set is too large for the matrix",
+        "description": "at most so many conjugate gradient steps, where the matrix is not enough",
     },
     "tolerance": {"type": "number", "exclusiveMinimum": 0, "description": "relative residual at which they stop"},
 }
@@ -62,11 +64,12 @@ def score(
         return _iterate(task, damping, iterations, tolerance)
     has_pool = kernel.pool > 0
     scores = _kernel.first_order(kernel, damping) if has_pool else None
-    if check is None:
-        check = _kernel.estimated_residual(kernel, damping, task.gram_error) > task.tolerance
+    needed = check is None and _kernel.estimated_residual(kernel, damping, task.gram_error) > task.tolerance
     residual, refined = None, None
-    if check or refinements or not has_pool:
+    if check or needed or refinements or not has_pool:
         residual, refined = _refine(task, damping, refinements)
+    if needed and residual > task.tolerance:
+        return _iterate(task, damping, iterations, tolerance)
     if refinements or not has_pool:
         scores = refined()
     return Scores(
@@ -79,16 +82,21 @@ def score(
 
 
 def _iterate(task: Task, damping: float, iterations: int, tolerance: float) -> Scores:
-    """Scores with the curvature of all training molecules, those of the matrix as landmarks."""
+    """Scores with the true curvature of all training molecules, those of the matrix as landmarks."""
     from chemsieve.influence import _landmarks
 
     problem, query, pool = task.problem()
     t, _, _ = task.kernel.parts
-    landmarks = problem.sample(task.kernel.train)
-    vector = problem.gradient(query)
-    solution, residual = _landmarks.solve(
-        problem, landmarks, task.kernel.matrix[t, t], vector, damping, iterations, tolerance
-    )
+    matrix = task.kernel.matrix[t, t]
+    system = problem, problem.sample(len(matrix)), matrix, problem.gradient(query), damping, iterations, tolerance
+    try:
+        solution, residual = _landmarks.solve(*system)
+    except InfluenceDivergence:
+        if not task.gram_error:
+            raise
+        # What the matrix leaves out is more than the damping; a preconditioner that allows for it needs more steps.
+        left_out = task.gram_error * np.linalg.norm(task.kernel.matrix)
+        solution, residual = _landmarks.solve(*system, slack=2 / len(matrix) * left_out)
     return Scores(
         influence=-problem.pool_loss_change(solution.x, pool),
         damping=damping,
