@@ -68,7 +68,7 @@ def score(
     residual, refined = None, None
     if check or needed or refinements or not has_pool:
         residual, refined = _refine(task, damping, refinements)
-    if needed and residual > task.tolerance:
+    if check is None and residual is not None and residual > task.tolerance:
         return _iterate(task, damping, iterations, tolerance)
     if refinements or not has_pool:
         scores = refined()
