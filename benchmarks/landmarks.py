@@ -2,7 +2,7 @@
 
 python benchmarks/landmarks.py results/embedded --landmarks 60 200 400
 
-At the last checkpoint of a finished study's first adapted regressor, with a Gram matrix of so few training molecules:
+At the last checkpoint of a finished study's last adapted regressor, with a Gram matrix of so few training molecules:
 conjugate gradients over all of them, preconditioned by the matrix and plain, and what the matrix says alone. The truth
 is the closed form of the whole matrix. Prints a Markdown table: iterations to the tolerance, seconds, Spearman and
 relative error of the pool's scores.
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_script
 from chemsieve.influence import _kernel, _landmarks, cg
 from chemsieve.influence._gram import gram
 from chemsieve.influence._loading import load
-from chemsieve.influence._problem import Molecules
+from chemsieve.influence._problem import Molecules, Problem
 
 
 class Files(SimpleNamespace):
@@ -33,8 +33,8 @@ class Files(SimpleNamespace):
         return getattr(self, name, None)
 
 
-def first_adapted(study: Path) -> Files:
-    """The files of the study's first replicate."""
+def last_adapted(study: Path) -> Files:
+    """The files of the study's last replicate at its last checkpoint."""
     checkpoint = sorted(study.glob("runs/*/*/*/finetune/adapted/checkpoint-*.safetensors"))[-1]
     seed = checkpoint.parents[2]
     split = study / "splits" / seed.parts[-3] / seed.parts[-2]
@@ -47,6 +47,15 @@ def first_adapted(study: Path) -> Files:
     )
 
 
+def load_study(study: Path) -> tuple[Problem, Molecules, Molecules, Molecules]:
+    """Problem, query and pool at that checkpoint, and all their molecules in the order of a Gram matrix."""
+    spec = {"family": "molformer", "batch_size": 16}
+    problem, query, pool = load(last_adapted(study), spec, 0, torch.device("cpu"))
+    everyone = [problem.train, query, pool]
+    together = Molecules([ids for m in everyone for ids in m.ids], np.concatenate([m.labels for m in everyone]))
+    return problem, query, pool, together
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a folder below results/")
@@ -57,10 +66,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    spec = {"family": "molformer", "batch_size": 16}
-    problem, query, pool = load(first_adapted(arguments.study), spec, 0, torch.device("cpu"))
-    everyone = [problem.train, query, pool]
-    together = Molecules([ids for m in everyone for ids in m.ids], np.concatenate([m.labels for m in everyone]))
+    problem, query, pool, together = load_study(arguments.study)
     began = time.perf_counter()
     result = gram(problem, together)
     whole = _kernel.Kernel(
