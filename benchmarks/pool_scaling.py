@@ -84,11 +84,12 @@ class Script:
         class Named(dict):
             __getattr__ = dict.__getitem__
 
+        config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+        config["influence"] |= {"run": ["exact"], "gram": {"largest": MATRIX}}
         self.given = SimpleNamespace(
             rule=name, wildcards=Named(splitter="random", split_seed="0", seed="0"), log=[str(folder / f"{name}.log")],
             input=Named(files), output=Named(output), params=SimpleNamespace(spec=json.dumps(spec)),
-            config=yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")) | {"influence": {
-                "run": ["exact"], "gram": {"largest": MATRIX}}},
+            config=config,
         )  # fmt: skip
         self.path = ROOT / "workflow_scripts" / f"{name}.py"
 
