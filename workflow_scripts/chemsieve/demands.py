@@ -202,7 +202,8 @@ def _influence(s: Sizes, config: dict) -> tuple[float, float]:
         iterations = options.get("iterations", 0)
         if getattr(registry.load("influence", name), "KERNEL", False):
             whole = s.train + s.query <= chosen["gram"]["largest"]
-            again = options.get("refinements", 0) + bool(options.get("check"))
+            # Unset, it measures only where it must, and may then go on by iterations: how many, nobody can foresee.
+            again = options.get("refinements", 0) + {True: 1, False: 0, None: 2}[options.get("check")]
             steps.append((4 * again if whole else 5 * iterations) * s.train)
         else:
             own = 2 * options.get("depth", 0) * options.get("repeats", 1) * options.get("batch_size", 0)
