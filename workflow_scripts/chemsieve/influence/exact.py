@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chemsieve.influence import Task
 
 KERNEL = True
+ROUNDING = 1e-6  # relative error of a matrix of single-precision products
 OPTIONS: dict = {
     "damping": {
         "type": ["number", "null"],
@@ -92,10 +93,8 @@ def _iterate(task: Task, damping: float, iterations: int, tolerance: float) -> S
     try:
         solution, residual = _landmarks.solve(*system)
     except InfluenceDivergence:
-        if not task.gram_error:
-            raise
         # What the matrix leaves out is more than the damping; a preconditioner that allows for it needs more steps.
-        left_out = task.gram_error * np.linalg.norm(task.kernel.matrix)
+        left_out = max(task.gram_error, ROUNDING) * np.linalg.norm(task.kernel.matrix)
         solution, residual = _landmarks.solve(*system, slack=2 / len(matrix) * left_out)
     return Scores(
         influence=-problem.pool_loss_change(solution.x, pool),
