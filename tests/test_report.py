@@ -420,6 +420,16 @@ def test_tables_with_nothing_to_show_are_said_to_be_empty(tables, tmp_path):
         assert sentence in text
 
 
+@pytest.mark.parametrize(("best", "said"), [(0.2, False), (-0.1, True)])
+def test_models_no_better_than_the_mean_are_said_to_be_so(tables, tmp_path, best, said):
+    metrics = tables["metrics"].copy()
+    metrics["r2"] = np.where(metrics["origin"] == "descriptors", 0.8, -0.5)
+    metrics.loc[(metrics["method"] == "full") & (metrics["selection"] == "random"), "r2"] = best
+    text = make(tmp_path, {**tables, "metrics": metrics}, {}).text
+    assert ("no language model predicts better than the mean label" in text) == said
+    assert ("the largest mean R2 of a configuration is -0.1" in text) == said
+
+
 def test_cut_labels_are_said_to_be_cut(page, tables, tmp_path):
     assert "labels of this study are cut" not in page.text
     cut = {**CONFIG, "target": {**CONFIG.get("target", {}), "binarise": "mean"}}

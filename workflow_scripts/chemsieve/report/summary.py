@@ -90,6 +90,7 @@ def _answers(study: Study) -> list[str]:
     for splitter, here in made.groupby("splitter"):
         sentences = [*_selections(here), *_adaptation(here), *_descriptors(study, splitter, here)]
         blocks += [paragraph(f"On the {splitter} split, by the error on test molecules:"), bullets(sentences)]
+        blocks += _useless(study, splitter)
     asked = made[_asked(made)]
     if len(asked):
         blocks.append(
@@ -173,6 +174,21 @@ def _descriptors(study: Study, splitter: str, here: pd.DataFrame) -> list[str]:
             f"{count(len(against), 'language model')} with full fine-tuning, {listing(counts)}."
         )
     return sentences
+
+
+def _useless(study: Study, splitter: str) -> list[str]:
+    """A warning where no configuration of the language model predicts better than the test molecules' mean label."""
+    rows = study.test[(study.test["splitter"] == splitter) & (study.test["origin"] != DESCRIPTORS)]
+    determined = rows.groupby(["origin", "method", "selection"])["r2"].mean()
+    if not len(determined) or not (determined <= 0).all():
+        return []
+    return [
+        warning(
+            f"On the {splitter} split no language model predicts better than the mean label of the test molecules "
+            f"would (the largest mean R2 of a configuration is {number(determined.max())}): differences between models "
+            "that have learned so little say nothing about what helps one that has."
+        )
+    ]
 
 
 def _no_descriptors(study: Study) -> list[str]:
