@@ -139,8 +139,8 @@ def examine(seed: int, folder: Path) -> str | None:
             try:
                 frame = read(path, "pool", table)
             except ChemsieveError as error:
-                if "\n" in str(error) or len(str(error)) > 3000:
-                    return f"not one sentence: {error}"
+                if wrong := no_sentence(error):
+                    return wrong
                 continue
         streamed = written(path, table, folder)
         if isinstance(streamed, str):
@@ -167,6 +167,12 @@ def examine(seed: int, folder: Path) -> str | None:
     return f"took {took:.1f} s" if took > 10 else None
 
 
+def no_sentence(error: Exception) -> str | None:
+    """What is wrong with how a file was refused, or None."""
+    text = str(error)
+    return f"not one sentence: {text}" if "\n" in text or len(text) > 3000 else None
+
+
 class Predictor:
     """What writing predictions needs of one."""
 
@@ -191,9 +197,7 @@ def written(path: Path, table: dict, folder: Path) -> list[str] | str | None:
     try:
         counts = predict_file(predictor, path, output, table["smiles"], chunk=3, **layout)
     except ChemsieveError as error:
-        if "\n" in str(error) or len(str(error)) > 3000:
-            return f"not one sentence: {error}"
-        return f"{output} is left of a refused file" if output.exists() else None
+        return no_sentence(error) or (f"{output} is left of a refused file" if output.exists() else None)
     with output.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.reader(handle, delimiter=table["delimiter"]))
     if {len(row) for row in rows} != {len(rows[0])} or len(rows) - 1 != sum(counts.values()):

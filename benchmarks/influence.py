@@ -91,15 +91,9 @@ class Bench:
     @property
     def everything(self) -> "Molecules":
         """Training, query and pool molecules in the order of a kernel."""
-        return _joined([self.train, self.query, self.pool])
+        from chemsieve.influence._problem import Molecules
 
-
-def _joined(parts: "list[Molecules]") -> "Molecules":
-    import numpy as np
-
-    from chemsieve.influence._problem import Molecules
-
-    return Molecules([row for part in parts for row in part.ids], np.concatenate([part.labels for part in parts]))
+        return Molecules.joined([self.train, self.query, self.pool])
 
 
 def empty_model(architecture: dict) -> "Regressor":
@@ -368,10 +362,12 @@ def pool_scoring(folder: Path) -> dict:
     """
     import torch
 
+    from chemsieve.influence._problem import Molecules
+
     bench = load(folder)
     warm_up(bench)
     vector = bench.problem.gradient(bench.query)
-    pool = _joined([bench.everything] * 2)
+    pool = Molecules.joined([bench.everything] * 2)
 
     def inference() -> None:
         with torch.no_grad():

@@ -51,9 +51,7 @@ def load_study(study: Path) -> tuple[Problem, Molecules, Molecules, Molecules]:
     """Problem, query and pool at that checkpoint, and all their molecules in the order of a Gram matrix."""
     spec = {"family": "molformer", "batch_size": 16}
     problem, query, pool = load(last_adapted(study), spec, 0, torch.device("cpu"))
-    everyone = [problem.train, query, pool]
-    together = Molecules([ids for m in everyone for ids in m.ids], np.concatenate([m.labels for m in everyone]))
-    return problem, query, pool, together
+    return problem, query, pool, Molecules.joined([problem.train, query, pool])
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
         parts.append(pool)
     else:
         log.info("the pool of %d is scored by directional derivatives, not in the Gram matrix", len(pool))
-    molecules = Molecules([row for part in parts for row in part.ids], np.concatenate([part.labels for part in parts]))
+    molecules = Molecules.joined(parts)
     result = gram(problem, molecules, **options)
     kernel = Kernel(
         result.matrix.cpu().numpy(), result.outputs.cpu().numpy() - molecules.labels, len(landmarks), len(query)

@@ -36,6 +36,11 @@ class Molecules:
     def take(self, positions: Sequence[int]) -> "Molecules":
         return Molecules([self.ids[i] for i in positions], self.labels[list(positions)])
 
+    @staticmethod
+    def joined(parts: Sequence["Molecules"]) -> "Molecules":
+        """All molecules of some parts, in their order."""
+        return Molecules([row for part in parts for row in part.ids], np.concatenate([part.labels for part in parts]))
+
     def __len__(self) -> int:
         return len(self.ids)
 

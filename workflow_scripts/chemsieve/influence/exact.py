@@ -120,7 +120,7 @@ def _refine(task: Task, damping: float, refinements: int):
     train = problem.train
     t, _, _ = kernel.parts
     a, b = _kernel.dual_solution(kernel, damping)
-    both = Molecules([*train.ids, *query.ids], np.concatenate([train.labels, query.labels]))
+    both = Molecules.joined([train, query])
     constant = kernel.constant(damping)
     factor = _kernel.factor(kernel.matrix[t, t], constant)
     for step in range(refinements + 1):
