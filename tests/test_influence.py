@@ -123,6 +123,69 @@ def test_a_diverging_recursion_is_an_error_that_names_a_scale_that_works(matrice
     assert torch.isfinite(solution.x).all()
 
 
+@pytest.fixture(scope="module")
+def indefinite(tiny):
+    """A model that fits badly: its Hessian's smallest eigenvalue lies further from zero than its largest."""
+    model, molecules, pad_id = tiny
+    train = molecules.take(range(12))
+    far = Molecules(train.ids, train.labels + 40 * np.sign(train.labels))
+    problem = Problem(model, far, pad_id, seed=0, batch_size=5)
+    return problem, problem.gradient(far.take(range(6))), explicit(problem, far)[0]
+
+
+def test_the_automatic_scale_is_safe_where_the_hessian_is_indefinite(indefinite):
+    problem, vector, hessian = indefinite
+    eigenvalues = torch.linalg.eigvalsh(hessian)
+    smallest, largest = eigenvalues[0].item(), eigenvalues[-1].item()
+    assert smallest < -largest / 2, "or this shows nothing"
+    found = problem.batch_eigenvalues(vector, len(problem.train), batches=1, steps=12)
+    # At least the true ends, up to how far Lanczos's method has come; and not far beyond them.
+    assert 1.5 * smallest < found[0] < 0.98 * smallest
+    assert 0.98 * largest < found[1] < 1.5 * largest
+    options = {"depth": 60, "damping": 0.01, "batch_size": len(problem.train)}
+    with pytest.raises(InfluenceDivergence, match="diverged"):
+        lissa.solve(problem, vector, scale=0.1 * -smallest, **options)
+    solution = lissa.solve(problem, vector, **options)
+    eye = torch.eye(problem.size, dtype=torch.float64)
+    damped = hessian + solution.effective_damping * eye
+    residual = float((damped @ solution.x - vector).norm() / vector.norm())
+    assert residual <= 1
+    assert solution.relative_residual == pytest.approx(residual, rel=1e-6)
+    assert str(f"scale {solution.scale:.6g}") in solution.attempts[-1]
+
+
+def test_a_scale_that_fails_is_raised_and_each_attempt_kept(indefinite, monkeypatch):
+    problem, vector, _ = indefinite
+    safe = lissa._safe
+    options = {"depth": 60, "damping": 0.01, "batch_size": len(problem.train)}
+    monkeypatch.setattr(lissa, "_safe", lambda *given: safe(*given) / lissa.RAISED**3)
+    solution = lissa.solve(problem, vector, **options)
+    assert 1 < len(solution.attempts) <= 4
+    assert all("diverged at step" in attempt or "above 1" in attempt for attempt in solution.attempts[:-1])
+    query = problem.train.take(range(6))
+    scores, diagnostics = influence(problem, query, query, "lissa", {"scale": None, **options}, tolerance=1e-9)
+    assert np.isfinite(scores).all()
+    assert diagnostics["attempts"].count("; ") == len(solution.attempts) - 1
+    assert not diagnostics["converged"]
+    monkeypatch.setattr(lissa, "ATTEMPTS", 1)
+    with pytest.raises(InfluenceDivergence, match=r"each scale that was tried \(scale .*: diverged at step"):
+        lissa.solve(problem, vector, **options)
+
+
+def test_lissa_reports_the_residual_of_its_own_system(matrices):
+    """Solved to the last digits, its residual on the Hessian vanishes, and on the Gauss-Newton matrix it does not."""
+    problem, query, pool, hessian, _ = matrices
+    scale = 2 * torch.linalg.eigvalsh(hessian)[-1].item()
+    options = {"depth": 400, "repeats": 1, "damping": 0.3, "scale": scale, "batch_size": len(problem.train)}
+    _, diagnostics = influence(problem, query, pool, "lissa", options, tolerance=1e-6)
+    assert diagnostics["curvature"] == "hessian"
+    assert diagnostics["relative_residual"] < 1e-8
+    assert diagnostics["converged"]
+    vector = problem.gradient(query)
+    x = lissa.solve(problem, vector, **options).x
+    assert problem.relative_residual(x, 0.3 * scale, vector, "gauss_newton") > 1e-3
+
+
 def test_a_model_with_a_nan_gives_an_error_and_no_scores(tiny):
     model, molecules, pad_id = tiny
     problem = Problem(model, molecules, pad_id, seed=0)

@@ -211,10 +211,11 @@ TABLES: dict[str, dict[str, Column]] = {
         "checkpoint": Column(INTEGER, "epoch of the checkpoint"),
         "estimator": Column(TEXT, "how the inverse Hessian was applied"),
         "solver": Column(TEXT, "closed form, preconditioned conjugate gradients, or the estimator's own iteration"),
+        "curvature": Column(TEXT, "the estimator's matrix C: hessian or gauss_newton, of the training loss"),
         "curvature_molecules": Column(INTEGER, "training molecules that define the curvature"),
         "relative_residual": Column(
             REAL,
-            "|(G + effective damping) x - v| / |v| on the Gauss-Newton matrix G, measured; 0.01 is solved; missing "
+            "|(C + effective damping) x - v| / |v|, measured on the estimator's own matrix; 0.01 is solved; missing "
             "where it was not measured",
             nullable=True,
         ),
@@ -224,6 +225,9 @@ TABLES: dict[str, dict[str, Column]] = {
             nullable=True,
         ),
         "iterations": Column(INTEGER, "iterations used (depth times repeats for LiSSA)"),
+        "attempts": Column(
+            TEXT, "scales that LiSSA tried and what came of each, where it chose the scale itself", nullable=True
+        ),
         "converged": Column(
             FLAG,
             "relative residual, or its estimate where none was measured, below the configured tolerance",

@@ -1,7 +1,8 @@
 """Influence estimators: each module is one way to score a pool, and is one of two kinds.
 
 A solver has ``solve(problem, vector, **options) -> Solution``: it applies an inverse Hessian to one vector of
-parameters; the pool is then scored by one directional derivative per batch. A module with ``KERNEL = True`` has
+parameters; the pool is then scored by one directional derivative per batch. ``CURVATURE`` says of which matrix,
+``hessian`` or ``gauss_newton``, and its residual is taken on that matrix. A module with ``KERNEL = True`` has
 ``score(task, **options) -> Scores``: it works on the Gram matrix of the gradients, which is computed once per
 checkpoint for all such estimators. Both declare ``OPTIONS``, the JSON Schema of their options.
 """
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Solution:
-    """An approximate solution x of (H + damping) x = v.
+    """An approximate solution x of (C + damping) x = v, with C the solver's curvature matrix.
 
-    ``half`` is the iterate at about half the iterations, for a check of convergence.
+    ``half`` is the iterate at about half the iterations, for a check of convergence. ``relative_residual`` is that of x,
+    where the solver has measured it. ``attempts`` says in words what was tried before, and what came of it.
     """
 
     x: Tensor
@@ -32,6 +34,8 @@ class Solution:
     iterations: int
     effective_damping: float
     scale: float | None = None
+    relative_residual: float | None = None
+    attempts: tuple[str, ...] = ()
 
 
 @dataclass

@@ -212,15 +212,6 @@ class Problem:
         """Largest eigenvalue of G on a sample, by power iteration from ``start`` (a lower bound)."""
         return self._top(start, self.sample(molecules), iterations)
 
-    def batch_eigenvalue(self, start: Tensor, batch_size: int, batches: int = 4, iterations: int = 5) -> float:
-        """Largest Gauss-Newton eigenvalue over a few batches of LiSSA's size, by power iteration."""
-        generator = np.random.default_rng(self.seed)
-        largest = 0.0
-        for _ in range(batches):
-            sample = self.train.take(generator.choice(len(self.train), min(batch_size, len(self.train)), replace=False))
-            largest = max(largest, self._top(start, sample, iterations))
-        return largest
-
     def _top(self, start: Tensor, molecules: Molecules, iterations: int) -> float:
         """Largest Gauss-Newton eigenvalue on ``molecules``, a lower bound that rises with the iterations."""
         vector, value = start / start.norm(), 0.0
@@ -232,29 +223,46 @@ class Problem:
             vector = product / norm
         return value
 
-    def batch_eigenvalues(
-        self, start: Tensor, batch_size: int, batches: int = 4, iterations: int = 12
-    ) -> tuple[float, float]:
-        """Smallest and largest Hessian eigenvalue over a few batches of LiSSA's size, by power iteration.
+    def batch_eigenvalues(self, start: Tensor, batch_size: int, batches: int = 4, steps: int = 8) -> tuple[float, float]:
+        """Smallest and largest Hessian eigenvalue over a few batches of LiSSA's size, neither inside zero.
 
-        The first pass finds the end of larger magnitude, the second the other end, with the matrix shifted by it.
+        From ``steps`` steps of Lanczos's method a batch (Golub and Van Loan 2013, 10.1): each end moved outwards by
+        the bound on its error, since Ritz values lie inside the spectrum.
         """
         generator = np.random.default_rng(self.seed)
-        found = [0.0]
+        size = min(batch_size, len(self.train))
+        ends = [0.0]
         for _ in range(batches):
-            sample = self.train.take(generator.choice(len(self.train), min(batch_size, len(self.train)), replace=False))
-            shift = 0.0
-            for _ in range(2):
-                vector, value = start / start.norm(), 0.0
-                for _ in range(iterations):
-                    product = self.hessian_product(vector, sample) - shift * vector
-                    value = float(vector @ product)
-                    if not (norm := float(product.norm())) > 0:
-                        break
-                    vector = product / norm
-                shift += value
-                found.append(shift)
-        return min(found), max(found)
+            sample = self.train.take(generator.choice(len(self.train), size, replace=False))
+            ends += self._ends(start, sample, steps)
+        return min(ends), max(ends)
+
+    def _ends(self, start: Tensor, molecules: Molecules, steps: int) -> tuple[float, float]:
+        """Both ends of the Hessian's spectrum on ``molecules``, as far as Lanczos's method sees it from ``start``."""
+        before, vector = torch.zeros_like(start), start / start.norm()
+        diagonal: list[float] = []
+        beside: list[float] = [0.0]  # beside[k] couples the vectors k - 1 and k
+        for _ in range(steps):
+            product = self.hessian_product(vector, molecules) - beside[-1] * before
+            check_finite(product, "a Hessian product")
+            diagonal.append(float(vector.double() @ product.double()))
+            product -= diagonal[-1] * vector
+            beside.append(float(product.norm()))
+            if not beside[-1] > 1e-6 * max(map(abs, diagonal)):  # an invariant subspace: nothing is left to find
+                break
+            before, vector = vector, product / beside[-1]
+        inner = beside[1 : len(diagonal)]
+        values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(inner, 1) + np.diag(inner, -1))
+        errors = beside[-1] * np.abs(vectors[-1])
+        return float(values[0] - errors[0]), float(values[-1] + errors[-1])
+
+    def relative_residual(self, x: Tensor, damping: float, vector: Tensor, curvature: str) -> float:
+        """|(C + ``damping``) x - v| / |v| on all of ``train``; C is the ``hessian`` or the ``gauss_newton`` matrix."""
+        if curvature == "hessian":
+            product = self.hessian_product(x, self.train)
+        else:
+            product = self.gauss_newton_product(x)
+        return float((product + damping * x - vector).norm() / vector.norm())
 
     def sample(self, count: int) -> Molecules:
         """At most ``count`` training molecules, drawn with the problem's seed."""

@@ -49,10 +49,12 @@ def from_kernel(
     measured, estimate = scores.relative_residual, estimated_residual(kernel, scores.damping, facts["error"])
     diagnostics = {
         "solver": scores.solver,
+        "curvature": "gauss_newton",
         "curvature_molecules": scores.curvature_molecules or kernel.train,
         "relative_residual": measured,
         "estimated_residual": estimate,
         "iterations": scores.iterations,
+        "attempts": None,
         "converged": bool(scores.converged and (estimate if measured is None else measured) <= tolerance),
         "damping": scores.damping,
         "effective_damping": scores.damping,
@@ -91,10 +93,12 @@ def from_model(
 
     began = time.perf_counter()
     vector = problem.gradient(query)
-    solution = registry.load("influence", estimator).solve(problem, vector, **options)
+    solver = registry.load("influence", estimator)
+    solution = solver.solve(problem, vector, **options)
     check_finite(solution.x, f"the solution of {estimator}")
-    residual = problem.gauss_newton_product(solution.x) + solution.effective_damping * solution.x - vector
-    relative = float(residual.norm() / vector.norm())
+    relative = solution.relative_residual
+    if relative is None:
+        relative = problem.relative_residual(solution.x, solution.effective_damping, vector, solver.CURVATURE)
     scores = -problem.pool_loss_change(solution.x, pool)
     agreement = None
     if solution.half is not None:
@@ -105,10 +109,12 @@ def from_model(
         check_finite(solution.x.new_tensor(scores), "a score")
     diagnostics = {
         "solver": "iteration",
+        "curvature": solver.CURVATURE,
         "curvature_molecules": len(problem.train),
         "relative_residual": relative,
         "estimated_residual": None,
         "iterations": solution.iterations,
+        "attempts": "; ".join(solution.attempts) or None,
         "converged": relative <= tolerance,
         "damping": float(options["damping"]),
         "effective_damping": solution.effective_damping,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CURVATURE = "gauss_newton"
 OPTIONS: dict = {
     "damping": {"type": "number", "exclusiveMinimum": 0},
     "iterations": {"type": "integer", "minimum": 2, "description": "at most so many"},

@@ -3,7 +3,9 @@
     h_t = v + (1 - damping) h_{t-1} - H_batch h_{t-1} / scale,      x = h_depth / scale, averaged over repeats
 
 H is the Hessian of the loss on a random batch. The recursion's fixed point solves (H + damping scale) x = v: the
-damping that it applies is the configured one times ``scale``.
+damping that it applies is the configured one times ``scale``. An eigenvalue of H makes its component of h shrink or
+grow by 1 - damping - eigenvalue / scale at each step, so that a scale is safe where neither end of H's spectrum, whose
+smallest eigenvalue is negative for a model that fits badly, makes h grow.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CURVATURE = "hessian"
 OPTIONS: dict = {
     "depth": {"type": "integer", "minimum": 2},
     "repeats": {"type": "integer", "minimum": 1},
@@ -29,13 +32,18 @@ OPTIONS: dict = {
     "scale": {
         "type": ["number", "null"],
         "exclusiveMinimum": 0,
-        "description": "null: twice the largest batch eigenvalue, measured at each checkpoint",
+        "description": "null: from the ends of the Hessian's spectrum at each checkpoint, and raised where that fails",
     },
     "batch_size": {"type": "integer", "minimum": 1},
 }
 
 # A stable recursion grows at most like its number of steps; a hundred times that is divergence, not scores.
 GROWTH = 100.0
+ATTEMPTS, RAISED = 6, 4.0  # scales that are tried, each so many times the one before
+
+
+class _Diverged(Exception):
+    """The recursion grew without bound; says at which step and how much."""
 
 
 def solve(
@@ -49,19 +57,59 @@ def solve(
 ) -> Solution:
     """Approximate (H + damping scale)^-1 ``vector`` by the truncated recursion.
 
+    Without ``scale`` a safe one is measured; where the recursion still grows, or ends further from a solution than
+    zero is (relative residual above 1), it is raised and tried again.
+
     Raises:
-        InfluenceDivergence: the iterate grows without bound or is not finite; the message names a scale to try.
+        InfluenceDivergence: the iterate grows without bound or is not finite, with the given scale or with each that
+            was tried; the message names a scale to try.
     """
+    size = min(batch_size, len(problem.train))
+    if scale is not None:
+        try:
+            return _recursion(problem, vector, depth, repeats, damping, scale, size)
+        except _Diverged as error:
+            smallest, largest = problem.batch_eigenvalues(vector, size)
+            advised = math.ceil(_safe(smallest, largest, depth, damping))
+            raise InfluenceDivergence(
+                f"influence.estimators.lissa: the recursion diverged {error} with scale {scale:g}; batch eigenvalues "
+                f"reach from about {smallest:.3g} to {largest:.3g}, so try scale: {advised} or more"
+            ) from None
+    smallest, largest = problem.batch_eigenvalues(vector, size)
+    scale = _safe(smallest, largest, depth, damping)
+    log.info("batch eigenvalues from %.4g to %.4g: scale %.4g", smallest, largest, scale)
+    attempts: list[str] = []
+    for _ in range(ATTEMPTS):
+        try:
+            solution = _recursion(problem, vector, depth, repeats, damping, scale, size)
+            solution.relative_residual = problem.relative_residual(
+                solution.x, solution.effective_damping, vector, CURVATURE
+            )
+            if solution.relative_residual <= 1:
+                attempts.append(f"scale {scale:.6g}: relative residual {solution.relative_residual:.3g}")
+                solution.attempts = tuple(attempts)
+                return solution
+            attempts.append(f"scale {scale:.6g}: relative residual {solution.relative_residual:.3g}, above 1")
+        except _Diverged as error:
+            attempts.append(f"scale {scale:.6g}: diverged {error}")
+        log.info("%s", attempts[-1])
+        scale *= RAISED
+    raise InfluenceDivergence(
+        "influence.estimators.lissa: the recursion diverged with each scale that was tried "
+        f"({'; '.join(attempts)}); raise its damping or its batch_size, or use the estimator exact"
+    )
+
+
+def _recursion(
+    problem: Problem, vector: Tensor, depth: int, repeats: int, damping: float, scale: float, size: int
+) -> Solution:
+    """The recursion with one scale, on batches of ``size`` training molecules."""
     import numpy as np
     import torch
 
     from chemsieve.processes import progress
 
     generator = np.random.default_rng(problem.seed)
-    size = min(batch_size, len(problem.train))
-    if scale is None:
-        scale = 2 * problem.batch_eigenvalue(vector, size)
-        log.info("scale %.4g", scale)
     total, total_half = torch.zeros_like(vector), torch.zeros_like(vector)
     norm = float(vector.norm())
     for repeat in range(repeats):
@@ -71,11 +119,7 @@ def solve(
             h = vector + (1 - damping) * h - problem.hessian_product(h, batch) / scale
             growth = float(h.norm()) / norm if norm > 0 else 0.0
             if not growth <= GROWTH * (step + 1):  # a NaN compares false, and is caught here
-                raise InfluenceDivergence(
-                    f"influence.estimators.lissa: the recursion diverged at step {step} of {depth} "
-                    f"with scale {scale:g} (the iterate is {growth:.3g} times the gradient); "
-                    + _advice(problem, vector, size, depth, damping)
-                )
+                raise _Diverged(f"at step {step} of {depth} (the iterate is {growth:.3g} times the gradient)")
             if step == depth // 2:
                 half = h
             if step % 50 == 0:
@@ -91,11 +135,10 @@ def solve(
     )
 
 
-def _advice(problem: Problem, vector: Tensor, batch_size: int, depth: int, damping: float) -> str:
-    """A scale at which neither end of the spectrum makes the recursion grow."""
-    smallest, largest = problem.batch_eigenvalues(vector, batch_size)
-    # (1 - damping - eigenvalue / scale) must lie above -1, and its power to the depth below about ten.
-    scale = max(1.5 * largest, 2 * -smallest / (damping + math.log(10) / depth), 1.0)
-    return (
-        f"batch eigenvalues reach from about {smallest:.3g} to {largest:.3g}, so try scale: {math.ceil(scale)} or more"
-    )
+def _safe(smallest: float, largest: float, depth: int, damping: float) -> float:
+    """A scale at which neither end of the spectrum makes the recursion grow more than about tenfold.
+
+    1 - damping - eigenvalue / scale must lie above -1, and its power to the depth below about ten; twice what that
+    takes, since the next batch may reach further than those that were measured.
+    """
+    return max(2 * largest, 2 * -smallest / (damping + math.log(10) / depth)) or 1.0
