@@ -43,6 +43,7 @@ onstart:
 onsuccess:
     stop_warm_server()
     give_up_results()
+    say_what_is_missing()
 
 
 onerror:

@@ -165,6 +165,29 @@ def needs(rule):
     }
 
 
+# What failed and can no longer be done without is tried again: without its mark it is a step that has not run.
+if workflow.is_main_process:
+    from chemsieve.optional import forget
+
+    with one_sentence(OSError):
+        for failed in forget(RESULTS, config, sys.argv[1:]):
+            print(f"trying again what failed: {failed.step}", file=sys.stderr)
+
+
+def say_what_is_missing():
+    """Name the optional parts that this study has to do without."""
+    path = Path(f"{RESULTS}/tables/failures.parquet")
+    if not path.exists():
+        return
+    import pyarrow.parquet as pq
+
+    failed = [row for row in pq.read_table(path).to_pylist() if not row["cause"]]
+    for row in failed:
+        print(f"missing: {row['rule']} {row['part']}: {row['reason']} ({row['log']})", file=sys.stderr)
+    if failed:
+        print("the report's first screen says what follows; --config on_failure=stop tries again", file=sys.stderr)
+
+
 def check_results():
     """Stop where results cannot be written: Snakemake would end with a traceback."""
     from chemsieve.files import check_folder

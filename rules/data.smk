@@ -12,8 +12,8 @@ rule effective_config:
     resources:
         **needs("effective_config"),
     params:
-        # Tracking changes nothing that a study makes.
-        spec=spec(**{key: value for key, value in config.items() if key != "tracking"}),
+        # These change nothing that a study makes.
+        spec=spec(**{key: value for key, value in config.items() if key not in ("tracking", "on_failure")}),
         code=code("effective_config"),
     script:
         "../workflow_scripts/effective_config.py"

@@ -19,6 +19,7 @@ TABLES = [
     "influence_diagnostics",
     *(["influence_on_test"] if config["influence"]["test_molecules"] else []),
     "selections",
+    "failures",
     *(["retraining", "influence_validation"] if config["validation"]["run"] and VALIDATED_SCORES else []),
     *(["pool_control"] if CONTROL else []),
 ]
@@ -203,6 +204,41 @@ rule selections_table:
         code=code("selections_table"),
     script:
         "../workflow_scripts/selections_table.py"
+
+
+rule failures_table:
+    input:
+        # What may hold the mark of a failure: a file of each optional step.
+        runs=expand(f"{SEED}/{{run}}/run.json", run=RUNS + BASELINES, **REPLICATES),
+        selections=expand(f"{SEED}/selection/{{strategy}}.parquet", strategy=STRATEGIES, **REPLICATES),
+        scores=expand(
+            f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/scores.parquet",
+            origin=config["influence"]["origins"],
+            checkpoint=CHECKPOINTS,
+            estimator=config["influence"]["run"],
+            **REPLICATES,
+        ),
+        retraining=VALIDATION_LOSSES if "retraining" in TABLES else [],
+        tables=[
+            f"{RESULTS}/tables/{name}.parquet"
+            for name in TABLES
+            if name in ("audit_shift", "comparisons", "influence_on_test", "influence_validation")
+        ],
+    output:
+        table=f"{RESULTS}/tables/failures.parquet",
+    log:
+        f"{RESULTS}/logs/failures_table.log",
+    group:
+        "tables"
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("failures_table"),
+    params:
+        spec=spec(),
+        code=code("failures_table"),
+    script:
+        "../workflow_scripts/failures_table.py"
 
 
 rule report:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from chemsieve.report import markup
+from chemsieve.report import control, markup
 from chemsieve.report.control import auroc
 from chemsieve.report.influence import agreement
 from chemsieve.report.page import render
@@ -474,6 +474,38 @@ def test_leaks_stand_on_the_first_screen_and_their_evidence_below(tables, tmp_pa
     assert {"labels-rule", "shift-properties", "data-hardness"} <= set(page.figures)
     drawn = page.figures["data-hardness"]["data"][0]["x"]
     assert np.frombuffer(base64.b64decode(drawn["bdata"]), drawn["dtype"]) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_what_failed_stands_on_the_first_screen(tables, tmp_path):
+    rows = [("influence", f"scaffold/0/{seed}/adapted/2/lissa", "it diverged", "", "a.log", "f") for seed in (0, 1)]
+    rows.append(
+        ("selection", "scaffold/0/0/influence", "it diverged", "influence scaffold/0/0/adapted/2/lissa", "", "")
+    )
+    failed = pd.DataFrame(rows, columns=list(TABLES["failures"]))
+    page = make(tmp_path, {**tables, "failures": failed})
+    assert "1 part of this study failed" in page.text
+    assert (
+        "influence lissa: 2 steps failed; scaffold/0/0/adapted/2/lissa said: it diverged (a.log). Without, 1 further "
+        "step could not be made." in page.text
+    )
+
+
+def test_an_estimator_that_failed_is_said_to_have_no_scores(tables, tmp_path):
+    diagnostics = tables["influence_diagnostics"].copy()
+    diagnostics["failure"] = [None] * (len(diagnostics) - 1) + ["it diverged"]
+    assert "1 of" in (text := make(tmp_path, {**tables, "influence_diagnostics": diagnostics}).text)
+    assert "failed and gave no score" in text
+
+
+def test_a_section_that_cannot_be_made_is_left_out_and_named(tables, tmp_path, monkeypatch):
+    make(tmp_path, tables)
+    monkeypatch.setattr(control, "section", lambda study: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        render(tmp_path / "tables", CONFIG, tmp_path / "report.html")
+    render(tmp_path / "tables", CONFIG, tmp_path / "report.html", go_on=True)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "the section control of this report (ZeroDivisionError: division by zero)" in page.text
+    assert "Positive control" not in page.text
 
 
 def test_all_tables_empty(tables, tmp_path):

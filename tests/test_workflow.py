@@ -50,7 +50,10 @@ OVERLAY = {
     "selection": {"rank": []},
 }
 RESULTS = Path("results/small")
-TABLES_OF_RUNS = {"metrics_table": 1, "comparisons_table": 1, "learning_curves_table": 1, "report": 1, "all": 1}
+TABLES_OF_RUNS = {
+    **{"metrics_table": 1, "comparisons_table": 1, "learning_curves_table": 1, "failures_table": 1},
+    **{"report": 1, "all": 1},
+}
 
 
 def copy_workflow(folder, source=ROOT):
@@ -960,3 +963,41 @@ def test_labels_computed_from_the_target_are_found_and_what_leaks_is_left_out(fr
     (treatment,) = pd.read_parquet(fresh / tables / "pool_treatment.parquet").to_dict("records")
     assert (treatment["accepted"], treatment["kept"]) == (60, len(left))
     assert treatment["dropped"] == 60 - len(left) > 0
+
+
+def test_optional_parts_that_fail_cost_themselves_alone(workspace):
+    """A diverging estimator that no selection uses, and a method that cannot train; then both mended."""
+    failing = {
+        "influence": {"estimators": {"lissa": {"scale": 1e-6}}},
+        "grid": {"methods": {"lora": {"training": {"learning_rate": 1e30}}}},
+    }
+    command = ["all", *overlay(workspace, failing)]
+    before = pd.read_parquet(workspace / RESULTS / "tables" / "influence.parquet")
+    done = snakemake(workspace, *command)
+    assert done.returncode == 0, done.stdout
+    tables = {
+        name: pd.read_parquet(workspace / RESULTS / "tables" / f"{name}.parquet") for name in [*CONTRACT, "failures"]
+    }
+    assert set(tables["influence"]["estimator"]) == set(before["estimator"]) - {"lissa"}
+    kept = before[before["estimator"] != "lissa"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(tables["influence"].reset_index(drop=True), kept)
+    lissa = tables["influence_diagnostics"].query("estimator == 'lissa'")
+    assert len(lissa) == 4
+    assert not lissa["converged"].any()
+    assert lissa["failure"].str.contains("diverged").all()
+    assert "lora" not in set(tables["metrics"]["method"])
+    assert {"bitfit", "ia3"} <= set(tables["metrics"]["method"])
+    own = tables["failures"].query("cause == ''")
+    assert Counter(own["rule"]) == {"influence": 4, "finetune_on_selection": 3}
+    page = (workspace / RESULTS / "report.html").read_text(encoding="utf-8")
+    summary = page[page.index('<section id="summary"') : page.index('<section id="comparisons"')]
+    assert "influence lissa: 4 steps failed" in summary
+    assert "training diverged in epoch 1" in summary
+    assert "missing: influence scaffold/0/0/adapted/1/lissa" in done.stdout
+    assert planned(workspace, *command) == {}
+    stopped = snakemake(workspace, *command, "--config", "on_failure=stop")
+    assert stopped.returncode != 0
+    assert "the recursion diverged" in stopped.stdout
+    # Mended: what stands from before is not made again.
+    jobs = planned(workspace, "all", *overlay(workspace, {"grid": failing["grid"]}))
+    assert (jobs["influence"], jobs["aggregate_influence"]) == (4, 2)

@@ -3,7 +3,7 @@
 from chemsieve.job import job, optional_path
 
 if __name__ == "__main__":
-    with job(snakemake) as spec:
+    with job(snakemake, collects=("shift",)) as spec:
         import json
         import logging
         from pathlib import Path

@@ -3,7 +3,7 @@
 from chemsieve.job import job, torch_device
 
 if __name__ == "__main__":
-    with job(snakemake) as spec:
+    with job(snakemake, collects=("candidates",)) as spec:
         import logging
         from pathlib import Path
 

@@ -3,7 +3,8 @@
 from chemsieve.job import job
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with job(snakemake, collects=("tables",)):
+        from chemsieve.failures import present
         from chemsieve.tables import collect
 
-        collect(snakemake.input.tables, snakemake.output.table, "influence_on_test")
+        collect(present(snakemake.input.tables), snakemake.output.table, "influence_on_test")

@@ -3,11 +3,14 @@
 from chemsieve.job import job
 
 if __name__ == "__main__":
-    with job(snakemake) as spec:
-        from chemsieve.aggregation import with_agreement
+    with job(snakemake, collects=("scores", "aggregates", "diagnostics")) as spec:
+        from chemsieve.aggregation import with_agreement, with_failures
+        from chemsieve.failures import present
         from chemsieve.tables import collect, gather, write_table
 
-        collect([*snakemake.input.scores, *snakemake.input.aggregates], snakemake.output.scores, "influence")
-        diagnostics = gather(snakemake.input.diagnostics, "influence_diagnostics")
-        diagnostics = with_agreement(diagnostics, gather(snakemake.input.scores, "influence"))
+        scores, aggregates = present(snakemake.input.scores), present(snakemake.input.aggregates)
+        collect([*scores, *aggregates], snakemake.output.scores, "influence")
+        diagnostics = gather(present(snakemake.input.diagnostics), "influence_diagnostics")
+        diagnostics = with_agreement(diagnostics, gather(scores, "influence"))
+        diagnostics = with_failures(diagnostics, snakemake.input.diagnostics)
         write_table(diagnostics, snakemake.output.diagnostics, "influence_diagnostics")

@@ -3,7 +3,9 @@
 from chemsieve.job import job
 
 if __name__ == "__main__":
-    with job(snakemake) as spec:
+    with job(snakemake, collects=("regression",)) as spec:
+        from chemsieve.failures import present
         from chemsieve.tables import collect
 
-        collect([*snakemake.input.mlm, *snakemake.input.regression], snakemake.output.table, "learning_curves")
+        curves = [*snakemake.input.mlm, *present(snakemake.input.regression)]
+        collect(curves, snakemake.output.table, "learning_curves")

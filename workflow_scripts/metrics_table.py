@@ -3,10 +3,11 @@
 from chemsieve.job import job
 
 if __name__ == "__main__":
-    with job(snakemake) as spec:
+    with job(snakemake, collects=("predictions", "runs")) as spec:
         import pandas as pd
 
         from chemsieve.evaluation import evaluate_runs
+        from chemsieve.failures import present
         from chemsieve.runs import read_facts
         from chemsieve.tables import read_table, write_table
 
@@ -14,8 +15,8 @@ if __name__ == "__main__":
         # A molecule has one label, however many splits it is in.
         labels = pd.concat([read_table(path, ["molecule_id", "label"]) for path in label_files])
         labels = labels.drop_duplicates("molecule_id").set_index("molecule_id")["label"]
-        predictions = pd.concat([read_table(path) for path in snakemake.input.predictions], ignore_index=True)
-        facts = [read_facts(path) for path in snakemake.input.runs]
+        predictions = pd.concat([read_table(path) for path in present(snakemake.input.predictions)], ignore_index=True)
+        facts = [read_facts(path) for path in present(snakemake.input.runs)]
         metrics, predictions = evaluate_runs(predictions, labels, facts)
         write_table(metrics.assign(study=spec["study"]), snakemake.output.metrics, "metrics")
         write_table(predictions, snakemake.output.predictions, "predictions")

@@ -3,11 +3,12 @@
 from chemsieve.job import job
 
 if __name__ == "__main__":
-    with job(snakemake) as spec:
+    with job(snakemake, collects=("tables",)) as spec:
         from pathlib import Path
 
         from chemsieve import config
         from chemsieve.report.page import render
 
         tables = Path(snakemake.input.tables[0]).parent
-        render(tables, config.read(snakemake.input.config), Path(snakemake.output.report))
+        go_on = snakemake.config["on_failure"] == "continue"
+        render(tables, config.read(snakemake.input.config), Path(snakemake.output.report), go_on)

@@ -3,7 +3,8 @@
 from chemsieve.job import job
 
 if __name__ == "__main__":
-    with job(snakemake) as spec:
+    with job(snakemake, collects=("selections",)) as spec:
+        from chemsieve.failures import present
         from chemsieve.tables import collect
 
-        collect(snakemake.input.selections, snakemake.output.table, "selections")
+        collect(present(snakemake.input.selections), snakemake.output.table, "selections")

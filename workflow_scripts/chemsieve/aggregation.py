@@ -1,6 +1,13 @@
 """One influence score per molecule from several checkpoints of the same model, and how far the checkpoints agree."""
 
+from collections.abc import Sequence
+
 import pandas as pd
+
+from chemsieve import failures
+from chemsieve.tables import TABLES
+
+_AXES = ("splitter", "split_seed", "seed", "origin", "checkpoint", "estimator")
 
 
 def over_checkpoints(scores: pd.DataFrame, how: str, curve: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -40,6 +47,18 @@ def with_agreement(diagnostics: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFr
     if diagnostics.empty:
         return diagnostics
     return diagnostics.drop(columns="spearman_vs_last").merge(agreement_with_last(scores), how="left", validate="1:1")
+
+
+def with_failures(diagnostics: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
+    """The table ``influence_diagnostics`` with a row for each of ``paths`` that holds the mark of a failure."""
+    rows = [
+        {name: failure.wildcards[name] for name in _AXES} | {"converged": False, "failure": failure.reason}
+        for failure in filter(None, map(failures.of, paths))
+    ]
+    failed = pd.DataFrame(rows, columns=list(TABLES["influence_diagnostics"]))
+    whole = dict.fromkeys(("split_seed", "seed", "checkpoint"), "int64")
+    parts = [part for part in (diagnostics, failed.astype(whole)) if len(part)]
+    return pd.concat(parts, ignore_index=True).astype({"converged": bool}) if parts else diagnostics
 
 
 def agreement_with_last(scores: pd.DataFrame) -> pd.DataFrame:

@@ -266,6 +266,7 @@ def schema() -> Json:
                     "power": {"type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": 1},
                 }
             ),
+            "on_failure": {"enum": ["continue", "stop"]},
             "tracking": _object({"run": _names(sorted(TRACKERS))}),
             "compute": _object(
                 {

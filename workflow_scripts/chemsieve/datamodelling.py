@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from chemsieve.errors import ChemsieveError
 
 ESTIMATOR, STRATEGY = "estimator", "strategy"
+_REPLICATE = ["splitter", "split_seed", "seed"]
 
 
 def subset(pool_size: int, fraction: float, index: int, seed: int) -> np.ndarray:
@@ -69,6 +70,20 @@ def ceiling(losses: np.ndarray) -> float:
     if np.isnan(agreement):
         return float("nan")
     return float(np.sqrt(max(seeds * agreement / (1 + (seeds - 1) * agreement), 0.0))) if agreement > 0 else 0.0
+
+
+def complete(retraining: pd.DataFrame) -> pd.DataFrame:
+    """The table ``retraining`` without subsets that lack the training of a seed.
+
+    Raises:
+        ChemsieveError: fewer than three subsets are left.
+    """
+    subset = [*_REPLICATE, "subset"]
+    trained = retraining.groupby(subset)["retrain_seed"].transform("nunique")
+    kept = retraining[trained == retraining["retrain_seed"].nunique()]
+    if len(kept[subset].drop_duplicates()) < 3:
+        raise ChemsieveError("validation: fewer than three subsets were retrained with every seed")
+    return kept
 
 
 def table(

@@ -281,6 +281,7 @@ _RULES = {
     "comparisons_table": _table,
     "influence_tables": _table,
     "selections_table": _table,
+    "failures_table": _table,
     "report": _table,
     "figures": lambda s, config: (1500.0, 300.0),
     "export_model": _predict,

@@ -1,6 +1,7 @@
 """What every script does around its work: log to the job's file and to the terminal, fix threads, end clearly."""
 
 import hashlib
+import importlib
 import json
 import logging
 import re
@@ -8,10 +9,12 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
+from chemsieve import failures
 from chemsieve.errors import ChemsieveError
 from chemsieve.files import disk_refusal, sha256
 from chemsieve.locking import working
@@ -45,12 +48,16 @@ class _LogFile(logging.FileHandler):
 
 
 @contextmanager
-def job(snakemake) -> Iterator[dict]:
+def job(snakemake, collects: Sequence[str] = ()) -> Iterator[dict]:
     """Run a script's work with logging set up; yields the rule's configuration (``params.spec``).
 
     Logging and warnings go to ``log[0]`` and to standard error. A :class:`ChemsieveError`, a full disk and memory that
     runs out end the job with one sentence; anything else with a traceback in the log. While it works, no other run can
     have its results folder, and it ends when its own run is gone.
+
+    A step that the study goes on without leaves the mark of its failure (:mod:`chemsieve.failures`) and ends well,
+    unless it was the machine that failed it: then the same command may succeed. It leaves a mark too where an input has
+    one, except for the inputs named in ``collects``, of which the script takes those that are there.
     """
     hand_over()  # before anything heavy is imported; returns only where the job runs by itself
     began = time.perf_counter()
@@ -72,15 +79,52 @@ def job(snakemake) -> Iterator[dict]:
     log = logging.getLogger("chemsieve")
     try:
         with working(Path("results") / snakemake.config["study"]):
+            if missing := failures.first(_needed(snakemake, collects)):
+                _go_on_without(snakemake, missing.of_step(snakemake.rule, dict(snakemake.wildcards)), log)
             yield json.loads(snakemake.params.spec)
     except ChemsieveError as error:
         log.error("%s", error)
-        sys.exit(1)
+        _fail(snakemake, str(error), log)
     except Exception as error:
-        said = _out_of_memory(error, snakemake.rule) or disk_refusal(error)
-        log.error("%s", said or traceback.format_exc())
-        sys.exit(1)
+        if said := _out_of_memory(error, snakemake.rule) or disk_refusal(error):
+            log.error("%s", said)
+            sys.exit(1)
+        log.error("%s", traceback.format_exc())
+        _fail(snakemake, f"{type(error).__name__}: {error}", log)
     log.info("done in %.1f s, peak memory %.0f MB", time.perf_counter() - began, peak_memory_mb())
+
+
+def _needed(snakemake, collects: Sequence[str]) -> list[str]:
+    """The inputs without those that the script can do without."""
+    spared = {path for name in collects for path in _listed(snakemake.input.get(name))}
+    return [path for path in map(str, snakemake.input) if path not in spared]
+
+
+def _listed(paths) -> list[str]:
+    return [paths] if isinstance(paths, str) else list(paths or [])
+
+
+def _fail(snakemake, reason: str, log: logging.Logger) -> NoReturn:
+    """End a step that failed: with a mark where the study goes on without it."""
+    _go_on_without(
+        snakemake,
+        failures.Failure(snakemake.rule, dict(snakemake.wildcards), " ".join(reason.split()), snakemake.log[0]),
+        log,
+    )
+
+
+def _go_on_without(snakemake, failure: failures.Failure, log: logging.Logger) -> NoReturn:
+    """Leave the mark of a failure and end well, or end with an error where the study needs the step."""
+    # By name, so that it is no part of a step's code (see chemsieve/provenance.py): no result follows from it.
+    optional = importlib.import_module("chemsieve.optional").optional
+    if not optional(snakemake.config, snakemake.rule, dict(snakemake.wildcards)):
+        if failure.cause:
+            log.error("this step needs %s, which failed: %s", failure.cause, failure.reason)
+        sys.exit(1)
+    failures.mark(map(str, snakemake.output), failure)
+    why = f"it needs {failure.cause}, which failed" if failure.cause else "it failed, and is optional (on_failure)"
+    log.warning("the study goes on without this step: %s", why)
+    sys.exit(0)
 
 
 def _out_of_memory(error: Exception, rule: str) -> str | None:

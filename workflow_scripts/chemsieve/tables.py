@@ -187,6 +187,14 @@ TABLES: dict[str, dict[str, Column]] = {
         "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB"),
         "device": Column(TEXT, "cpu or the GPU's name"),
     },
+    "failures": {
+        "rule": Column(TEXT, "step that gave no result"),
+        "part": Column(TEXT, "its place on the study's axes: splitter, split seed, seed, ..."),
+        "reason": Column(TEXT, "why, as the step that failed said it"),
+        "cause": Column(TEXT, "step whose result was needed; empty where the step itself failed"),
+        "log": Column(TEXT, "log of the step that failed"),
+        "file": Column(TEXT, "where its mark stands; removed, the same command tries again"),
+    },
     "predictions": {
         "run_id": _RUN,
         "molecule_id": _MOLECULE,
@@ -210,9 +218,16 @@ TABLES: dict[str, dict[str, Column]] = {
         "origin": Column(TEXT, "baseline or adapted"),
         "checkpoint": Column(INTEGER, "epoch of the checkpoint"),
         "estimator": Column(TEXT, "how the inverse Hessian was applied"),
-        "solver": Column(TEXT, "closed form, preconditioned conjugate gradients, or the estimator's own iteration"),
-        "curvature": Column(TEXT, "the estimator's matrix C: hessian or gauss_newton, of the training loss"),
-        "curvature_molecules": Column(INTEGER, "training molecules that define the curvature"),
+        "failure": Column(TEXT, "why there are no scores; missing where there are", nullable=True),
+        "solver": Column(
+            TEXT,
+            "closed form, preconditioned conjugate gradients, or the estimator's own iteration",
+            nullable=True,
+        ),
+        "curvature": Column(
+            TEXT, "the estimator's matrix C: hessian or gauss_newton, of the training loss", nullable=True
+        ),
+        "curvature_molecules": Column(INTEGER, "training molecules that define the curvature", nullable=True),
         "relative_residual": Column(
             REAL,
             "|(C + effective damping) x - v| / |v|, measured on the estimator's own matrix; 0.01 is solved; missing "
@@ -224,7 +239,7 @@ TABLES: dict[str, dict[str, Column]] = {
             "the same as estimated from the Gram matrix's error, rather too large; missing where none was used",
             nullable=True,
         ),
-        "iterations": Column(INTEGER, "iterations used (depth times repeats for LiSSA)"),
+        "iterations": Column(INTEGER, "iterations used (depth times repeats for LiSSA)", nullable=True),
         "attempts": Column(
             TEXT, "scales that LiSSA tried and what came of each, where it chose the scale itself", nullable=True
         ),
@@ -232,10 +247,10 @@ TABLES: dict[str, dict[str, Column]] = {
             FLAG,
             "relative residual, or its estimate where none was measured, below the configured tolerance",
         ),
-        "damping": Column(REAL, "damping as configured"),
-        "effective_damping": Column(REAL, "damping of the system solved (LiSSA: damping times scale)"),
+        "damping": Column(REAL, "damping as configured", nullable=True),
+        "effective_damping": Column(REAL, "damping of the system solved (LiSSA: damping times scale)", nullable=True),
         "scale": Column(REAL, "LiSSA scale; missing for other estimators", nullable=True),
-        "largest_eigenvalue": Column(REAL, "largest Gauss-Newton eigenvalue, by power iteration"),
+        "largest_eigenvalue": Column(REAL, "largest Gauss-Newton eigenvalue, by power iteration", nullable=True),
         "spearman_vs_half": Column(
             REAL, "Spearman correlation of the scores (100 of them) with those at half the iterations", nullable=True
         ),
@@ -245,8 +260,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "gram_error": Column(
             REAL, "relative error of the Gram matrix, from a subset; missing where none was used", nullable=True
         ),
-        "seconds": Column(REAL, "wall time, that of the Gram matrix included", "s"),
-        "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB"),
+        "seconds": Column(REAL, "wall time, that of the Gram matrix included", "s", nullable=True),
+        "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB", nullable=True),
     },
     "influence_per_query": {
         "molecule_id": Column(TEXT, "pool molecule"),
@@ -399,10 +414,16 @@ TABLES: dict[str, dict[str, Column]] = {
 }
 
 
-def write_table(frame: pd.DataFrame, path: str | Path, table: str, extra: dict[str, Column] | None = None) -> None:
+def write_table(
+    frame: pd.DataFrame,
+    path: str | Path,
+    table: str,
+    extra: dict[str, Column] | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
     """Write ``frame`` as the declared ``table``, atomically.
 
-    Columns are ordered and typed as declared; ``extra`` declares further ones.
+    Columns are ordered and typed as declared; ``extra`` declares further ones, ``metadata`` is kept with the schema.
 
     Raises:
         ChemsieveError: a column is missing or undeclared, a required value is missing, or a number is not finite.
@@ -425,8 +446,13 @@ def write_table(frame: pd.DataFrame, path: str | Path, table: str, extra: dict[s
             raise ChemsieveError(f"table {table}: column {name}, row {row} has no value")
         arrays.append(pa.Array.from_pandas(values, type=column.type, safe=True))
         fields.append(pa.field(name, column.type, metadata={"description": column.description, "unit": column.unit}))
-    content = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"table": table}))
+    content = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"table": table, **(metadata or {})}))
     write_atomically(path, lambda temporary: pq.write_table(content, temporary, compression="zstd"))
+
+
+def write_empty(path: str | Path, table: str, metadata: dict[str, str]) -> None:
+    """Write the declared ``table`` without rows, ``metadata`` kept with its schema."""
+    write_table(pd.DataFrame({name: [] for name in TABLES[table]}), path, table, metadata=metadata)
 
 
 def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Solution:
     """An approximate solution x of (C + damping) x = v, with C the solver's curvature matrix.
 
-    ``half`` is the iterate at about half the iterations, for a check of convergence. ``relative_residual`` is that of x,
-    where the solver has measured it. ``attempts`` says in words what was tried before, and what came of it.
+    ``half`` is the iterate at about half the iterations, for a check of convergence. ``relative_residual`` is that of
+    x, where the solver has measured it. ``attempts`` says in words what was tried, and what came of it.
     """
 
     x: Tensor

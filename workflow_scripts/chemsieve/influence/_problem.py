@@ -223,7 +223,9 @@ class Problem:
             vector = product / norm
         return value
 
-    def batch_eigenvalues(self, start: Tensor, batch_size: int, batches: int = 4, steps: int = 8) -> tuple[float, float]:
+    def batch_eigenvalues(
+        self, start: Tensor, batch_size: int, batches: int = 4, steps: int = 8
+    ) -> tuple[float, float]:
         """Smallest and largest Hessian eigenvalue over a few batches of LiSSA's size, neither inside zero.
 
         From ``steps`` steps of Lanczos's method a batch (Golub and Van Loan 2013, 10.1): each end moved outwards by
@@ -258,10 +260,7 @@ class Problem:
 
     def relative_residual(self, x: Tensor, damping: float, vector: Tensor, curvature: str) -> float:
         """|(C + ``damping``) x - v| / |v| on all of ``train``; C is the ``hessian`` or the ``gauss_newton`` matrix."""
-        if curvature == "hessian":
-            product = self.hessian_product(x, self.train)
-        else:
-            product = self.gauss_newton_product(x)
+        product = self.hessian_product(x, self.train) if curvature == "hessian" else self.gauss_newton_product(x)
         return float((product + damping * x - vector).norm() / vector.norm())
 
     def sample(self, count: int) -> Molecules:

@@ -48,6 +48,7 @@ def from_kernel(
         raise InfluenceDivergence(f"influence: a score of {estimator} is not finite; raise its damping")
     measured, estimate = scores.relative_residual, estimated_residual(kernel, scores.damping, facts["error"])
     diagnostics = {
+        "failure": None,
         "solver": scores.solver,
         "curvature": "gauss_newton",
         "curvature_molecules": scores.curvature_molecules or kernel.train,
@@ -108,6 +109,7 @@ def from_model(
     if not np.isfinite(scores).all():
         check_finite(solution.x.new_tensor(scores), "a score")
     diagnostics = {
+        "failure": None,
         "solver": "iteration",
         "curvature": solver.CURVATURE,
         "curvature_molecules": len(problem.train),

@@ -223,25 +223,31 @@ def _diagnostics(study: Study) -> list[str]:
     diagnostics = study.influence_diagnostics
     if diagnostics.empty:
         return [*blocks, paragraph("There are none: no inverse Hessian was applied.")]
-    failed = diagnostics[~diagnostics["converged"]]
-    if len(failed):
-        names = listing(sorted(failed["estimator"].unique()))
+    failed = diagnostics[diagnostics["failure"].notna()]
+    for reason, rows in failed.groupby("failure", sort=False):
+        names = listing(sorted(rows["estimator"].unique()))
+        blocks.append(
+            warning(f"{len(rows)} of {count(len(diagnostics), 'solve')} failed and gave no score ({names}): {reason}.")
+        )
+    apart = diagnostics[~diagnostics["converged"] & diagnostics["failure"].isna()]
+    if len(apart):
+        names = listing(sorted(apart["estimator"].unique()))
         blocks.append(
             warning(
-                f"{len(failed)} of {count(len(diagnostics), 'solve')} did not converge ({names}): the relative "
+                f"{len(apart)} of {count(len(diagnostics), 'solve')} did not converge ({names}): the relative "
                 "residual is above the configured tolerance, so these scores are not the influence that they stand "
                 "for. A larger damping, a lower influence.gram.tolerance, or refinements of exact help."
             )
         )
-    else:
+    elif not len(failed):
         blocks.append(paragraph(f"All {count(len(diagnostics), 'solve')} reached the configured tolerance."))
     columns = [name for name in diagnostics.columns if name != "converged"]
     columns = ["estimator", "converged", *(name for name in columns if name != "estimator")]
     shown = diagnostics.sort_values(["estimator", "origin", *REPLICATE, "checkpoint"], kind="stable")[columns]
     shown["converged"] = shown["converged"].map({True: "yes", False: "NO"})
     block = table(
-        "One row per checkpoint and estimator; the relative residual is taken on the Gauss-Newton matrix with the "
-        "effective damping",
+        "One row per checkpoint and estimator; the relative residual is taken on the estimator's own matrix (column "
+        "curvature) with the effective damping",
         [name.replace("_", " ") for name in columns],
         shown.itertuples(index=False, name=None),
         sortable=True,

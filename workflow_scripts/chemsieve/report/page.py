@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ from chemsieve.report.assets import SCRIPT, STYLE
 from chemsieve.report.markup import Section, escape
 from chemsieve.report.study import Study, load
 
-# Order of the page. A section is a module with ``section(study)``, which returns None where it does not apply.
+log = logging.getLogger(__name__)
+
+# Order of the page, after the summary. A section is a module with ``section(study)``, which returns None where it does
+# not apply.
 SECTIONS = [
-    summary,
     comparisons,
     published,
     audit,
@@ -49,17 +52,28 @@ SECTIONS = [
 ]
 
 
-def render(tables: Path, config: dict[str, Any], output: Path) -> None:
+def render(tables: Path, config: dict[str, Any], output: Path, go_on: bool = False) -> None:
     """Write the report of a study.
 
     Args:
         tables: folder with the Parquet tables; those of ``study.OPTIONAL`` may be absent.
         config: effective configuration of the study.
         output: path of the page. The same tables and configuration give the same bytes.
+        go_on: leave out a section that cannot be made, and say so on the first screen, in place of an error.
     """
     study = load(Path(tables), config)
-    sections = [section for section in (module.section(study) for module in SECTIONS) if section]
-    write_text(output, _page(study, sections))
+    sections, missing = [], []
+    for module in SECTIONS:
+        try:
+            sections.append(module.section(study))
+        except Exception as error:  # whatever it is, the other sections are not touched by it
+            if not go_on:
+                raise
+            log.exception("the section %s of the report cannot be made", module.__name__)
+            name = module.__name__.rpartition(".")[2]
+            missing.append(f"the section {name} of this report ({type(error).__name__}: {error})")
+    first = summary.section(study, missing)
+    write_text(output, _page(study, [first, *filter(None, sections)]))
 
 
 def _page(study: Study, sections: list[Section]) -> str:

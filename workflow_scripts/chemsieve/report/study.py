@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from chemsieve import failures
 from chemsieve.statistics.families import DESCRIPTORS
 from chemsieve.tables import read_table
 
@@ -35,6 +36,7 @@ class Study:
     influence: pd.DataFrame
     influence_diagnostics: pd.DataFrame
     selections: pd.DataFrame
+    failures: pd.DataFrame
     pool_control: pd.DataFrame | None = None
     influence_validation: pd.DataFrame | None = None
     influence_on_test: pd.DataFrame | None = None
@@ -118,7 +120,7 @@ class Study:
 
 
 def load(tables: Path, config: dict[str, Any]) -> Study:
-    """Read the tables of a study; those of ``OPTIONAL`` may be absent."""
+    """Read the tables of a study; those of ``OPTIONAL`` may be absent, or hold the mark of a failure."""
     names = [name for name in Study.__annotations__ if name not in ("config", *OPTIONAL)]
     frames = {name: read_table(tables / f"{name}.parquet") for name in names}
     for frame in frames.values():
@@ -126,7 +128,7 @@ def load(tables: Path, config: dict[str, Any]) -> Study:
             frame["seed"] = frame["seed"].astype("Int64")  # a missing seed must not turn the others into floats
     for name in OPTIONAL:
         path = tables / f"{name}.parquet"
-        frames[name] = read_table(path) if path.exists() else None
+        frames[name] = read_table(path) if path.exists() and not failures.of(path) else None
     return Study(config=config, **frames)
 
 

@@ -1,6 +1,7 @@
 """The first screen: what was compared, and what can be said from it."""
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -23,9 +24,14 @@ KINDS = {
 }
 
 
-def section(study: Study) -> Section:
-    """Counts, the verdicts on selections, adaptation and descriptor baselines in words, and their evidence."""
-    blocks = [_tiles(study), *_leaks(study), *_answers(study), paragraph(_data(study))]
+def section(study: Study, missing: Sequence[str] = ()) -> Section:
+    """Counts, the verdicts on selections, adaptation and descriptor baselines in words, and their evidence.
+
+    Args:
+        missing: what else the page has to do without, beside the steps of the table ``failures``.
+    """
+    lacking = [*_failed(study), *missing]
+    blocks = [_tiles(study), *_leaks(study), *_missing(lacking), *_answers(study), paragraph(_data(study))]
     blocks.append(
         paragraph(
             "Every choice (early stopping, the loss that influence is taken of, the selections, the epoch that is "
@@ -43,6 +49,36 @@ def _leaks(study: Study) -> list[str]:
     if len(found) > SHOWN_LEAKS:
         blocks.append(paragraph(f"{count(len(found) - SHOWN_LEAKS, 'more leak')} under Data audit."))
     return blocks
+
+
+def _failed(study: Study) -> list[str]:
+    """Each step that failed, why, and what could not be made without it."""
+    rows, sentences = study.failures, []
+    own = rows[rows["cause"] == ""]
+    # The same choice fails alike in each replicate: one sentence says so.
+    for (rule, name), steps in own.groupby(["rule", own["part"].str.rpartition("/")[2]], sort=False):
+        causes = (steps["rule"] + " " + steps["part"]).str.strip()
+        lost = int(rows["cause"].isin(causes).sum())
+        followed = f" Without, {count(lost, 'further step')} could not be made." if lost else ""
+        first = steps.iloc[0]
+        sentences.append(
+            f"{' '.join(filter(None, [rule, name]))}: {count(len(steps), 'step')} failed; {first['part'] or rule} said: "
+            f"{first['reason']} ({first['log']}).{followed}"
+        )
+    return sentences
+
+
+def _missing(lacking: list[str]) -> list[str]:
+    """What the study was to have and has not, before anything is said of the rest."""
+    if not lacking:
+        return []
+    return [
+        warning(
+            f"{count(len(lacking), 'part')} of this study failed, and the rest went on without. A configuration that "
+            "lacks a replicate is in no comparison. The same command with --config on_failure=stop tries again."
+        ),
+        bullets(lacking),
+    ]
 
 
 def _tiles(study: Study) -> str:
@@ -81,6 +117,8 @@ def _data(study: Study) -> str:
 
 def _answers(study: Study) -> list[str]:
     made = study.comparisons
+    if made.empty and (study.failures["rule"] == "comparisons_table").any():
+        return [warning("The comparisons failed, so that nothing is said here of what helped.")]
     if made.empty:
         return [
             paragraph("No two kinds of run can be compared: there is neither a selection nor an adapted encoder."),

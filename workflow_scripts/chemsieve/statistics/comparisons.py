@@ -49,7 +49,9 @@ def compare(metrics: pd.DataFrame, splits: pd.DataFrame, settings: dict[str, flo
     test = metrics[metrics["fold"] == "test"]
     for splitter, here in test.groupby("splitter"):
         found = replicates(here, splits[splits["splitter"] == splitter])
-        for family in families(list(found.errors.columns)):
+        # A configuration that lacks a replicate, because its step failed, would cost all others that replicate.
+        complete = found.errors.columns[found.errors.notna().all()]
+        for family in families(list(complete)):
             rows += [{"splitter": splitter, **row} for row in compare_family(family, found, settings)]
     return pd.DataFrame(rows, columns=list(TABLES["comparisons"]))
 

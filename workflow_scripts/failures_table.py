@@ -1,0 +1,15 @@
+"""List the steps that gave no result, and why."""
+
+from chemsieve.job import job
+
+if __name__ == "__main__":
+    with job(snakemake, collects=("runs", "selections", "scores", "retraining", "tables")):
+        import logging
+
+        from chemsieve.failures import table
+        from chemsieve.tables import write_table
+
+        failed = table(snakemake.input)
+        for row in failed[failed["cause"] == ""].itertuples(index=False):
+            logging.getLogger("chemsieve").warning("missing: %s %s: %s", row.rule, row.part, row.reason)
+        write_table(failed, snakemake.output.table, "failures")
