@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from chemsieve.report import control, markup
+from chemsieve.report import control as control_section
+from chemsieve.report import markup
 from chemsieve.report.control import auroc
 from chemsieve.report.influence import agreement
 from chemsieve.report.page import render
@@ -23,6 +24,7 @@ CONFIG = {
     "statistics": {"margin": 0.05, "alpha": 0.05, "power": 0.8},
     "grid": {"methods": ["bitfit", "lora"], "selections": ["none", "random", "influence"]},
 }
+AXES = ("splitter", "split_seed", "seed", "origin", "checkpoint", "estimator")
 HOSTILE = "<script>alert(1)</script>"
 SMILES = [
     "CCO",
@@ -108,17 +110,13 @@ def study_tables(seeds=(0, 1, 2)):
                     model = (*split.values(), seed, origin, checkpoint, estimator)
                     influence += [(m, *model, s, -s) for m, s in zip(pool, scores, strict=True)]
                     if checkpoint > 0:
-                        solve = (
-                            "closed form",
-                            80,
-                            0.3 if estimator == "lissa" else 0.001,
-                            None if estimator == "lissa" else 0.002,
-                            200,
-                            estimator != "lissa",
-                            0.01,
-                            0.01,
+                        solved = estimator != "lissa"
+                        diagnostics.append(
+                            dict(zip(AXES, model, strict=True))
+                            | dict.fromkeys(set(TABLES["influence_diagnostics"]) - set(AXES))
+                            | {"curvature": "gauss_newton" if solved else "hessian", "converged": solved}
+                            | {"relative_residual": 0.001 if solved else 0.3, "seconds": 3.0, "iterations": 200}
                         )
-                        diagnostics.append((*model, *solve, None, 12.0, None, None, None, 3.0, 700.0))
         for strategy in STRATEGIES:
             # Two equal scores, so that ties count.
             scores = np.round(rng.normal(0, 1, N_POOL), 1) if strategy != "random" else np.full(N_POOL, np.nan)
@@ -140,6 +138,7 @@ def study_tables(seeds=(0, 1, 2)):
         "influence": frame(influence, "influence"),
         "influence_diagnostics": frame(diagnostics, "influence_diagnostics"),
         "selections": frame(selections, "selections"),
+        "failures": frame([], "failures"),
         "pool_control": control,
     }
 
@@ -499,7 +498,7 @@ def test_an_estimator_that_failed_is_said_to_have_no_scores(tables, tmp_path):
 
 def test_a_section_that_cannot_be_made_is_left_out_and_named(tables, tmp_path, monkeypatch):
     make(tmp_path, tables)
-    monkeypatch.setattr(control, "section", lambda study: 1 / 0)
+    monkeypatch.setattr(control_section, "section", lambda study: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         render(tmp_path / "tables", CONFIG, tmp_path / "report.html")
     render(tmp_path / "tables", CONFIG, tmp_path / "report.html", go_on=True)

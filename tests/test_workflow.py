@@ -494,6 +494,7 @@ def test_budget_reruns_its_selection_and_what_trains_on_it(workspace):
 
 
 SCORED_AGAIN = {"influence": 4, "aggregate_influence": 2, "influence_tables": 1, "validate_influence": 1}
+SCORED_AGAIN |= {"failures_table": 1}
 CHOSEN_AGAIN = {
     "selection": 2,
     "selections_table": 1,

@@ -55,15 +55,17 @@ def _failed(study: Study) -> list[str]:
     """Each step that failed, why, and what could not be made without it."""
     rows, sentences = study.failures, []
     own = rows[rows["cause"] == ""]
+    own = own.assign(name=[part.rpartition("/")[2] for part in own["part"]])
     # The same choice fails alike in each replicate: one sentence says so.
-    for (rule, name), steps in own.groupby(["rule", own["part"].str.rpartition("/")[2]], sort=False):
+    for (rule, name), steps in own.groupby(["rule", "name"], sort=False):
         causes = (steps["rule"] + " " + steps["part"]).str.strip()
         lost = int(rows["cause"].isin(causes).sum())
         followed = f" Without, {count(lost, 'further step')} could not be made." if lost else ""
         first = steps.iloc[0]
+        what = f"{rule} {name}".strip()
         sentences.append(
-            f"{' '.join(filter(None, [rule, name]))}: {count(len(steps), 'step')} failed; {first['part'] or rule} said: "
-            f"{first['reason']} ({first['log']}).{followed}"
+            f"{what}: {count(len(steps), 'step')} failed; {first['part'] or rule} said: {first['reason']} "
+            f"({first['log']}).{followed}"
         )
     return sentences
 
