@@ -89,6 +89,7 @@ def study_tables(seeds=(0, 1, 2)):
                 | {"total_parameters": 1e6 if language else None, "fold": fold, "mse": rmse**2, "rmse": rmse}
                 | {"mae": rmse * 0.8, "r2": None, "spearman": 0.5, "best_epoch": 2 if language else None}
                 | {"epochs": 3 if language else None, "train_seconds": 2.5, "peak_memory_mb": 500, "device": "cpu"}
+                | {"precision": "float32", "threads": 1, "instruction_set": "x86_64 avx2"}
             )
             labels = molecules.set_index("molecule_id").loc[members, "label"]
             for molecule, label in labels.items():
@@ -505,6 +506,15 @@ def test_a_section_that_cannot_be_made_is_left_out_and_named(tables, tmp_path, m
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "the section control of this report (ZeroDivisionError: division by zero)" in page.text
     assert "Positive control" not in page.text
+
+
+def test_runs_on_several_kinds_of_machine_are_named(page, tables, tmp_path):
+    runs = tables["metrics"].query("origin != 'descriptors'")["run_id"].nunique()
+    assert f"one kind of machine: {runs} runs on cpu in float32 (x86_64 avx2)." in page.text
+    metrics = tables["metrics"].copy()
+    metrics.loc[metrics["run_id"] == metrics["run_id"].iloc[0], "precision"] = "bfloat16"
+    text = make(tmp_path, {**tables, "metrics": metrics}).text
+    assert f"2 kinds of machine: 1 run on cpu in bfloat16 (x86_64 avx2) and {runs - 1} runs on cpu in float32" in text
 
 
 def test_all_tables_empty(tables, tmp_path):

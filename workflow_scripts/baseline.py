@@ -45,4 +45,6 @@ if __name__ == "__main__":
             train_seconds=seconds,
             peak_memory_mb=peak_memory_mb(),
             device="cpu",
+            precision="float64",
+            threads=None,
         )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from chemsieve.files import write_json
+from chemsieve.processor import instruction_set
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def curve_table(identity: Identity, stage: str, curve: list[dict]) -> pd.DataFra
 
 
 def write_facts(path: str | Path, identity: Identity, **facts: object) -> None:
-    """Write ``run.json``: the identity, and the facts that the metrics table repeats."""
-    write_json(path, {"run_id": identity.run_id, **asdict(identity), **facts})
+    """Write ``run.json``: the identity, the processor, and the facts that the metrics table repeats."""
+    write_json(path, {"run_id": identity.run_id, **asdict(identity), "instruction_set": instruction_set(), **facts})
 
 
 def read_facts(path: str | Path) -> dict:

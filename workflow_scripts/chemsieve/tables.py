@@ -186,6 +186,9 @@ TABLES: dict[str, dict[str, Column]] = {
         "train_seconds": Column(REAL, "wall time of training", "s"),
         "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB"),
         "device": Column(TEXT, "cpu or the GPU's name"),
+        "precision": Column(TEXT, "of the matrix products in training: float32, bfloat16 or float64"),
+        "threads": Column(INTEGER, "torch's threads; missing for descriptor models", "threads", nullable=True),
+        "instruction_set": Column(TEXT, "of the processor, and limits that the environment set on its use"),
     },
     "failures": {
         "rule": Column(TEXT, "step that gave no result"),

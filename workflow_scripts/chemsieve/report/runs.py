@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from chemsieve.report.markup import Section, bullets, heading, paragraph, table
+from chemsieve.report.markup import Section, bullets, count, heading, listing, paragraph, table, warning
 from chemsieve.report.study import Study
 
 MOST = 2000  # rows; more would make the page slow and too large to send
@@ -38,6 +38,21 @@ def averaged(metrics: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
+def _machines(metrics: pd.DataFrame) -> list[str]:
+    """What the language models were trained on; a warning where that differs, since their numbers then do too."""
+    trained = metrics[metrics["origin"] != "descriptors"]
+    kinds = trained.groupby(["device", "precision", "instruction_set"])["run_id"].nunique()
+    said = [f"{count(n, 'run')} on {device} in {precision} ({kind})" for (device, precision, kind), n in kinds.items()]
+    if len(kinds) < 2:
+        return [paragraph(f"Language models were trained on one kind of machine: {text}.") for text in said]
+    return [
+        warning(
+            f"Language models were trained on {len(kinds)} kinds of machine: {listing(said)}. The same training gives "
+            "other weights on another kind, so that differences between such runs hold that noise too."
+        )
+    ]
+
+
 def section(study: Study) -> Section:
     """Table of all metrics and footnotes on method."""
     metrics = study.metrics
@@ -49,6 +64,7 @@ def section(study: Study) -> Section:
         if len(shown) > MOST:
             shown, caption = averaged(metrics), "Means over the replicates of each configuration"
         blocks = [
+            *_machines(metrics),
             paragraph("Choose a column heading to sort by it, once more to reverse."),
             table(
                 f"{caption} on the validation and test molecules",

@@ -23,6 +23,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from chemsieve.checkpoints import load_strictly, trained_names, trained_state
 from chemsieve.errors import ChemsieveError
 from chemsieve.processes import SAY_EVERY
+from chemsieve.processor import multiplies_bfloat16
 from chemsieve.tracking import Tracker
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.curriculum import CurriculumSampler, admitted
@@ -100,7 +101,7 @@ def low_precision(name: str, device: torch.device) -> bool:
         return name == "bfloat16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return multiplies_bfloat16()
 
 
 class _Collating:

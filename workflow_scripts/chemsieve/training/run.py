@@ -13,7 +13,7 @@ from chemsieve.checkpoints import trained_state, write_tensors
 from chemsieve.processes import device_name, peak_memory_mb
 from chemsieve.runs import Identity, curve_table, predictions_table, write_facts
 from chemsieve.tables import write_table
-from chemsieve.training.loop import Outcome, Settings
+from chemsieve.training.loop import Outcome, Settings, low_precision
 from chemsieve.training.regression import fine_tune, predict_smiles
 from chemsieve.training.state import Saves
 
@@ -87,6 +87,8 @@ def train_and_write(
         train_seconds=outcome.seconds,
         peak_memory_mb=peak_memory_mb(),
         device=device_name(device),
+        precision="bfloat16" if low_precision(settings["precision"], device) else "float32",
+        threads=torch.get_num_threads(),
     )
     if saves is not None:
         saves.remove()  # last: until here a kill loses nothing
