@@ -24,6 +24,16 @@ SMILES = [
 ]  # fmt: skip
 
 
+def rounding(width: int, products: int) -> float:
+    """Relative error to expect of float32 after a chain of matrix products with inner dimension ``width``.
+
+    Whatever the processor: rounding errors of a sum of n terms grow like sqrt(n) u, with a small factor that few exceed
+    (Higham and Mary 2019, 10.1137/18M1226312), and those of a chain, being independent, add in squares. A forward pass
+    of two layers and its backward pass make thirty products.
+    """
+    return 4 * (products * width) ** 0.5 * 2.0**-24
+
+
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory):
     """An encoder folder of a tiny MoLFormer with random weights."""

@@ -300,7 +300,7 @@ def test_a_row_that_cannot_be_used_is_refused_with_its_reason(tmp_path, monkeypa
     rows = [*zip(ALKANES, map(str, range(10)), strict=True), (smiles, label), ("CCS", "0.5")]
     began = time.perf_counter()
     molecules, rejected = partition(written(tmp_path / f"a.{ending}", rows), nothing())
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 60, "it hangs"
     assert 11 in set(molecules["row"])  # its neighbour
     if expected is None:
         assert rejected.empty
