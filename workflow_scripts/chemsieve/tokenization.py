@@ -1,12 +1,10 @@
 """SMILES to token ids, with the published tokenizer files or one that the project builds itself."""
 
-import string
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 
-from tokenizers import Encoding, Regex, Tokenizer
+from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 from tokenizers.pre_tokenizers import Split
@@ -19,7 +17,8 @@ SMILES_PATTERN = (
     r"(\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>|\*|\$|\%[0-9]{2}|[0-9])"
 )
 _AT_ONCE = 4096  # molecules
-_ROLES = {"pad": ("<pad>", "[PAD]"), "mask": ("<mask>", "[MASK]"), "unknown": ("<unk>", "[UNK]")}
+UNKNOWN = ("<unk>", "[UNK]")  # names of the unknown token
+_ROLES = {"pad": ("<pad>", "[PAD]"), "mask": ("<mask>", "[MASK]"), "unknown": UNKNOWN}
 
 
 _ELEMENTS = """H Li Be B C N O F Na Mg Al Si P S Cl K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Rb Sr Y Zr Nb Mo Tc
@@ -84,89 +83,6 @@ def encode(tokenizer: Tokenizer, smiles: Sequence[str]) -> list[list[int]]:
         batch = tokenizer.encode_batch_fast(list(smiles[start : start + _AT_ONCE]))
         rows.extend(encoding.ids for encoding in batch)
     return rows
-
-
-@dataclass(frozen=True)
-class Unread:
-    """Parts of a SMILES that a model does not read as they stand there, in their order.
-
-    ``unknown`` parts are the unknown token, ``dropped`` parts are in no token, and ``altered`` letters are in the token
-    of another letter (a tokenizer of lower-case text reads ``C`` as ``c``).
-    """
-
-    unknown: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-    altered: tuple[str, ...] = ()
-
-    @property
-    def pieces(self) -> tuple[str, ...]:
-        """All of them."""
-        return self.unknown + self.dropped + self.altered
-
-    @property
-    def words(self) -> str:
-        """What is not read, in words; each piece once."""
-        said = []
-        if self.unknown:
-            said.append(f"the encoder does not know {_listed(self.unknown)}")
-        if self.dropped:
-            said.append(f"its tokenizer passes over {_listed(self.dropped)}")
-        if self.altered:
-            said.append(f"its tokenizer takes {_listed(self.altered)} for other letters")
-        return ", and ".join(said)
-
-
-def _listed(pieces: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(piece if len(piece) <= 40 else f"{piece[:37]}..." for piece in pieces))
-
-
-def unread(tokenizer: Tokenizer, smiles: Sequence[str], ids: Sequence[Sequence[int]]) -> list[Unread]:
-    """What a model does not read of each SMILES; ``ids`` (molecules,) are those of :func:`encode`.
-
-    Whatever the tokenizer: a token is told from another by its id, and what is dropped by the places in the SMILES that
-    no token comes from. So bytes, subwords and their marks are no matter.
-    """
-    unknown, alike = _unknown_ids(tokenizer), _altered_letters(tokenizer)
-    special = set(special_ids(tokenizer)) - unknown
-    found = [Unread()] * len(smiles)
-    # Where the tokens' own texts make the SMILES again, nothing is missing, and places need not be asked for.
-    doubtful = [
-        row
-        for row, (text, row_ids) in enumerate(zip(smiles, ids, strict=True))
-        if not unknown.isdisjoint(row_ids)
-        or not alike.isdisjoint(text)
-        or "".join(tokenizer.id_to_token(index) for index in row_ids if index not in special) != text
-    ]
-    for start in range(0, len(doubtful), _AT_ONCE):
-        rows = doubtful[start : start + _AT_ONCE]
-        for row, encoding in zip(rows, tokenizer.encode_batch([smiles[row] for row in rows]), strict=True):
-            found[row] = _missing(smiles[row], encoding, unknown, alike)
-    return found
-
-
-def _missing(text: str, encoding: Encoding, unknown: set[int], alike: set[str]) -> Unread:
-    covered, missing = [False] * len(text), []
-    for index, (start, end), special in zip(encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True):
-        if not special:
-            covered[start:end] = [True] * (end - start)
-            if index in unknown:
-                missing.append(text[start:end])
-    runs = groupby(zip(text, covered, strict=True), key=lambda pair: pair[1])
-    dropped = ["".join(letter for letter, _ in run) for seen, run in runs if not seen]
-    return Unread(tuple(missing), tuple(dropped), tuple(letter for letter in text if letter in alike))
-
-
-def _unknown_ids(tokenizer: Tokenizer) -> set[int]:
-    names = {*_ROLES["unknown"], getattr(tokenizer.model, "unk_token", None)} - {None}
-    return {index for name in names if (index := tokenizer.token_to_id(name)) is not None}
-
-
-def _altered_letters(tokenizer: Tokenizer) -> set[str]:
-    """Letters that the tokenizer makes into other letters before it reads, so that two of a SMILES are one."""
-    if tokenizer.normalizer is None:
-        return set()
-    forms = {letter: tokenizer.normalizer.normalize_str(letter) for letter in string.ascii_letters}
-    return {letter for letter, form in forms.items() if letter not in form and list(forms.values()).count(form) > 1}
 
 
 def vocabulary() -> list[str]:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from chemsieve import tokenization
 from chemsieve.data import chemistry
-from chemsieve.tokenization import Unread
+from chemsieve.unread import Inspector, Unread
 
 REFUSE, FLAG = "refuse", "flag"  # values of encoder.unknown_tokens
 
@@ -89,11 +89,12 @@ class Reader:
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int, unknown_tokens: str = REFUSE):
         self.tokenizer, self.max_tokens, self.refuses = tokenizer, max_tokens, unknown_tokens == REFUSE
+        self.inspector = Inspector(tokenizer)
 
     def read(self, smiles: Sequence[str]) -> list[Reading]:
         """One reading per SMILES, in order. Reasons are ``too_long`` (it would be cut) and ``unknown_token``."""
         ids = tokenization.encode(self.tokenizer, smiles)
-        return [self._judged(*pair) for pair in zip(ids, tokenization.unread(self.tokenizer, smiles, ids), strict=True)]
+        return [self._judged(*pair) for pair in zip(ids, self.inspector.unread(smiles, ids), strict=True)]
 
     def _judged(self, ids: list[int], unread: Unread) -> Reading:
         if len(ids) > self.max_tokens:
