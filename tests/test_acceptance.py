@@ -254,6 +254,7 @@ RECORDS = {
     "abbreviation, drawn open": (block("CCO", CHAIN, "M  STY  1   1 SUP", *SGROUP), "CCO"),
     "multiple group, drawn open": (block("CCO", CHAIN, "M  STY  1   1 MUL", *SGROUP), "CCO"),
     "R group": (block(["R#", "C", "C"], CHAIN, "M  RGP  1   1   1"), "an atom stands for another group"),
+    "R group with a name": (block(["R#", "C", "C"], CHAIN, "A    1", "R1"), "an atom stands for another group"),
     "star": (block("*CC", CHAIN), "an atom stands for another group"),
     "any atom": (block("ACC", CHAIN), "an atom stands for another group"),
     "any heteroatom": (block("QCC", CHAIN), "an atom stands for another group"),
@@ -405,6 +406,8 @@ def test_a_random_writing_that_is_not_read_whole_gives_way():
     amine = "[NH3]->[Cu+2]"  # some writings begin with the metal and need the other arrow
     several = Writer(OWN, 50).several([amine], 20)
     assert {tuple(rows[0]) for rows in several} == {tuple(OWN.encode(amine).ids)}
+    several = Writer(OWN, 50).several([COMPLEX], 5)  # flagged: no writing of it is read whole, so that it stays
+    assert {tuple(rows[0]) for rows in several} == {tuple(OWN.encode(COMPLEX).ids)}
 
 
 # -- flagged -----------------------------------------------------------------------------------------------------------

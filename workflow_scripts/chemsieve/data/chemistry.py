@@ -60,7 +60,9 @@ def unsaid(mol: Chem.Mol) -> str:
     molecule. What it writes as ``*`` or ``~`` stands there to be seen.
     """
     for atom in mol.GetAtoms():
-        if atom.HasQuery() and atom.GetAtomicNum():
+        if not atom.GetAtomicNum():
+            continue
+        if atom.HasQuery():
             return f"atom {atom.GetIdx() + 1} is a query"
         if atom.HasProp("molAttchpt"):
             return f"atom {atom.GetIdx() + 1} is an attachment point"
