@@ -121,7 +121,8 @@ def broken(content: bytes, draw: random.Random) -> bytes:
 
 def examine(seed: int, folder: Path) -> str | None:
     """Make the file of a seed and read it; what is wrong with how that ended, or None."""
-    from chemsieve.data import molecules, reading
+    from chemsieve import tokenization
+    from chemsieve.data import acceptance, molecules, reading
     from chemsieve.errors import ChemsieveError
 
     draw = random.Random(seed)
@@ -155,9 +156,8 @@ def examine(seed: int, folder: Path) -> str | None:
             "" if problem else text for text, problem in zip(frame["smiles"], frame["problem"], strict=True)
         ]:
             return f"SMILES {streamed} of predict, {list(frame['smiles'])} of the study"
-        kept, refused = molecules._examine(
-            frame, "pool", lambda texts: [len(text) for text in texts], 202, False, True, {}, {}
-        )
+        reader = acceptance.Reader(tokenization.build(), 202)
+        kept, refused = molecules._examine(frame, "pool", reader, False, True, {}, {})
         ended = sorted(record["row"] for record in kept + refused)
         if ended != list(range(len(frame))):
             return f"rows {ended} of {len(frame)}"

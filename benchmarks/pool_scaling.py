@@ -113,7 +113,7 @@ def step(name: str, folder: Path):
 
     if name == "data":
         spec = {"target": read, "pool": read, "pool_labels": True, "content_sha256": None, "stereo": False,
-                "max_tokens": None, "family": "molformer"}  # fmt: skip
+                "max_tokens": None, "unknown_tokens": "refuse", "family": "molformer"}  # fmt: skip
         return Script(name, files | {"encoder": encoder}, some("molecules", "rejected", "pool"), spec, folder)
     if name == "audit_labels":
         spec = {"tables": {"target": read, "pool": read}, "molecules": 2000}
@@ -126,7 +126,7 @@ def step(name: str, folder: Path):
         given = {"splits": str(folder / "made_splits.parquet"), "shift": made["table"]}
         spec = {"labels": "as_given", "leaks": "report"}
         output = some("audit", "audit_identity", "nearest_training", "treatments")
-        return Script(name, some("molecules", "facts", "rules", "sources") | given, output, spec, folder)
+        return Script(name, some("molecules", "rejected", "facts", "rules", "sources") | given, output, spec, folder)
     return lambda: scores(folder)
 
 

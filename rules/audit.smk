@@ -1,4 +1,4 @@
-# Needs: the target's and the pool's files as given, tables/molecules, the splits, the encoder.
+# Needs: the target's and the pool's files as given, tables/molecules, tables/rejected, the splits, the encoder.
 # Makes: the tables of the audit, and the pool of each split where the configuration treats its labels. The labels of
 # test molecules are read here to find out whether pool labels were computed from them; nothing is trained or chosen
 # by what is found, except that a pool label may be computed anew or left out.
@@ -92,6 +92,7 @@ rule treat_pool:
 rule audit:
     input:
         molecules=f"{RESULTS}/tables/molecules.parquet",
+        rejected=f"{RESULTS}/tables/rejected.parquet",
         splits=f"{RESULTS}/tables/splits.parquet",
         shift=f"{RESULTS}/tables/audit_shift.parquet",
         facts=audited("data/label_facts.json"),

@@ -346,7 +346,7 @@ def encoder_inputs(wildcards):
 
 def encoder_spec():
     """What the encoder depends on: its architecture only where it starts from random weights."""
-    encoder = {k: v for k, v in config["encoder"].items() if k not in ("stereo", "max_tokens")}
+    encoder = {k: v for k, v in config["encoder"].items() if k not in ("stereo", "max_tokens", "unknown_tokens")}
     if encoder["path"] or encoder["repository"]:
         encoder |= {"architecture": None, "seed": None}
     return spec(encoder=encoder)
@@ -605,7 +605,7 @@ def exported_spec(wildcards):
         cells=exported_candidates()[1],
         train=f"{SPLIT}/train.parquet",
         family=FAMILY,
-        **{key: config["encoder"][key] for key in ("stereo", "max_tokens")},
+        **{key: config["encoder"][key] for key in ("stereo", "max_tokens", "unknown_tokens")},
         predict={key: config["predict"][key] for key in ("model", "coverage", "uncertainty", "passes", "seed")},
         compute=COMPUTE,
     )

@@ -84,6 +84,7 @@ rule data:
             content_sha256=config["target"]["content_sha256"],
             stereo=config["encoder"]["stereo"],
             max_tokens=config["encoder"]["max_tokens"],
+            unknown_tokens=config["encoder"]["unknown_tokens"],
             family=FAMILY,
         ),
         code=code("data", f"encoders.{FAMILY}"),

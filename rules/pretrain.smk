@@ -20,6 +20,7 @@ rule pretrain_corpus:
         spec=spec(
             **{key: config["pretrain"][key] for key in ("limit", "held_out", "properties", "seed")},
             max_tokens=config["encoder"]["architecture"].get("max_position_embeddings", 202),
+            unknown_tokens=config["encoder"]["unknown_tokens"],
         ),
         code=code("pretrain_corpus"),
     script:

@@ -163,6 +163,7 @@ NAMES = [
     ("baselines.run", ["svm"], "'svr'"),
     ("compute.device", "gpu", "'cpu'"),
     ("target.source", "csv", "embedded, file"),
+    ("encoder.unknown_tokens", "flagged", "'flag'"),
 ]
 
 
@@ -216,6 +217,7 @@ VALUES = [
     ("encoder.revision", "main"),
     ("encoder.sha256", {"config.json": "abc"}),
     ("encoder.stereo", "yes"),
+    ("encoder.unknown_tokens", True),
     ("encoder.max_tokens", 2),
     ("influence.hessian_molecules", 0),
     ("influence.tolerance", 0),

@@ -8,13 +8,16 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
+from chemsieve import tokenization
 from chemsieve.data import chemistry
+from chemsieve.data.acceptance import Reader
 from chemsieve.data.binarising import binarised
 from chemsieve.data.molecules import EXTRA, prepare
 from chemsieve.data.reading import check_header, read_labelled
 from chemsieve.errors import ChemsieveError
 from chemsieve.tables import read_table, write_table
 
+TOKENIZER = tokenization.build()
 # Ten molecules with an identity known from their names, so that small target sets pass the check of size.
 ALKANES = ["C" * n for n in range(1, 11)]
 
@@ -32,12 +35,9 @@ def frame(smiles, labels=None, folds=None):
     )
 
 
-def count_characters(smiles):
-    return [len(text) + 2 for text in smiles]
-
-
-def run(target, pool=None, max_tokens=202, stereo=False):
-    return prepare(target, frame([]) if pool is None else pool, count_characters, max_tokens, stereo)
+def run(target, pool=None, max_tokens=202, stereo=False, unknown_tokens="refuse", tokenizer=TOKENIZER):
+    reader = Reader(tokenizer, max_tokens, unknown_tokens)
+    return prepare(target, frame([]) if pool is None else pool, reader, stereo)
 
 
 def refusals(rejected, source):

@@ -11,7 +11,9 @@ from rdkit import Chem
 from rdkit.Chem import AllChem, Descriptors, rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+from chemsieve import tokenization
 from chemsieve.data import embedded
+from chemsieve.data.acceptance import Reader
 from chemsieve.data.molecules import prepare
 from chemsieve.data.reading import read_labelled
 from chemsieve.errors import ChemsieveError
@@ -174,9 +176,7 @@ def test_written_files_are_read_back_whole_and_all_accepted(made, tmp_path):
         read_labelled(tmp_path / f"a/{source}.csv", source, "smiles", "crippen_logp_with_noise")
         for source in ("target", "pool")
     ]
-    molecules, rejected = prepare(
-        *files, lambda smiles: [len(TOKEN.findall(text)) + 2 for text in smiles], 202, stereo=False
-    )
+    molecules, rejected = prepare(*files, Reader(tokenization.build(), 202), stereo=False)
     assert len(rejected) == 0
     assert molecules["encoder_smiles"].tolist() == molecules["smiles"].tolist()
     assert molecules["label"].tolist() == [*made[0].iloc[:, 1], *made[1].iloc[:, 1]]

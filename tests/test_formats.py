@@ -12,7 +12,7 @@ from rdkit import Chem
 from chemsieve.data.molecules import prepare
 from chemsieve.data.reading import check_table, format_of, read_table
 from conftest import SMILES
-from test_malformed import TABLE, partition, sdf_of, tokens
+from test_malformed import READER, TABLE, partition, sdf_of
 from test_workflow import copy_workflow, overlay, snakemake, study
 
 PLAIN = ["", "a", "x y", "=1+1", "@SUM(A1)", "<b>&amp;</b>", "$(id)", "`id`", "it's", 'say "so"', "a,b", "a;b", "a\tb"]
@@ -21,7 +21,7 @@ ACCENTED = ["Säure", "naïve", "5 µmol"]
 LABELS = ["1", "-0.5", "2.25e1", "+3", "", "nan", "inf", "high", " 7 ", "0.1", "1e-3"]
 OTHERS = ["c1cc", "", "*CC", "CC O", "C" * 300, "C" * 6000, "[Na+].[Cl-]", "CC(=O)[O-].[Na+]", "C[C@H](N)C(=O)O"]
 OTHERS += ["C[C@@H](N)C(=O)O", "OCC", "C(C)O", "[13CH4]", "CCO.CCN", "hello", "\u200bCC"]
-REASONS = {"unparsable", "dummy_atom", "no_label", "too_long", "repeat", "in_target"}
+REASONS = {"unparsable", "dummy_atom", "no_label", "too_long", "unknown_token", "repeat", "in_target"}
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -147,7 +147,7 @@ def test_no_row_is_lost_and_no_molecule_let_in_twice(seed):
 
 
 def partition_of(target, pool):
-    molecules, rejected = prepare(target, pool, tokens, 202, False)
+    molecules, rejected = prepare(target, pool, READER, False)
     ended = sorted([*zip(molecules["source"], molecules["row"], strict=True),
                     *zip(rejected["source"], rejected["row"], strict=True)])  # fmt: skip
     given = [("target", row) for row in target["row"]] + [("pool", row) for row in pool["row"]]

@@ -24,8 +24,9 @@ from rdkit import Chem
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from chemsieve import backbone, files
+from chemsieve import backbone, files, tokenization
 from chemsieve import config as configuration
+from chemsieve.data.acceptance import Reader
 from chemsieve.data.molecules import check_pool, prepare
 from chemsieve.data.reading import check_table, read_table
 from chemsieve.errors import ChemsieveError
@@ -44,6 +45,7 @@ TABLE = {
     "decimal": ".",
 }
 ALKANES = ["C" * n for n in range(1, 11)]
+READER = Reader(tokenization.build(), 202)
 
 
 class Trap:
@@ -271,13 +273,9 @@ def written(path, rows, **keys):
     return read_table(path, "target", TABLE | keys)
 
 
-def tokens(smiles):
-    return [len(text) + 2 for text in smiles]
-
-
 def partition(target, pool, **keys):
     """Accepted and refused rows; each row of both files is in exactly one of the two."""
-    molecules, rejected = prepare(target, pool, tokens, 202, False, **keys)
+    molecules, rejected = prepare(target, pool, READER, False, **keys)
     ended = pd.concat([molecules[["source", "row"]], rejected[["source", "row"]]])
     given = [(source, row) for source, frame in (("target", target), ("pool", pool)) for row in frame["row"]]
     assert sorted(ended.itertuples(index=False, name=None)) == sorted(given)

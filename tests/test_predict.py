@@ -22,6 +22,7 @@ from rdkit.Chem import rdFingerprintGenerator
 
 from chemsieve import backbone, registry, regressor, tokenization
 from chemsieve import predict as command
+from chemsieve.data.acceptance import Reader
 from chemsieve.data.molecules import prepare
 from chemsieve.deployment import conformal, folder, inference
 from chemsieve.deployment.card import card
@@ -61,8 +62,7 @@ def molecules(encoder):
         rows = {"row": range(len(smiles)), "smiles": smiles, "label_text": "", "given_fold": None}
         return pd.DataFrame(rows).assign(label_text=[str(LABELS[i]) for i in range(len(smiles))])
 
-    count = lambda smiles: [len(ids) for ids in tokenization.encode(tokenizer, smiles)]  # noqa: E731
-    return prepare(frame(SMILES), frame(["CCSCC"]), count, 50, False)[0]
+    return prepare(frame(SMILES), frame(["CCSCC"]), Reader(tokenizer, 50), False)[0]
 
 
 def trained(encoder, family, method, table, **settings):
@@ -80,7 +80,7 @@ def trained(encoder, family, method, table, **settings):
     return model
 
 
-def exported(target, encoder, family="molformer", method="full", writings=1, draws=1, **wanted):
+def exported(target, encoder, family="molformer", method="full", writings=1, draws=1, unknown="refuse", **wanted):
     """A model folder made from a fresh run; what the run predicted for validation and test molecules."""
     table = molecules(encoder)
     model = trained(encoder, family, method, table, writings=writings, draws=draws)
@@ -100,6 +100,7 @@ def exported(target, encoder, family="molformer", method="full", writings=1, dra
         "averaged": {"writings": writings, "draws": draws},
         "max_tokens": 50,
         "stereo": False,
+        "unknown_tokens": unknown,
         "predict": {"model": "best", "coverage": 0.5, "uncertainty": "auto", "passes": 4, "seed": 0} | wanted,
     }
     training = list(table["molecule_id"].iloc[[*FOLDS["train"], len(SMILES)]])
@@ -399,10 +400,10 @@ def test_rows_and_cells_are_kept_in_order_with_their_reasons(made, tmp_path):
     header, *rows = read(tmp_path / "out.csv")
     assert [row[:4] for row in [header, *rows]] == ROWS
     own = ["exp_predicted", "exp_unc", "exp_low", "exp_high", "nearest_training", "similarity", "in_domain"]
-    assert header[4:] == [*own, "same_molecule", "reason"]
+    assert header[4:] == [*own, "same_molecule", "unread", "reason"]
     assert [row[-1] for row in rows] == ["", "unparsable", "unparsable", "too_long", ""]
-    assert [row[4:-1] for row in rows[1:4]] == [[""] * 8] * 3
-    assert [row[-2] for row in (rows[0], rows[4])] == ["target-0", ""]
+    assert [row[4:-1] for row in rows[1:4]] == [[""] * 9] * 3
+    assert [row[-3:-1] for row in (rows[0], rows[4])] == [["target-0", ""], ["", ""]]
     assert rows[0][10] == "true"
     wanted = folder.load(made).predict(["CCO", "Cc1ccccc1"])["exp"].to_numpy(float)
     np.testing.assert_allclose([float(rows[0][4]), float(rows[4][4])], wanted, rtol=1e-6)

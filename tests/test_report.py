@@ -62,12 +62,15 @@ def study_tables(seeds=(0, 1, 2)):
             "scaffold": [text if "1" in text else "" for text in smiles],
             "label": rng.normal(2, 1, n),
             "tokens": rng.integers(5, 40, n),
+            "unknown_tokens": 0,
+            "unread": "",
+            "mapped": False,
         }
     )
     rejected = pd.DataFrame(
         [("pool", 3, HOSTILE, "unparsable", f"no molecule: {HOSTILE}"), ("pool", 4, "CCO", "in_target", "target-0")],
-        columns=list(TABLES["rejected"]),
-    )
+        columns=["source", "row", "smiles", "reason", "detail"],
+    ).assign(unread="", mapped=False)
     folds = ["train"] * 20 + ["validation"] * 5 + ["test"] * 5
     split = {"splitter": "scaffold", "split_seed": 0}
     splits = pd.DataFrame({"molecule_id": ids[:N_TARGET], **split, "fold": folds})

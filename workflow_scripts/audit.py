@@ -23,7 +23,8 @@ if __name__ == "__main__":
         made = survey(molecules, read_table(snakemake.input.splits), found, sources)
         treated = gather(snakemake.input.get("treated", []), "treatment")
         treatments = counted(made.pop("leaks"), treated, spec["labels"], spec["leaks"])
-        sentences = findings(facts, rules, sources, treatments, *made.values(), shift)
+        rejected = read_table(snakemake.input.rejected)
+        sentences = findings(facts, rules, sources, treatments, *made.values(), shift, molecules, rejected)
         log = logging.getLogger("chemsieve")
         for row in sentences.itertuples(index=False):
             (log.info if row.severity == NOTE else log.warning)("%s: %s", row.severity, row.finding)

@@ -7,7 +7,8 @@ if __name__ == "__main__":
         import logging
         from pathlib import Path
 
-        from chemsieve import backbone, budgets, tokenization
+        from chemsieve import backbone, budgets
+        from chemsieve.data.acceptance import Reader
         from chemsieve.data.download import check_content
         from chemsieve.data.molecules import EXTRA, check_pool, prepare
         from chemsieve.data.reading import read_table
@@ -18,15 +19,9 @@ if __name__ == "__main__":
         if spec["content_sha256"]:
             check_content(tables["target"], spec["content_sha256"], str(snakemake.input.target))
         encoder = Path(snakemake.input.encoder[0]).parent
-        tokenizer = backbone.load_tokenizer(encoder)
-        molecules, rejected = prepare(
-            tables["target"],
-            tables["pool"],
-            lambda smiles: [len(ids) for ids in tokenization.encode(tokenizer, smiles)],
-            backbone.token_limit(encoder, spec["family"], spec["max_tokens"]),
-            spec["stereo"],
-            spec["pool_labels"],
-        )
+        most = backbone.token_limit(encoder, spec["family"], spec["max_tokens"])
+        reader = Reader(backbone.load_tokenizer(encoder), most, spec["unknown_tokens"])
+        molecules, rejected = prepare(tables["target"], tables["pool"], reader, spec["stereo"], spec["pool_labels"])
         check_pool(molecules, rejected)
         pool = molecules[molecules["source"] == "pool"]
         config = snakemake.config  # and not the tracked parameters: the molecules do not depend on it
@@ -35,6 +30,13 @@ if __name__ == "__main__":
         log = logging.getLogger("chemsieve")
         for (source, reason), rows in rejected.groupby(["source", "reason"]):
             log.info("%s: %d rows refused: %s", source, len(rows), reason)
+        for source, table in tables.items():
+            if mapped := sum(frame.loc[frame["source"] == source, "mapped"].sum() for frame in (molecules, rejected)):
+                log.info("%s: atom maps of %d of %d rows were left out", source, mapped, len(table))
+            of_source = molecules["source"] == source
+            if flagged := int((molecules.loc[of_source, "unknown_tokens"] > 0).sum()):
+                message = "%s: %d of %d molecules have parts that the encoder does not know"
+                log.warning(message, source, flagged, of_source.sum())
         log.info("accepted: %s", molecules["source"].value_counts().to_dict())
         write_table(rejected, snakemake.output.rejected, "rejected")
         write_table(molecules, snakemake.output.molecules, "molecules", EXTRA)

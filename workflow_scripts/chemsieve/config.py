@@ -144,6 +144,7 @@ def schema() -> Json:
                     },
                     "tokenizer": _OPTIONAL_TEXT,
                     "stereo": {"type": "boolean"},
+                    "unknown_tokens": {"enum": ["refuse", "flag"]},
                     "max_tokens": {"type": ["integer", "null"], "minimum": 3},
                     "seed": _SEED,
                     "architecture": {"type": "object"},

@@ -36,6 +36,10 @@ _SPLIT = {
 _SEED = Column(INTEGER, "training seed", nullable=True)
 _RUN = Column(TEXT, "splitter/split_seed/seed/origin/method/selection")
 _LABEL_UNIT = "unit of the label"
+_UNREAD = Column(
+    TEXT, "what the encoder does not know or its tokenizer passes over, divided by blanks; empty where it reads all"
+)
+_MAPPED = Column(FLAG, "whether the SMILES as given has atom maps, which all else is without")
 
 TABLES: dict[str, dict[str, Column]] = {
     "molecules": {
@@ -51,17 +55,24 @@ TABLES: dict[str, dict[str, Column]] = {
             REAL, "label as given; missing where the pool's labels are not used", _LABEL_UNIT, nullable=True
         ),
         "tokens": Column(INTEGER, "encoder tokens, special tokens included", "tokens"),
+        "unknown_tokens": Column(
+            INTEGER, "parts of the encoder SMILES that the encoder does not know or its tokenizer passes over", "parts"
+        ),
+        "unread": _UNREAD,
+        "mapped": _MAPPED,
     },
     "rejected": {
         "source": Column(TEXT, "target or pool"),
         "row": Column(INTEGER, "0-based row in its file"),
         "smiles": Column(TEXT, "SMILES as given"),
-        "reason": Column(TEXT, "unparsable, dummy_atom, no_label, too_long, repeat, in_target"),
+        "reason": Column(TEXT, "unparsable, dummy_atom, no_label, too_long, unknown_token, repeat, in_target"),
         "detail": Column(TEXT, "what exactly was found"),
+        "unread": _UNREAD,
+        "mapped": _MAPPED,
     },
     # The audit of the data.
     "audit": {
-        "topic": Column(TEXT, "labels, identity, splits, shift or treatment"),
+        "topic": Column(TEXT, "labels, identity, reading, splits, shift or treatment"),
         "severity": Column(TEXT, "leak, warning or note"),
         "splitter": Column(TEXT, "split that it is about; empty where it is about the files"),
         "split_seed": Column(INTEGER, "seed of that division", nullable=True),
@@ -371,11 +382,15 @@ TABLES: dict[str, dict[str, Column]] = {
         "tokens": Column(pa.list_(pa.int32()), "token ids, special tokens included"),
         "held_out": Column(FLAG, "whether pretraining leaves it out, to be measured on it"),
         "properties": Column(pa.list_(pa.float32()), "computed properties; NaN where RDKit gives none"),
+        "unknown_tokens": Column(
+            INTEGER, "parts of the SMILES that the vocabulary lacks or the tokenizer passes over", "parts"
+        ),
     },
     "corpus_refused": {
         "line": Column(INTEGER, "1-based line of the file"),
         "smiles": Column(TEXT, "as given"),
-        "reason": Column(TEXT, "why it is not used"),
+        "reason": Column(TEXT, "unparsable, dummy_atom, too_long, unknown_token, repeat"),
+        "detail": Column(TEXT, "what exactly was found"),
     },
     "pretraining_curve": {
         "step": Column(INTEGER, "optimiser steps done"),

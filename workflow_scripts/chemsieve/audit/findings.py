@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,10 +28,17 @@ def findings(
     identity: pd.DataFrame,
     nearest: pd.DataFrame,
     shift: pd.DataFrame,
+    molecules: pd.DataFrame | None = None,
+    rejected: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Sentences of the table ``audit``, from tables of those names; without pool labels the first three are None."""
+    """Sentences of the table ``audit``, from tables of those names; without pool labels the first three are None.
+
+    Without ``molecules`` and ``rejected`` nothing is said of how the molecules are read.
+    """
     found = bool(label_audit and label_audit["found"])
     rows = [*_labels(label_audit, tried, sources), *_treatments(treatments, found)]
+    if molecules is not None and rejected is not None:
+        rows += _reading(molecules, rejected)
     rows += [*_identity(identity), *_hardness(nearest), *_shift(shift)]
     frame = pd.DataFrame([dict(zip(COLUMNS, row, strict=True)) for row in rows], columns=list(COLUMNS))
     order = frame["severity"].map(SEVERITIES.index)
@@ -182,6 +190,54 @@ def _identity(identity: pd.DataFrame) -> Iterator[tuple]:
             int(rows["molecules"].max()),
             int(rows["of"].iloc[0]),
         )
+
+
+def _reading(molecules: pd.DataFrame, rejected: pd.DataFrame) -> Iterator[tuple]:
+    """What the encoder does not read, accepted or refused, and atom maps, which it never sees."""
+    flagged = molecules[molecules["unknown_tokens"] > 0]
+    refused = rejected[rejected["reason"] == "unknown_token"]
+    rows = len(molecules) + len(rejected)
+    if len(flagged):
+        yield _row(
+            "reading",
+            WARNING,
+            f"{len(flagged):,} of {len(molecules):,} accepted molecules ({len(flagged) / len(molecules):.2%}; "
+            f"{_by_source(flagged)}) have parts that the encoder does not know or its tokenizer passes over, so that "
+            f"it reads something else: {_frequent(flagged)}. encoder.unknown_tokens: refuse leaves them out.",
+            len(flagged),
+            len(molecules),
+        )
+    if len(refused):
+        yield _row(
+            "reading",
+            NOTE,
+            f"{len(refused):,} of {rows:,} rows ({len(refused) / rows:.2%}; {_by_source(refused)}) were refused, since "
+            f"the encoder does not know a part of them or its tokenizer passes over it: {_frequent(refused)}.",
+            len(refused),
+            rows,
+        )
+    mapped = pd.concat([table.loc[table["mapped"], ["source"]] for table in (molecules, rejected)])
+    if len(mapped):
+        yield _row(
+            "reading",
+            NOTE,
+            f"The SMILES of {len(mapped):,} of {rows:,} rows ({_by_source(mapped)}) have atom maps, which were left "
+            "out before anything was read.",
+            len(mapped),
+            rows,
+        )
+
+
+def _by_source(table: pd.DataFrame) -> str:
+    return ", ".join(f"{count:,} of the {source}" for source, count in table["source"].value_counts().items())
+
+
+def _frequent(table: pd.DataFrame, most: int = 5) -> str:
+    """The parts that most molecules have, with how many have them."""
+    counts = Counter(piece for text in table["unread"] for piece in set(text.split()))
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    more = f" and {len(ordered) - most:,} more" if len(ordered) > most else ""
+    return ", ".join(f"{piece[:40]} in {count:,}" for piece, count in ordered[:most]) + more
 
 
 def _hardness(nearest: pd.DataFrame) -> Iterator[tuple]:

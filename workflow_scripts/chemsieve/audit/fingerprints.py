@@ -7,6 +7,8 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import MACCSkeys, rdFingerprintGenerator
 
+from chemsieve.data import chemistry
+
 BLOCK = 256  # molecules whose distances to all others are held at once
 _SLICE = 8192  # of those others, turned into floating point at once
 _AT_ONCE = 1024  # molecules that exist, or whose bits are unpacked, at once
@@ -45,7 +47,7 @@ def packed(smiles: Iterable[str], name: str, bits: int) -> np.ndarray:
     texts = iter(smiles)
     parts = [np.empty((0, -(-bits // 8)), np.uint8)]
     while some := list(islice(texts, _AT_ONCE)):
-        parts.append(np.packbits(bits_of([Chem.MolFromSmiles(text) for text in some], name, bits), axis=1))
+        parts.append(np.packbits(bits_of([chemistry.parse(text.strip()) for text in some], name, bits), axis=1))
     return np.concatenate(parts)
 
 

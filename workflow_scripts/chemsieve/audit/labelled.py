@@ -9,6 +9,7 @@ import numpy as np
 
 from chemsieve.audit.rounding import decimals_of
 from chemsieve.data import chemistry
+from chemsieve.data.acceptance import structure
 from chemsieve.data.molecules import finite
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class Labelled:
 
 
 def read(frame: pd.DataFrame) -> Labelled:
-    """Rows of :func:`chemsieve.data.reading.read_labelled` that parse and whose label is a finite number."""
+    """Rows of :func:`chemsieve.data.reading.read_labelled` that are a molecule and whose label is a number."""
     kept, texts, keys, parents = [], [], [], []
     for row, smiles, text in zip(frame["row"], frame["smiles"], frame["label_text"], strict=True):
-        value, molecule = finite(text), chemistry.parse(smiles.strip())
+        value, molecule = finite(text), structure(smiles).molecule
         if value is not None and molecule is not None:
             kept.append((int(row), smiles.strip(), value))
             texts.append(text)

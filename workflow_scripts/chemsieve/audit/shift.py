@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from rdkit import Chem
 
 from chemsieve.audit.properties import PROPERTIES, properties_of
+from chemsieve.data import chemistry
 from chemsieve.errors import ChemsieveError
 
 EMBEDDING = "embedding"
@@ -112,7 +112,7 @@ def compare_all(
     for source in ("target", "pool"):
         side = molecules[molecules["source"] == source]
         sides.append(side.iloc[positions(len(side), most)])
-    computed = [properties_of([Chem.MolFromSmiles(text) for text in side["smiles"]]) for side in sides]
+    computed = [properties_of([chemistry.parse(text.strip()) for text in side["smiles"]]) for side in sides]
     rows = [compare(name, *(values[:, i] for values in computed)) for i, name in enumerate(PROPERTIES)]
     for column in ("tokens", "label"):
         values = [side[column].dropna().to_numpy(dtype=float) for side in sides]

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from rdkit import Chem
 
 from chemsieve.audit import fingerprints
 from chemsieve.audit.labelled import Labelled
 from chemsieve.audit.neighbour_rule import Rule, means
+from chemsieve.data import chemistry
 
 EXACT, WITHIN_TIES, OTHER = "exact", "within ties", "not reproduced"
 MOST_TIED = 500  # molecules at one distance among which subsets are looked for
@@ -38,7 +38,8 @@ class Found:
 
 def reproduce(rule: Rule, molecules: Sequence[str], known: Sequence[str], known_labels: np.ndarray) -> np.ndarray:
     """(m,) labels that the rule gives SMILES from those of ``known`` (n,); among ties the earlier counts."""
-    theirs, made = fingerprints.bits_of([Chem.MolFromSmiles(s) for s in known], rule.fingerprint, rule.bits), []
+    parsed, made = [chemistry.parse(text.strip()) for text in known], []
+    theirs = fingerprints.bits_of(parsed, rule.fingerprint, rule.bits)
     for _, ours in _bits(molecules, rule):
         ((positions, order),) = fingerprints.nearest(ours, theirs, [rule.metric], rule.k)
         made.append(means(known_labels[positions], order, rule.metric, rule.weighting))

@@ -1,6 +1,7 @@
 """Identity of molecules: parsing, canonical SMILES, InChIKey, scaffold, parent. Everything here is RDKit."""
 
 import functools
+import re
 
 from rdkit import Chem, rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
@@ -9,19 +10,36 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 LONGEST = 5000  # characters of a SMILES; RDKit takes 1 s for canonical SMILES of as many, growing with their square
 
 _BLOCK = 14  # characters of an InChIKey that encode the skeleton, without stereo, isotopes and protonation
+_MAPPED = re.compile(r"(\[[^\[\]:]+):\d+\]")  # [CH3:1]
+_NUMBERED = re.compile(r"\[\d*#0*[1-9]\d*[^\[\]]*\]")  # [#6]; [#0] is a dummy atom
+_ALIAS_OF_ITSELF = re.compile(r"[\d'*+-]*")  # what may follow an atom's own symbol in a label of it: C1, N2', O-
+_POLYMER = {"SRU", "MON", "MER", "COP", "CRO", "MOD", "GRA", "ANY"}  # kinds of S-group that repeat or stand for others
 
 
 def parse(smiles: str) -> Chem.Mol | None:
     """The sanitised molecule of a SMILES, or None where there is none: invalid, overlong, or without an atom.
 
-    White space makes a SMILES invalid, since RDKit stops there and would read ``CC (=O)O`` as ethane; so does what is
-    not ASCII, of which it passes over an invisible mark at the end.
+    Atom maps are left out before anything is read, so that a mapped SMILES is the very molecule of the one without
+    them. White space makes a SMILES invalid, since RDKit stops there and would read ``CC (=O)O`` as ethane; so does
+    what is not ASCII, of which it passes over an invisible mark at the end, and ``[#6]``, a query of SMARTS of which it
+    would make an atom without hydrogens.
     """
-    if len(smiles) > LONGEST or foreign_character(smiles):
+    if len(smiles) > LONGEST or foreign_character(smiles) or numbered_atom(smiles):
         return None
     with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(smiles)
+        mol = Chem.MolFromSmiles(without_maps(smiles))
     return mol if mol is not None and mol.GetNumAtoms() else None
+
+
+def without_maps(smiles: str) -> str:
+    """A SMILES without the atom maps that number its atoms for a reaction: ``[CH3][OH]`` for ``[CH3:1][OH:2]``."""
+    return _MAPPED.sub(r"\1]", smiles)
+
+
+def numbered_atom(smiles: str) -> str:
+    """The first atom that is written by its number, as in SMARTS (``[#6]``); empty where there is none."""
+    found = _NUMBERED.search(smiles)
+    return found[0][:40] if found else ""
 
 
 def foreign_character(smiles: str) -> str | None:
@@ -32,6 +50,34 @@ def foreign_character(smiles: str) -> str | None:
 def has_dummy(mol: Chem.Mol) -> bool:
     """Whether an atom is a place for another group and no element: ``*``, ``[*:1]``, ``R#`` of a mol file."""
     return any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms())
+
+
+def unsaid(mol: Chem.Mol) -> str:
+    """What a connection table says that its SMILES would not; empty where the SMILES says all.
+
+    Queries (atom lists that name an element first, substitution and ring counts, single or double bonds), attachment
+    points, repeating units and aliases leave open which molecule is meant, and RDKit's SMILES of them is that of one
+    molecule. What it writes as ``*`` or ``~`` stands there to be seen.
+    """
+    for atom in mol.GetAtoms():
+        if not atom.GetAtomicNum():
+            continue
+        if atom.HasQuery():
+            return f"atom {atom.GetIdx() + 1} is a query"
+        if atom.HasProp("molAttchpt"):
+            return f"atom {atom.GetIdx() + 1} is an attachment point"
+        alias = atom.GetProp("molFileAlias").strip() if atom.HasProp("molFileAlias") else ""
+        own = alias.removeprefix(atom.GetSymbol())
+        if alias and (own == alias or not _ALIAS_OF_ITSELF.fullmatch(own)):
+            return f"atom {atom.GetIdx() + 1} has an alias"
+    for bond in mol.GetBonds():
+        if bond.HasQuery() and bond.GetSmarts() != "~":
+            return f"bond {bond.GetIdx() + 1} is a query"
+    if mol.HasProp("_molLinkNodes"):
+        return "an atom stands for a chain of any length"
+    if any(group.GetProp("TYPE") in _POLYMER for group in Chem.GetMolSubstanceGroups(mol)):
+        return "a unit is repeated"
+    return ""
 
 
 def canonical_smiles(mol: Chem.Mol, stereo: bool = True) -> str:

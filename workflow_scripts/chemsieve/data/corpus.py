@@ -1,6 +1,7 @@
 """A corpus of unlabelled SMILES for pretraining: canonicalised, tokenised, divided so that held-out molecules are new.
 
-As MoLFormer's own data: RDKit canonical SMILES without stereo and isotopes, each once. Computed properties may stand
+As MoLFormer's own data: RDKit canonical SMILES without stereo and isotopes, each once, accepted as the molecules of a
+study are (:mod:`chemsieve.data.acceptance`). Computed properties may stand
 beside the tokens, as targets of multi-task pretraining (ChemBERTa-2, Ahmad et al. 2022, 2209.01712).
 """
 
@@ -9,8 +10,9 @@ import hashlib
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,9 @@ from rdkit import rdBase
 from rdkit.Chem import Descriptors
 from tokenizers import Tokenizer
 
-from chemsieve import tokenization
 from chemsieve.data import chemistry
+from chemsieve.data.acceptance import REFUSE, Reader, structure
+from chemsieve.data.readers.smi import words
 from chemsieve.errors import ChemsieveError
 
 log = logging.getLogger(__name__)
@@ -37,14 +40,16 @@ def prepare(
     properties: Sequence[str] = (),
     limit: int | None = None,
     processes: int = 1,
+    unknown_tokens: str = REFUSE,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read a file of SMILES, one a line (plain or gzipped; what follows white space is ignored).
+    """Read a file of SMILES, one a line, plain or gzipped. What follows is ignored, unless it extends the SMILES.
 
     Args:
         held_out: fraction of InChIKey first blocks, drawn by their hash with ``seed``, whose molecules are held out:
             none of them is a stereoisomer or isotopologue of a molecule trained on.
         properties: names of RDKit descriptors.
         limit: read so many lines only.
+        unknown_tokens: what is done about a SMILES that the tokenizer does not read whole, as :class:`Reader` has it.
 
     Returns:
         The tables ``corpus`` (in the order of the file) and ``corpus_refused``.
@@ -54,7 +59,9 @@ def prepare(
     """
     if unknown := sorted(set(properties) - set(dict(Descriptors.descList))):
         raise ChemsieveError(f"pretrain.properties: RDKit has no descriptor {unknown[0]!r}")
-    rows, refused, seen = [], [], set()
+    rows, refused, seen = [], [], {}
+    reader = Reader(tokenizer, max_tokens, unknown_tokens)
+    mapped = 0
     jobs = _chunks(path, limit)
     arguments = (itertools.repeat(tuple(properties)), itertools.repeat(seed))
     with ProcessPoolExecutor(processes) as pool:
@@ -62,15 +69,20 @@ def prepare(
         while batch := list(itertools.islice(jobs, processes * 8)):
             described = pool.map(_describe, (lines for _, lines in batch), *arguments)
             for (first, _), chunk in zip(batch, described, strict=True):
-                _take(first, chunk, tokenizer, max_tokens, held_out, rows, refused, seen)
+                _take(first, chunk, reader, held_out, rows, refused, seen)
+                mapped += sum(line.mapped for line in chunk)
             log.info("%d molecules kept, %d lines refused", len(rows), len(refused))
-    table = pd.DataFrame(rows, columns=["tokens", "held_out", "properties"])
+    if mapped:
+        log.info("atom maps of %d lines were left out", mapped)
+    table = pd.DataFrame(rows, columns=["tokens", "held_out", "properties", "unknown_tokens"])
+    if flagged := int((table["unknown_tokens"] > 0).sum()):
+        log.warning("%d of %d molecules have parts that the tokenizer does not know", flagged, len(table))
     if not 0 < table["held_out"].sum() < len(table):
         raise ChemsieveError(
             f"{path}: of {len(table)} usable molecules {int(table['held_out'].sum())} are held out; "
             "pretrain.held_out must leave some on both sides"
         )
-    return table, pd.DataFrame(refused, columns=["line", "smiles", "reason"])
+    return table, pd.DataFrame(refused, columns=["line", "smiles", "reason", "detail"])
 
 
 def _chunks(path: str | Path, limit: int | None) -> Iterator[tuple[int, list[str]]]:
@@ -80,7 +92,7 @@ def _chunks(path: str | Path, limit: int | None) -> Iterator[tuple[int, list[str
         with opened(path, "rt", encoding="utf-8-sig") as file:
             lines = itertools.islice(file, limit)
             for first in itertools.count(1, CHUNK):
-                chunk = [(line.split() or [""])[0] for line in itertools.islice(lines, CHUNK)]
+                chunk = [(words(line) or [""])[0] for line in itertools.islice(lines, CHUNK)]
                 if not chunk:
                     return
                 yield first, chunk
@@ -88,49 +100,64 @@ def _chunks(path: str | Path, limit: int | None) -> Iterator[tuple[int, list[str
         raise ChemsieveError(f"pretrain.corpus: {path}: cannot be read ({error})") from None
 
 
-def _describe(lines: list[str], properties: tuple[str, ...], seed: int) -> list[tuple[str, str, float, list[float]]]:
-    """Per line: itself, canonical SMILES (empty where unreadable), a number in 0 to 1 of its skeleton, properties."""
+@dataclass(frozen=True)
+class _Line:
+    """A line's SMILES as given; its canonical SMILES, a number in 0 to 1 of its skeleton, properties; or why not."""
+
+    given: str
+    smiles: str = ""
+    share: float = 0.0
+    properties: tuple[float, ...] = ()
+    reason: str = ""
+    detail: str = ""
+    mapped: bool = False
+
+
+def _describe(lines: list[str], properties: tuple[str, ...], seed: int) -> list[_Line]:
+    """What is known of each line by itself."""
     functions = [dict(Descriptors.descList)[name] for name in properties]
-    result = []
-    for line in lines:
-        mol = chemistry.parse(line) if line else None
-        if mol is None:
-            result.append((line, "", 0.0, []))
-            continue
-        smiles = chemistry.canonical_smiles(mol, stereo=False)
-        key = f"{seed} {chemistry.first_block(mol) or smiles}"
-        share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
-        with rdBase.BlockLogs():
-            result.append((line, smiles, share, [float(function(mol)) for function in functions]))
-    return result
+    return [_described(line, functions, seed) for line in lines]
+
+
+def _described(line: str, functions: list[Callable], seed: int) -> _Line:
+    found = structure(line)
+    if found.reason:
+        return _Line(line, reason=found.reason, detail=found.detail, mapped=found.mapped)
+    smiles = chemistry.canonical_smiles(found.molecule, stereo=False)
+    key = f"{seed} {chemistry.first_block(found.molecule) or smiles}"
+    share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    with rdBase.BlockLogs():
+        values = tuple(float(function(found.molecule)) for function in functions)
+    return _Line(line, smiles, share, values, mapped=found.mapped)
 
 
 def _take(
     first: int,
-    described: list[tuple[str, str, float, list[float]]],
-    tokenizer: Tokenizer,
-    max_tokens: int,
+    described: list[_Line],
+    reader: Reader,
     held_out: float,
     rows: list,
     refused: list,
-    seen: set[str],
+    seen: dict[str, int],
 ) -> None:
-    unknown = tokenization.special_id(tokenizer, "unknown")
-    ids = tokenization.encode(tokenizer, [smiles for _, smiles, _, _ in described])
-    for number, ((line, smiles, share, values), tokens) in enumerate(zip(described, ids, strict=True), start=first):
-        if not smiles:
-            refused.append((number, line, "not a readable SMILES" if line else "an empty line"))
-        elif smiles in seen:
-            refused.append((number, line, "the same as an earlier molecule, stereo aside"))
-        elif len(tokens) > max_tokens:
-            refused.append((number, line, f"{len(tokens)} tokens; the encoder takes {max_tokens}"))
-        elif unknown in tokens:
-            refused.append((number, line, "a token outside the vocabulary"))
-        else:
-            seen.add(smiles)
-            rows.append((np.array(tokens, dtype=np.int32), share < held_out, _bounded(values)))
+    usable = [line.smiles for line in described if not line.reason]
+    readings = iter(reader.read(usable))
+    for number, line in enumerate(described, start=first):
+        reason, detail = line.reason, line.detail
+        if not reason:
+            reading = next(readings)
+            if line.smiles in seen:
+                reason, detail = "repeat", f"same molecule as line {seen[line.smiles]}, stereo aside"
+            else:
+                reason, detail = reading.reason, reading.detail
+        if reason:
+            refused.append((number, line.given, reason, detail))
+            continue
+        seen[line.smiles] = number
+        tokens = np.array(reading.ids, dtype=np.int32)
+        rows.append((tokens, line.share < held_out, _bounded(line.properties), len(reading.unread.pieces)))
 
 
-def _bounded(values: list[float]) -> np.ndarray:
+def _bounded(values: Sequence[float]) -> np.ndarray:
     """Properties as float32, NaN where RDKit gives no finite number."""
     return np.array([v if math.isfinite(v) else math.nan for v in values], dtype=np.float32)

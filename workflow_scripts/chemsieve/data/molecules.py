@@ -5,11 +5,11 @@ A refused row is never lost: each row of the target and of the pool ends in exac
 
 import math
 from collections import Counter
-from collections.abc import Callable
 
 import pandas as pd
 
 from chemsieve.data import chemistry
+from chemsieve.data.acceptance import Reader, structure
 from chemsieve.errors import ChemsieveError
 from chemsieve.tables import TABLES, TEXT, Column
 
@@ -23,8 +23,7 @@ FEWEST_TARGET_MOLECULES = 10  # fewer cannot be divided into train, validation a
 def prepare(
     target: pd.DataFrame,
     pool: pd.DataFrame,
-    count_tokens: Callable[[list[str]], list[int]],
-    max_tokens: int,
+    reader: Reader,
     stereo: bool,
     pool_labels: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -32,17 +31,17 @@ def prepare(
 
     A row is refused for the first of these that applies: its SMILES is too long to be parsed (``too_long``); it does
     not parse (``unparsable``); an atom stands for another group (``dummy_atom``); its label is no finite number
-    (``no_label``); the encoder would have to cut it (``too_long``); it has the InChIKey of an accepted row of its
-    file, or the canonical SMILES where InChI has none (``repeat``); it is in the pool and an accepted target molecule,
-    by the first block of the InChIKey or of the parent's InChIKey, so that salts, charge states and stereoisomers of a
-    target molecule cannot reach training through the pool (``in_target``). Salts and mixtures are kept as given: the
-    encoder reads all their parts.
+    (``no_label``); the encoder would have to cut it (``too_long``), or does not know a part of it (``unknown_token``,
+    where the reader refuses such); it has the InChIKey of an accepted row of its file, or the canonical SMILES where
+    InChI has none (``repeat``); it is in the pool and an accepted target molecule, by the first block of the InChIKey
+    or of the parent's InChIKey, so that salts, charge states and stereoisomers of a target molecule cannot reach
+    training through the pool (``in_target``). Salts and mixtures are kept as given: the encoder reads all their parts.
+    Atom maps are in the SMILES as given and nowhere else.
 
     Args:
         target: as :func:`chemsieve.data.reading.read_labelled` returns it; without ``problem``, no row has one.
         pool: likewise; may have no rows.
-        count_tokens: tokens of each encoder SMILES, special tokens included.
-        max_tokens: the most tokens that the encoder takes.
+        reader: how the encoder reads.
         stereo: whether the encoder reads stereochemistry.
         pool_labels: whether the pool's labels are used; if not they are missing, whatever the file says.
 
@@ -52,7 +51,7 @@ def prepare(
     Raises:
         ChemsieveError: fewer than 10 target molecules are left, or all their labels are equal.
     """
-    kept_target, refused_target = _examine(target, "target", count_tokens, max_tokens, stereo, True, {}, {})
+    kept_target, refused_target = _examine(target, "target", reader, stereo, True, {}, {})
     _check_target(kept_target, refused_target, len(target))
     blocks: dict[str, dict] = {}
     parents: dict[str, dict] = {}
@@ -62,7 +61,7 @@ def prepare(
     # InChI failed for these; an empty block would make them all equal.
     blocks.pop("", None)
     parents.pop("", None)
-    kept_pool, refused_pool = _examine(pool, "pool", count_tokens, max_tokens, stereo, pool_labels, blocks, parents)
+    kept_pool, refused_pool = _examine(pool, "pool", reader, stereo, pool_labels, blocks, parents)
     return (
         pd.DataFrame(kept_target + kept_pool)[[*TABLES["molecules"], *EXTRA]],
         pd.DataFrame(refused_target + refused_pool, columns=list(TABLES["rejected"])),
@@ -72,8 +71,7 @@ def prepare(
 def _examine(
     frame: pd.DataFrame,
     source: str,
-    count_tokens: Callable[[list[str]], list[int]],
-    max_tokens: int,
+    reader: Reader,
     stereo: bool,
     labelled: bool,
     target_blocks: dict[str, dict],
@@ -87,9 +85,12 @@ def _examine(
         for row, smiles, label_text, given_fold, problem in frame[list(READ)].itertuples(index=False, name=None)
     ]
     candidates = [record for record in described if "reason" not in record]
-    counts = count_tokens([record["encoder_smiles"] for record in candidates]) if candidates else []
-    for record, tokens in zip(candidates, counts, strict=True):
-        record["tokens"] = int(tokens)
+    readings = reader.read([record["encoder_smiles"] for record in candidates])
+    for record, reading in zip(candidates, readings, strict=True):
+        pieces = reading.unread.pieces
+        record |= {"tokens": len(reading.ids), "unknown_tokens": len(pieces), "unread": " ".join(pieces)}
+        if reading.reason:
+            _refuse(record, reading.reason, reading.detail)
 
     kept: list[dict] = []
     refused: list[dict] = []
@@ -100,9 +101,7 @@ def _examine(
             earlier = first.get(key)
             same_block = target_blocks.get(record["block"])
             same_parent = target_parents.get(record["parent"])
-            if record["tokens"] > max_tokens:
-                _refuse(record, "too_long", f"{record['tokens']} tokens; the encoder takes {max_tokens}")
-            elif earlier:
+            if earlier:
                 _refuse(
                     record,
                     "repeat",
@@ -129,19 +128,14 @@ def _describe(
     problem: str | None = None,
 ) -> dict:
     """What is known of one row by itself; with a ``reason`` where that refuses it. No text: no label is wanted."""
-    record = {"source": source, "row": int(row), "smiles": smiles}
-    text = smiles.strip()
+    record = {"source": source, "row": int(row), "smiles": smiles, "mapped": False, "unread": ""}
     if problem is not None:
         return _refuse(record, "unparsable", problem)
-    if not text:
-        return _refuse(record, "unparsable", "the SMILES is empty")
-    if len(text) > chemistry.LONGEST:
-        return _refuse(record, "too_long", f"{len(text)} characters; no SMILES above {chemistry.LONGEST} is parsed")
-    mol = chemistry.parse(text)
-    if mol is None:
-        return _refuse(record, "unparsable", _why_unparsable(text))
-    if chemistry.has_dummy(mol):
-        return _refuse(record, "dummy_atom", "an atom stands for another group (*), so that the molecule is unknown")
+    found = structure(smiles)
+    record["mapped"] = found.mapped
+    if found.reason:
+        return _refuse(record, found.reason, found.detail)
+    mol = found.molecule
     label = math.nan if label_text is None else finite(label_text)
     if label is None:
         return _refuse(record, "no_label", f"the label {label_text!r} is no finite number")
@@ -158,15 +152,6 @@ def _describe(
         "block": block,
         "parent": chemistry.parent_block(mol, block),
     }
-
-
-def _why_unparsable(smiles: str) -> str:
-    character = chemistry.foreign_character(smiles)
-    if character is None:
-        return "RDKit cannot make a molecule of the SMILES"
-    if character.isspace():
-        return "white space divides the SMILES"
-    return f"the character U+{ord(character):04X} stands in no SMILES"
 
 
 def _refuse(record: dict, reason: str, detail: str) -> dict:

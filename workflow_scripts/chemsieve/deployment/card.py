@@ -1,5 +1,7 @@
 """The model card: what a model folder is, what it was measured to do, and what it is not for."""
 
+from chemsieve.data.acceptance import FLAG
+
 _SPREADS = {
     "dropout": "the standard deviation over {passes} networks thinned by the dropout of its training (seed {seed})",
     "features": "the standard deviation over {passes} draws of the random features of its linear attention",
@@ -60,11 +62,17 @@ def card(facts: dict) -> str:
         f"* `{label}_unc`: {spread}. It is no error bar: it is not calibrated.",
         "* `nearest_training`, `similarity`: the most similar training molecule (Tanimoto, ECFP4, 2,048 bits).",
         f"* `in_domain`: whether that similarity is at least {domain['similarity']:.3f}, which "
-        f"{100 - domain['percentile']}% of the validation molecules reach.",
+        f"{100 - domain['percentile']}% of the validation molecules reach, and the encoder reads the molecule whole.",
         "* `same_molecule`: a training molecule with the same first block of the InChIKey, so that its label was seen.",
-        "* `reason`: why a row has no prediction: `unparsable`, `too_long` (more than "
-        f"{facts['input']['max_tokens']} tokens), `not_finite`, or `field_count` (a row with a field too few or too "
-        "many).",
+        "* `unread`: parts of the SMILES that the encoder does not know or its tokenizer passes over, in words; "
+        + (
+            "a molecule with such is predicted as something else, and is out of the domain."
+            if facts["input"].get("unknown_tokens") == FLAG
+            else "a molecule with such is refused."
+        ),
+        "* `reason`: why a row has no prediction: `unparsable`, `dummy_atom` (an atom stands for another group), "
+        f"`too_long` (more than {facts['input']['max_tokens']} tokens), `unknown_token` (see `unread`), `not_finite`, "
+        "or `field_count` (a row with a field too few or too many).",
         "",
         "## Limits",
         "",

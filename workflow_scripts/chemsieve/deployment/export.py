@@ -47,7 +47,8 @@ def export(
         predictions: the run's rows of the table ``predictions``. Validation calibrates the interval and bounds the
             domain; of the test molecules it is only said how many the interval holds.
         spec: ``study``, ``target`` (label, name, unit), ``family``, ``method``, ``options``, ``dropout``, ``averaged``
-            (writings, draws), ``max_tokens``, ``stereo``, and of the section ``predict`` what concerns a model.
+            (writings, draws), ``max_tokens``, ``stereo``, ``unknown_tokens``, and of the section ``predict`` what
+            concerns a model.
         data: ``file`` (its name) and ``sha256`` of the target and the pool.
 
     Returns:
@@ -80,6 +81,7 @@ def export(
         },
         "input": {
             "stereo": spec["stereo"],
+            "unknown_tokens": spec["unknown_tokens"],
             "max_tokens": backbone.token_limit(encoder_folder, spec["family"], spec["max_tokens"]),
         },
         "uncertainty": {

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from chemsieve import tokenization
 from chemsieve.data import chemistry
+from chemsieve.data.acceptance import REFUSE, Reader, structure
 from chemsieve.deployment import inference
 from chemsieve.deployment.neighbours import Neighbours
 from chemsieve.regressor import Regressor
@@ -32,14 +33,17 @@ class Predictor:
         self.model, self.tokenizer, self.neighbours, self.facts = model.to(device).eval(), tokenizer, neighbours, facts
         self.device = device
         self.pad_id = tokenization.special_id(tokenizer, "pad")
-        self.writer = Writer(tokenizer, facts["input"]["max_tokens"])
+        most = facts["input"]["max_tokens"]
+        self.writer = Writer(tokenizer, most)
+        # Folders of earlier releases say nothing of it; what was meant to be read whole is refused.
+        self.reader = Reader(tokenizer, most, facts["input"].get("unknown_tokens", REFUSE))
 
     @property
     def columns(self) -> list[str]:
         """Names of the columns that :meth:`predict` gives."""
         label = self.facts["target"]["label"]
         own = [label, *(f"{label}_{part}" for part in ("unc", "low", "high"))]
-        return [*own, "nearest_training", "similarity", "in_domain", "same_molecule", "reason"]
+        return [*own, "nearest_training", "similarity", "in_domain", "same_molecule", "unread", "reason"]
 
     def predict(self, smiles: Sequence[str]) -> pd.DataFrame:
         """One row per SMILES, in order.
@@ -47,34 +51,36 @@ class Predictor:
         Returns:
             The prediction under the label's name, its spread (``_unc``) and its conformal interval (``_low``,
             ``_high``), in label units; ``nearest_training`` and ``similarity``: id and Tanimoto similarity (ECFP4, 2048
-            bits) of the most similar training molecule; ``in_domain``: whether that is similar enough;
-            ``same_molecule``: id of the training molecule with the same first block of the InChIKey, or empty;
-            ``reason``: empty, or why there is no prediction and all else is missing: ``unparsable``, ``too_long`` (the
-            encoder would have to cut the SMILES) or ``not_finite`` (the model's answer is no number).
+            bits) of the most similar training molecule; ``in_domain``: whether that is similar enough, and the encoder
+            reads the SMILES whole; ``same_molecule``: id of the training molecule with the same first block of the
+            InChIKey, or empty; ``unread``: what the encoder does not know or its tokenizer passes over, in words, or
+            empty; ``reason``: empty, or why there is no prediction and all else but ``unread`` is missing: those of
+            :mod:`chemsieve.data.acceptance`, or ``not_finite`` (the model's answer is no number).
         """
-        molecules = [chemistry.parse(text.strip()) if text.strip() else None for text in smiles]
-        reasons = ["unparsable" if molecule is None else "" for molecule in molecules]
-        stereo, most = self.facts["input"]["stereo"], self.facts["input"]["max_tokens"]
-        read = [i for i, molecule in enumerate(molecules) if molecule is not None]
-        written = [chemistry.canonical_smiles(molecules[i], stereo) for i in read]
-        tokens = tokenization.encode(self.tokenizer, written)
-        kept = []
-        for position, (i, ids) in enumerate(zip(read, tokens, strict=True)):
-            if len(ids) > most:
-                reasons[i] = "too_long"
-            else:
-                kept.append(position)
-        rows = [read[position] for position in kept]
-        columns = self._answers([molecules[i] for i in rows], [written[p] for p in kept], [tokens[p] for p in kept])
-        frame = pd.DataFrame(columns, index=rows).reindex(range(len(molecules)))
-        wrong = np.isin(np.arange(len(molecules)), rows) & ~np.isfinite(frame.iloc[:, 0].to_numpy(float))
+        found = [structure(text) for text in smiles]
+        reasons = [one.reason for one in found]
+        parsed = [i for i, one in enumerate(found) if not one.reason]
+        written = [chemistry.canonical_smiles(found[i].molecule, self.facts["input"]["stereo"]) for i in parsed]
+        unread: list[str | None] = [None] * len(found)
+        rows, kept = [], []
+        for i, text, reading in zip(parsed, written, self.reader.read(written), strict=True):
+            reasons[i], unread[i] = reading.reason, reading.unread.words or None
+            if not reading.reason:
+                rows.append(i)
+                kept.append((text, reading.ids))
+        columns = self._answers([found[i].molecule for i in rows], [text for text, _ in kept], [ids for _, ids in kept])
+        frame = pd.DataFrame(columns, index=rows).reindex(range(len(found)))
+        wrong = np.isin(np.arange(len(found)), rows) & ~np.isfinite(frame.iloc[:, 0].to_numpy(float))
         frame.loc[wrong] = None
-        frame["reason"] = [reason or ("not_finite" if bad else "") for reason, bad in zip(reasons, wrong, strict=True)]
+        frame.loc[[i for i in rows if unread[i] and not wrong[i]], "in_domain"] = False
+        reasons = [reason or ("not_finite" if bad else "") for reason, bad in zip(reasons, wrong, strict=True)]
+        frame["unread"] = [said or (None if reason else "") for said, reason in zip(unread, reasons, strict=True)]
+        frame["reason"] = reasons
         return frame
 
     def _answers(self, molecules: list, smiles: list[str], tokens: list[list[int]]) -> dict[str, Sequence]:
-        """All columns but ``reason``, of molecules that the encoder can read."""
-        names = self.columns[:-1]
+        """All columns but ``unread`` and ``reason``, of molecules that the encoder can read."""
+        names = self.columns[:-2]
         if not molecules:
             return {name: np.array([], dtype=object) for name in names}
         value, spread = self._values(smiles, tokens)

@@ -6,13 +6,14 @@ from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 from rdkit.DataStructs import ExplicitBitVect
 
+from chemsieve.data import chemistry
 from chemsieve.errors import ChemsieveError
 
 Folds = tuple[list[int], list[int], list[int]]
 
 
 def molecules(smiles: Sequence[str]) -> list[Chem.Mol]:
-    """(n,) molecules of (n,) SMILES.
+    """(n,) molecules of (n,) SMILES, atom maps left out: those of a scaffold would make it another.
 
     Raises:
         ChemsieveError: RDKit cannot read one. (DeepChem's scaffold splitter drops such a molecule without a word, its
@@ -20,7 +21,7 @@ def molecules(smiles: Sequence[str]) -> list[Chem.Mol]:
     """
     parsed = []
     for position, text in enumerate(smiles):
-        molecule = Chem.MolFromSmiles(text)
+        molecule = chemistry.parse(text.strip())
         if molecule is None:
             raise ChemsieveError(f"splitting: RDKit cannot read the SMILES {text!r} of molecule {position}")
         parsed.append(molecule)

@@ -13,19 +13,19 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from chemsieve import tokenization
+from chemsieve.data.acceptance import Reader
 from chemsieve.training.batches import RegressionCollator
 
 
 class Writer:
     """Token ids of random SMILES of molecules.
 
-    A SMILES of more than ``max_tokens`` tokens, or with a token outside the vocabulary, gives way to the SMILES that
-    the molecule came with.
+    A SMILES of more than ``max_tokens`` tokens, or one that the encoder does not read whole, gives way to the SMILES
+    that the molecule came with.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int):
-        self.tokenizer, self.max_tokens = tokenizer, max_tokens
-        self.unknown = tokenization.special_id(tokenizer, "unknown")
+        self.tokenizer, self.reader = tokenizer, Reader(tokenizer, max_tokens)
 
     def rewrite(self, smiles: Sequence[str], seeds: Sequence[int]) -> list[list[int]]:
         """One random SMILES of each molecule, tokenised."""
@@ -34,8 +34,8 @@ class Writer:
             for text, seed in zip(smiles, seeds, strict=True)
         ]
         return [
-            tokenization.encode(self.tokenizer, [text])[0] if self.unknown in ids or len(ids) > self.max_tokens else ids
-            for ids, text in zip(tokenization.encode(self.tokenizer, written), smiles, strict=True)
+            tokenization.encode(self.tokenizer, [text])[0] if reading.reason else reading.ids
+            for reading, text in zip(self.reader.read(written), smiles, strict=True)
         ]
 
     def several(self, smiles: Sequence[str], count: int, seed: int = 0) -> list[list[list[int]]]:

@@ -42,7 +42,7 @@ class Row:
     """A row with all its cells as text, as many as there are columns; its SMILES; or why no molecule is to be made.
 
     ``problem`` is ``field_count`` where the cells may stand in wrong columns (what is too much is in the last one),
-    ``unparsable`` for a record that RDKit cannot read, else empty.
+    ``unparsable`` for a record that is no molecule, else empty.
     """
 
     cells: list[str]

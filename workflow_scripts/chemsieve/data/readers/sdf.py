@@ -1,7 +1,8 @@
 """SD files: records of a molecule and its data items. The SMILES is RDKit's, of the molecule; the label is an item.
 
 Records are divided here and given to RDKit one by one, so that one that it cannot read is a row with a problem, and
-its neighbours stay what they are.
+its neighbours stay what they are. So is one whose SMILES would leave out what makes it another molecule or several: an
+atom list, an attachment point, a repeating unit.
 """
 
 import re
@@ -42,12 +43,10 @@ def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) 
             seen |= dict.fromkeys(items)
             for column, values in zip(columns, cells, strict=True):
                 values.append(items.get(column, ""))
-            written = _smiles(record)
-            smiles.append(written or "")
-            if written is None:
-                title, size = record[0].strip()[:60], sum(map(len, record))
-                reason = "RDKit cannot read the record" if size <= _LONGEST_RECORD else f"a record of {size} characters"
-                problems[row] = f"{reason} {title!r}"
+            written, problem = _smiles(record)
+            smiles.append(written)
+            if problem:
+                problems[row] = problem
     if not smiles:
         raise ChemsieveError(f"{name}: the file is empty")
     _found(name, columns, list(seen))
@@ -74,18 +73,27 @@ def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterat
     with opened_text(path, source, layout.encoding) as (name, text):
         for record in _records(text):
             with rdBase.BlockLogs():
-                written = _smiles(record)
+                written, problem = _smiles(record)
             found = _items(record)
-            cells = [record[0].strip(), written or "", *(found.get(item, "") for item in items)]
-            yield Row(cells, written or "", UNPARSABLE if written is None else "")
+            cells = [record[0].strip(), written, *(found.get(item, "") for item in items)]
+            yield Row(cells, written, UNPARSABLE if problem else "")
 
 
-def _smiles(record: list[str]) -> str | None:
-    """RDKit's SMILES of a record's molecule; None where there is none, or the record is overlong."""
+def _smiles(record: list[str]) -> tuple[str, str]:
+    """RDKit's SMILES of a record's molecule; or an empty one, and why there is none."""
     from rdkit import Chem
 
-    molecule = Chem.MolFromMolBlock("".join(_block(record))) if sum(map(len, record)) <= _LONGEST_RECORD else None
-    return None if molecule is None else Chem.MolToSmiles(molecule)
+    from chemsieve.data.chemistry import unsaid
+
+    title, size = record[0].strip()[:60], sum(map(len, record))
+    if size > _LONGEST_RECORD:
+        return "", f"a record of {size} characters {title!r}"
+    molecule = Chem.MolFromMolBlock("".join(_block(record)))
+    if molecule is None:
+        return "", f"RDKit cannot read the record {title!r}"
+    if left_open := unsaid(molecule):
+        return "", f"the record {title!r} is no single molecule: {left_open}"
+    return Chem.MolToSmiles(molecule), ""
 
 
 def _found(name: str, columns: Sequence[str], seen: list[str]) -> None:

@@ -1,9 +1,13 @@
 """SMILES files: a SMILES and whatever follows it, divided by white space, one molecule a line.
 
+What extends a SMILES (CXSMILES: ``CC |^1:0|`` is a radical) is of its column, not of the next, so that it is never left
+out in silence and moves no label aside.
+
 A column is named by its number, from 1, where the file has no header; where it has one, by the name there. The column
 of the SMILES says which: ``smiles: "1"`` is a file without a header, ``smiles: SMILES`` one with it.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -11,6 +15,8 @@ from pathlib import Path
 from chemsieve.data.readers import FIELD_COUNT, Cells, Layout, Row
 from chemsieve.data.readers._files import opened_text, require, shown
 from chemsieve.errors import ChemsieveError
+
+_EXTENSION = re.compile(r"\|[^|]*\||\|\S*")
 
 
 def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> None:
@@ -34,7 +40,7 @@ def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) 
         places = [header.index(column) for column in columns]
         numbered = columns[0].isdigit()
         for number, line in enumerate(lines if not numbered else chain([first], lines), start=1 if numbered else 2):
-            fields = line.split()
+            fields = words(line, places[0])
             if not fields:
                 blank_line = blank_line or number
                 continue
@@ -61,12 +67,12 @@ def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterat
         lines = _lines(text)
         first = next(lines, None)
         header = _header(name, source, [smiles], first)
-        words, place = len(header), header.index(smiles)
-        if words == 1:
+        width, place = len(header), header.index(smiles)
+        if width == 1:
             header = [*header, "2" if smiles.isdigit() else "name"]
         yield Row(header)
         for line in lines if not smiles.isdigit() else chain([first], lines):
-            cells = line.split(maxsplit=len(header) - 1)
+            cells = words(line, place, len(header))
             if not cells:
                 blank += 1
                 continue
@@ -74,10 +80,26 @@ def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterat
                 yield Row([""] * len(header), problem=FIELD_COUNT)
             blank = 0
             cells = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
-            if place and len(line.split()) != words:
+            if place and len(words(line, place)) != width:
                 yield Row(cells, problem=FIELD_COUNT)
             else:
                 yield Row(cells, cells[place])
+
+
+def words(line: str, place: int = 0, most: int | None = None) -> list[str]:
+    """The words of a line, the SMILES at ``place`` (0-based) with what extends it.
+
+    ``most``: so many at most; what follows the last belongs to it.
+    """
+    start = line.split(maxsplit=place + 1)
+    extension = _EXTENSION.match(start[-1]) if len(start) == place + 2 else None
+    if not extension:
+        return line.split(maxsplit=-1 if most is None else most - 1)
+    smiles, rest = f"{start[place]} {extension[0]}", start[-1][extension.end() :]
+    if most is None:
+        return [*start[:place], smiles, *rest.split()]
+    left = most - place - 1
+    return [*start[:place], *([smiles, *rest.split(maxsplit=left - 1)] if left else [smiles + rest])]
 
 
 def _lines(text: Iterator[str]) -> Iterator[str]:
@@ -90,13 +112,15 @@ def _header(name: str, source: str, columns: Sequence[str], line: str | None) ->
     """The names of the columns: the words of the first line, or their numbers."""
     if line is None:
         raise ChemsieveError(f"{name}: the file is empty")
-    words = line.split()
-    if not words:
+    names = line.split()
+    if not names:
         raise ChemsieveError(f"{name}: line 1 is blank")
-    numbers = [str(number) for number in range(1, len(words) + 1)]
-    header = numbers if columns[0].isdigit() else words
+    if numbered := columns[0].isdigit():
+        place = max(int(columns[0][:9]) - 1, 0) if columns[0].isdecimal() else 0
+        names = [str(number) for number in range(1, len(words(line, place)) + 1)]
+    header = names
     hint = f" among {shown(header)}"
-    if header is words:
+    if not numbered:
         hint += f"; where line 1 is no header, columns have numbers (set {source}.smiles to '1')"
     require(name, columns, header, hint)
     return header
