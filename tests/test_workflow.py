@@ -697,7 +697,7 @@ def test_influence_on_single_test_molecules_is_for_the_report_alone(workspace):
     for job in plan(workspace, "all", *arguments):
         for path in job.input if job.rule != "all" else []:
             readers.setdefault(path.removeprefix(f"{RESULTS}/"), set()).add(job.rule)
-    assert readers["tables/influence_on_test.parquet"] == {"report", "failures_table"}  # the latter sees whether it is there
+    assert readers["tables/influence_on_test.parquet"] == {"report", "failures_table"}, "nothing else"
     table = str(RESULTS / "tables/influence_on_test.parquet")
     done = snakemake(workspace, table, str(RESULTS / "report.html"), *arguments)
     assert done.returncode == 0, done.stdout
