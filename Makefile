@@ -1,6 +1,6 @@
 # Two commands for a fresh machine with Python 3.11 or newer, pip and make:
 #   make study   the embedded study, offline, ending with the path of its report
-#   make test    the tests
+#   make test    the tests (make test-processors: those that compute, as other processors would)
 # The rest is for working on chemsieve. VENV, PYTHON and CORES can be set on the command line.
 VENV ?= .venv
 PYTHON ?= python3
@@ -9,14 +9,26 @@ RUN = $(VENV)/bin/python -m
 export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
-.PHONY: study test env check format lock audit clean
+.PHONY: study test test-processors env check format lock audit clean
 
 study: env
 	$(RUN) snakemake --cores $(CORES) all
 	@echo "report: $(CURDIR)/results/embedded/report.html"
 
+# A process a core, each with whole files.
 test: env
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses $(CORES) --dist loadfile
+
+# What computes, with the kernels of other processors: torch and oneDNN kept to AVX2 and two threads, and to no vector
+# extensions; and the tiny study so, to its report.
+AVX2 = ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2
+PLAIN = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41
+COMPUTING = $(patsubst %,tests/test_%.py,molformer methods dropout influence gram kernel training pretraining)
+
+test-processors: env
+	$(PLAIN) $(RUN) snakemake --cores $(CORES) all --configfile studies/tiny.yaml --config study=tiny_plain
+	$(PLAIN) $(RUN) pytest --numprocesses $(CORES) --dist loadfile $(COMPUTING)
+	$(AVX2) $(RUN) pytest $(COMPUTING)
 
 env: $(VENV)/.installed
 
