@@ -1,6 +1,6 @@
 """Render the report from the tables."""
 
-from chemsieve.job import job
+from chemsieve.job import goes_on, job
 
 if __name__ == "__main__":
     with job(snakemake, collects=("tables",)) as spec:
@@ -10,5 +10,4 @@ if __name__ == "__main__":
         from chemsieve.report.page import render
 
         tables = Path(snakemake.input.tables[0]).parent
-        go_on = snakemake.config["on_failure"] == "continue"
-        render(tables, config.read(snakemake.input.config), Path(snakemake.output.report), go_on)
+        render(tables, config.read(snakemake.input.config), Path(snakemake.output.report), goes_on(snakemake))

@@ -143,6 +143,11 @@ def _out_of_memory(error: Exception, rule: str) -> str | None:
     )
 
 
+def goes_on(snakemake) -> bool:
+    """Whether what is optional within a step is left out where it fails, in place of an error."""
+    return snakemake.config["on_failure"] == "continue"
+
+
 def training_state(snakemake, output: str):
     """The state of a training job, beside ``output``, under an identity made of all that the training follows from.
 
