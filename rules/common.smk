@@ -2,6 +2,7 @@
 import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -11,13 +12,16 @@ from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
-SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
+SCRIPTS = Path(workflow.basedir).resolve() / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from chemsieve import config as configuration
 from chemsieve import tracking
 from chemsieve.errors import ChemsieveError
+from chemsieve.processes import name_user
 from chemsieve.provenance import code_hash, environment
+
+name_user()
 
 
 @contextmanager
@@ -163,6 +167,33 @@ def needs(rule):
         "mem_mb": lambda wildcards, attempt: demands.ask(expected(rule), attempt, gpu() > 0)[0],
         "runtime": lambda wildcards, attempt: demands.ask(expected(rule), attempt, gpu() > 0)[1],
     }
+
+
+def quote_interpreter():
+    """Have scripts run where the path of Python has a space: Snakemake 9.27 leaves it unquoted in their commands."""
+    from snakemake.script import PythonScript
+
+    execute = PythonScript._execute_cmd
+
+    def quoted(self, cmd, **parts):
+        return execute(self, cmd.replace("{py_exec} ", "{py_exec:q} "), **parts)
+
+    PythonScript._execute_cmd = quoted
+
+
+quote_interpreter()
+
+
+def check_interpreter():
+    """Stop where jobs are submitted with a command that the path of Python breaks."""
+    from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
+    shared = SharedFSUsage.SOFTWARE_DEPLOYMENT in workflow.storage_settings.shared_fs_usage
+    if shared and not workflow.local_exec and shlex.quote(sys.executable) != sys.executable:
+        raise WorkflowError(
+            f"the path of Python, {sys.executable}, has characters that Snakemake does not quote where it submits jobs; "
+            "make the environment in a folder without spaces in its path"
+        )
 
 
 def check_results():
