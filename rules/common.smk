@@ -370,6 +370,14 @@ def pretrain_corpus_file(wildcards):
     return config["pretrain"]["corpus"]
 
 
+def all_cores(wildcards):
+    """The cores of the run; one where Snakemake was told of none, since nothing runs (--summary, --unlock, --report)."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 1
+
+
 def pretrain_tokenizer(wildcards):
     """A given tokenizer; none for the project's own."""
     return [config["encoder"]["tokenizer"]] if config["encoder"]["tokenizer"] else []
