@@ -18,6 +18,7 @@ sys.path.insert(0, str(SCRIPTS))
 from chemsieve import config as configuration
 from chemsieve import tracking
 from chemsieve.errors import ChemsieveError
+from chemsieve.invocation import check_arguments
 from chemsieve.processes import name_user
 from chemsieve.provenance import code_hash, environment
 
@@ -34,6 +35,8 @@ def one_sentence(*others):
 
 
 with one_sentence():
+    if workflow.is_main_process:
+        check_arguments(sys.argv)
     config |= configuration.normalise(config)
     configuration.validate(config)
 

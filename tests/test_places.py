@@ -3,16 +3,25 @@
 import getpass
 import os
 import pwd
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.cli import get_argument_parser, parse_args, parse_config
 
+from chemsieve import config as configuration
+from chemsieve.errors import ChemsieveError
+from chemsieve.invocation import SEVERAL, check_arguments
 from chemsieve.processes import name_user
-from test_workflow import copy_workflow
+from test_style import merged
+from test_workflow import ROOT, copy_workflow
 
+TARGETS = {"all", "figures", "predict", "pretrain", "validate_influence"}
 NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where Python looks for the user's name
 
 
@@ -132,3 +141,158 @@ def test_a_user_without_an_account_can_run_the_workflow(copied):
     done = call(copied, "-c", program, "-n", "results/embedded/config.yaml", HOME=str(copied), **without)
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
+
+
+# Options.
+
+
+@pytest.mark.parametrize("command", ["--summary", "--unlock", "--report report.html"])
+def test_commands_that_run_nothing_need_no_number_of_cores(copied, command):
+    done = call(copied, "-m", "snakemake", *command.split())
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_corpus_is_prepared_on_all_cores(copied):
+    (copied / "corpus.smi").write_text("CCO\n", encoding="utf-8")
+    given = ["--cores", 3, "-n", "pretrain", "--config", "study=p", "pretrain={corpus: corpus.smi}"]
+    done = call(copied, "-m", "snakemake", *given)
+    assert done.returncode == 0, done.stdout
+    assert "threads: 3" in done.stdout
+
+
+LOST = [
+    ("--config study=zz --config seeds=[0]", "--config study=zz 'seeds=[0]'"),
+    ("all -C study=zz --cores 2 --config=seeds=[0]", "--config study=zz 'seeds=[0]'"),
+    ("-Cstudy=zz --config a=1 b=2", "--config study=zz a=1 b=2"),
+    ("--configfile a.yaml --cores 2 all --configfiles b.yaml c.yaml", "--configfile a.yaml b.yaml c.yaml"),
+    ("-R mlm --forcerun gram finetune", "--forcerun mlm gram finetune"),
+    ("--res gpu=1 --resources mem_mb=8", "--resources gpu=1 mem_mb=8"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "together"), LOST)
+def test_an_option_that_would_be_lost_is_named_with_its_remedy(arguments, together):
+    for program in ("/usr/bin/snakemake", "site-packages/snakemake/__main__.py"):
+        with pytest.raises(ChemsieveError) as caught:
+            check_arguments([program, *arguments.split()])
+        assert str(caught.value).endswith(f"as in {together}")
+        assert "is given 2 times, and Snakemake takes the last alone" in str(caught.value)
+    check_arguments(["another.py", *arguments.split()])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "-n all --configfile a.yaml b.yaml --config study=x seeds=[0] --cores 2",
+        "--profile a --profile b --cores 2 --cores 3 -- all",
+        "--config a=1 -- --config",
+        "--resources gpu=1 --set-resources gram:mem_mb=1 --cache",
+    ],
+)
+def test_options_given_once_pass(arguments):
+    check_arguments(["snakemake", *arguments.split()])
+
+
+def test_the_options_that_are_watched_are_snakemakes_and_take_several_values():
+    own = {name: action for action in get_argument_parser()._actions for name in action.option_strings}
+    for name, first in SEVERAL.items():
+        assert own[name] is own[first]
+        assert own[name].nargs in ("+", "*")
+
+
+def test_an_option_given_twice_stops_the_workflow(copied):
+    done = call(copied, "-m", "snakemake", "-n", "all", "--config", "study=zz", "--config", "seeds=[0]")
+    assert done.returncode != 0
+    assert "give it once, with all values, as in --config study=zz 'seeds=[0]'" in done.stdout
+
+
+# Commands that the documents give.
+
+DOCUMENTS = [
+    ROOT / "README.md", ROOT / "Makefile", ROOT / "Dockerfile", ROOT / "config.yaml",
+    *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "studies").glob("*.yaml")),
+    *sorted((ROOT / "profiles").glob("*/*.yaml")),
+]  # fmt: skip
+COMMAND = re.compile(r"^(?:\$ |.* )??((?:[A-Z_]+=\S+ )*snakemake [^|]*)$")
+
+
+def commands():
+    """Every command of the documents that starts Snakemake, with the lines that it goes on in."""
+    found = {}
+    for path in DOCUMENTS:
+        marked = path.suffix != ".md" and path.name != "Makefile"  # a command is in a comment
+        lines = [re.sub(r"^\s*#\s?", "", line) if marked else line.strip() for line in path.read_text().splitlines()]
+        for number, line in enumerate(lines):
+            for command in re.findall(r"`(snakemake [^`]*)`", line):
+                found.setdefault(command, path.name)
+            if "`" not in line and (match := COMMAND.match(line)):
+                command, rest = match[1], iter(lines[number + 1 :])
+                while command.endswith("\\") or command.count("'") % 2:
+                    command = f"{command.removesuffix(chr(92))} {next(rest).strip()}"
+                found.setdefault(re.split(r"\s+#|\s{3,}", command)[0].strip(), path.name)
+    return sorted(f"{name}: {command}" for command, name in found.items() if "$" not in command)
+
+
+def test_commands_are_found_in_the_documents():
+    found = commands()
+    assert len(found) > 40
+    assert "README.md: snakemake --profile profiles/slurm all" in found
+    assert any(c.startswith("README.md: ") and c.endswith("'validation={run: false}'") for c in found)
+    assert any(c.startswith("wise2025.yaml: ") for c in found)
+
+
+@pytest.fixture(scope="module")
+def documented(copied):
+    """The workflow with what the documents' commands name: an own study, further overlays, an encoder."""
+    shutil.copy(copied / "studies/template.yaml", copied / "studies/mine.yaml")
+    for name in ("exact.yaml", "one_seed.yaml"):
+        (copied / name).write_text("seeds: [0]\n", encoding="utf-8")
+    return copied
+
+
+@pytest.mark.parametrize("command", commands())
+def test_each_command_of_the_documents_is_taken(documented, command, monkeypatch):
+    words = [word for word in shlex.split(command.partition(": ")[2]) if not re.match(r"[A-Z_]+=", word)]
+    monkeypatch.chdir(documented)
+    for name in ("slurm", "kubernetes", "NAME"):  # their executors are not installed with the rest: see test_cluster.py
+        if f"profiles/{name}" in words:
+            words[words.index(f"profiles/{name}")] = "profiles/gpu"
+    check_arguments(words)
+    _, given = parse_args(words[1:])
+    config = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
+    for name in given.configfile or []:
+        config = merged(config, yaml.safe_load(Path(name).read_text(encoding="utf-8")))
+    config = merged(config, parse_config(given.config or []))
+    for section in ("target", "pool", "predict", "encoder"):
+        key = "input" if section == "predict" else "path"
+        if given.config and any(entry.startswith(f"{section}=") for entry in given.config):
+            config[section][key] = stand_in(config[section], section)
+    if "studies/mine.yaml" in words:
+        for section in ("target", "pool"):
+            config[section]["path"] = stand_in(config[section], section)
+    config = configuration.normalise(config)
+    if "pool.path" in refused(config):
+        assert words[-1] == "studies/lipophilicity.yaml", "the one that shows the sentence"
+    else:
+        configuration.validate(config)
+    for target in given.targets:
+        assert target in TARGETS or target.startswith("results/"), target
+
+
+def stand_in(table, section):
+    """A file with a header alone, or an encoder folder, for one that the user is to have."""
+    if section == "encoder":
+        return table["path"]
+    columns = [table["smiles"], *([table["label"]] if table.get("label") else []), *filter(None, [table.get("fold")])]
+    Path(f"{section}.csv").write_text(table["delimiter"].join(columns) + "\n", encoding="utf-8")
+    return f"{section}.csv"
+
+
+def refused(config):
+    """What the configuration is refused with; nothing where it is not."""
+    try:
+        configuration.validate(config)
+    except ChemsieveError as error:
+        return str(error)
+    return ""
