@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +16,12 @@ sys.path.insert(0, str(SCRIPTS))
 
 from chemsieve import config as configuration
 from chemsieve import tracking
+from chemsieve.bundled import BUNDLED
 from chemsieve.errors import ChemsieveError
 from chemsieve.invocation import check_arguments
 from chemsieve.processes import name_user
 from chemsieve.provenance import code_hash, environment
+from chemsieve.warm import socket_folder
 
 name_user()
 
@@ -39,6 +40,7 @@ with one_sentence():
         check_arguments(sys.argv)
     config |= configuration.normalise(config)
     configuration.validate(config)
+    configuration.check_encoder(config)
 
 # A thread that spins while another process has the core slows both down many times.
 for name, value in {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}.items():
@@ -284,7 +286,9 @@ def start_warm_server():
     planned = sum(job.rule.name in heavy for job in workflow.dag.needrun_jobs())
     if not (config["compute"]["warm_start"] and workflow.local_exec and planned > 2):
         return
-    WARM["folder"] = tempfile.TemporaryDirectory(prefix="chemsieve-")
+    if (place := socket_folder()) is None:
+        return
+    WARM["folder"] = place
     address = f"{WARM['folder'].name}/socket"
     os.environ |= {"CHEMSIEVE_WARM": address}
     command = [sys.executable, str(SCRIPTS / "chemsieve" / "warm.py"), address, str(os.getpid())]
@@ -343,24 +347,35 @@ def audited(name):
 # rules/encoder.smk
 
 
-def encoder_inputs(wildcards):
-    """Local files that the encoder is made from."""
-    encoder = config["encoder"]
-    files = [encoder["tokenizer"]] if encoder["tokenizer"] else []
-    if encoder["path"]:
-        from chemsieve.bundled import local_folder
+def encoder_files():
+    """Files of the local folder that the encoder is made from."""
+    from chemsieve.bundled import local_folder
 
-        names = [n for n in FOLDER_FILES if not (n == "tokenizer.json" and encoder["tokenizer"])]
-        files += [f"{local_folder(encoder['path'])}/{name}" for name in names]
-    return files
+    encoder = config["encoder"]
+    names = [n for n in FOLDER_FILES if not (n == "tokenizer.json" and encoder["tokenizer"])]
+    return {name: f"{local_folder(encoder['path'])}/{name}" for name in names} if encoder["path"] else {}
+
+
+def encoder_inputs(wildcards):
+    """The user's files that the encoder is made from.
+
+    Not those that come with the project: they are as old as the checkout, and a study beside a newer one would run anew.
+    """
+    encoder = config["encoder"]
+    files = [] if encoder["path"] == BUNDLED else list(encoder_files().values())
+    return [*files, *([encoder["tokenizer"]] if encoder["tokenizer"] else [])]
 
 
 def encoder_spec():
-    """What the encoder depends on: its architecture only where it starts from random weights."""
+    """What the encoder depends on: its architecture only where it starts from random weights; in place of the dates of
+    files that come with the project, their content."""
+    from chemsieve.files import sha256
+
     encoder = {k: v for k, v in config["encoder"].items() if k not in ("stereo", "max_tokens")}
     if encoder["path"] or encoder["repository"]:
         encoder |= {"architecture": None, "seed": None}
-    return spec(encoder=encoder)
+    shipped = encoder_files() if encoder["path"] == BUNDLED else {}
+    return spec(encoder=encoder, shipped={name: sha256(path) for name, path in shipped.items()})
 
 
 # rules/pretrain.smk

@@ -6,8 +6,11 @@ import pwd
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -15,11 +18,12 @@ import yaml
 from snakemake.cli import get_argument_parser, parse_args, parse_config
 
 from chemsieve import config as configuration
+from chemsieve import warm
 from chemsieve.errors import ChemsieveError
 from chemsieve.invocation import SEVERAL, check_arguments
 from chemsieve.processes import name_user
 from test_style import merged
-from test_workflow import ROOT, copy_workflow
+from test_workflow import ROOT, copy_workflow, plan, snakemake
 
 TARGETS = {"all", "figures", "predict", "pretrain", "validate_influence"}
 NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where Python looks for the user's name
@@ -110,6 +114,22 @@ def test_a_configuration_of_the_working_directory_is_an_overlay(copied, tmp_path
     assert "configuration: unknown key 'samples'" in done.stdout
 
 
+# Dates.
+
+
+def test_the_encoder_of_the_project_counts_by_its_content_and_not_by_its_dates(tmp_path):
+    copy_workflow(tmp_path)
+    made = "results/embedded/encoder/config.json"
+    assert snakemake(tmp_path, made).returncode == 0
+    shipped = tmp_path / "resources" / "encoder" / "config.json"
+    shipped.write_text(shipped.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert [(job.rule, job.input) for job in plan(tmp_path, made)] == [("encoder", [])]
+    for path in (tmp_path / "resources").rglob("*"):
+        os.utime(path, (time.time() + 10, time.time() + 10))
+    shutil.rmtree(tmp_path / ".snakemake")  # with which Snakemake knows nothing but dates
+    assert plan(tmp_path, made) == []
+
+
 # Users.
 
 
@@ -141,6 +161,66 @@ def test_a_user_without_an_account_can_run_the_workflow(copied):
     done = call(copied, "-c", program, "-n", "results/embedded/config.yaml", HOME=str(copied), **without)
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
+
+
+# Names and files.
+
+
+def test_a_study_may_have_a_hyphen_in_its_name(copied):
+    done = call(copied, "-m", "snakemake", "-n", "results/my-study/config.yaml", "--config", "study=my-study")
+    assert done.returncode == 0, done.stdout
+
+
+def encoder(**given):
+    return {"encoder": {"path": None, "tokenizer": None} | given}
+
+
+@pytest.mark.parametrize("lacking", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_an_encoder_folder_that_lacks_a_file_is_named_before_anything_runs(tmp_path, lacking):
+    for name in {"config.json", "model.safetensors", "tokenizer.json"} - {lacking}:
+        (tmp_path / name).touch()
+    with pytest.raises(ChemsieveError) as caught:
+        configuration.check_encoder(encoder(path=str(tmp_path)))
+    assert str(caught.value).startswith(
+        f"configuration: encoder.path: there is no file {tmp_path / lacking}; an encoder's"
+    )
+    (tmp_path / "own.json").touch()
+    with_own = encoder(path=str(tmp_path), tokenizer=str(tmp_path / "own.json"))
+    if lacking == "tokenizer.json":
+        configuration.check_encoder(with_own)
+    (tmp_path / "own.json").unlink()
+    with pytest.raises(ChemsieveError, match=r"encoder.tokenizer: there is no file .*own.json"):
+        configuration.check_encoder(with_own)
+    (tmp_path / lacking).touch()
+    configuration.check_encoder(encoder(path=str(tmp_path)))
+
+
+def test_an_encoder_that_the_workflow_makes_need_not_be_there():
+    for path in ("results/a/pretrain/encoder", "./results/a/pretrain/encoder", "bundled", None):
+        configuration.check_encoder(encoder(path=path))
+
+
+def test_a_socket_has_a_short_path_or_none(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    for temporary in (tmp_path, long):
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+        with warm.socket_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f"{folder}/socket.starting")
+        assert not Path(folder).exists()
+        assert list(long.iterdir()) == []
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", lambda prefix, dir: Long(long))
+    assert warm.socket_folder() is None
+
+
+class Long:
+    """A temporary folder on a machine where all are far down."""
+
+    def __init__(self, folder):
+        self.name = str(folder)
+
+    def cleanup(self):
+        pass
 
 
 # Options.

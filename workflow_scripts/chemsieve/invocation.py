@@ -58,8 +58,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
         if len(times) > 1:
             together = shlex.join([name, *(value for part in times for value in part)])
             raise ChemsieveError(
-                f"{name} is given {len(times)} times, and Snakemake takes the last alone: give it once, with all values, "
-                f"as in {together}"
+                f"{name} is given {len(times)} times, and Snakemake takes the last alone: give it once, with all "
+                f"values, as in {together}"
             )
 
 
