@@ -163,6 +163,28 @@ def test_a_user_without_an_account_can_run_the_workflow(copied):
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_finds_a_place_for_caches_where_home_is_none(tmp_path):
+    (tmp_path / "Makefile").write_text(
+        (ROOT / "Makefile").read_text(encoding="utf-8") + "\nshow:\n\t@echo $$XDG_CACHE_HOME+$$XDG_CONFIG_HOME\n",
+        encoding="utf-8",
+    )
+    own = f"{tmp_path}/.snakemake/cache+{tmp_path}/.snakemake/config"
+    for home, given, wanted in (
+        (str(tmp_path), None, "+"), ("/nowhere", None, own), (None, None, own),
+        ("/nowhere", "/tmp/x", f"/tmp/x+{tmp_path}/.snakemake/config"),
+    ):  # fmt: skip
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG_") and k != "HOME"}
+        environment |= {"HOME": home} if home else {}
+        environment |= {"XDG_CACHE_HOME": given} if given else {}
+        done = subprocess.run(["make", "-s", "show"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.stdout.strip() == wanted, done.stderr
+
+
+def test_the_image_names_a_user_and_a_home_for_any_number():
+    assert re.search(r"^ENV HOME=/tmp USER=\w+ ", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
 # Names and files.
 
 
