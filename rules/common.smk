@@ -35,6 +35,11 @@ def one_sentence(*others):
         raise WorkflowError(str(error)) from None
 
 
+if set("{}") & set(str(workflow.basedir)):
+    raise WorkflowError(
+        f"{workflow.basedir}: Snakemake reads braces in a path as wildcards; rename the workflow's folder"
+    )
+
 with one_sentence():
     if workflow.is_main_process:
         check_arguments(sys.argv)

@@ -65,6 +65,20 @@ def test_checkout_and_environment_may_lie_below_a_path_with_a_space(tmp_path):
     assert (folder / "results/embedded/config.yaml").exists()
 
 
+def test_braces_in_the_workflows_path_are_one_sentence_and_elsewhere_no_matter(copied, tmp_path):
+    place = tmp_path / "{x}"
+    copy_workflow(place / "workflow", copied)
+    done = call(place / "workflow", "-m", "snakemake", "-n", "all")
+    assert done.returncode != 0
+    assert (
+        f"{place}/workflow: Snakemake reads braces in a path as wildcards; rename the workflow's folder" in done.stdout
+    )
+    made = "results/embedded/config.yaml"
+    done = call(place, "-m", "snakemake", "--cores", 1, "-s", copied / "Snakefile", made)
+    assert done.returncode == 0, done.stdout
+    assert (place / made).exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
