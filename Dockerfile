@@ -13,7 +13,7 @@ RUN apt-get update \
 COPY requirements.lock /tmp/requirements.lock
 RUN pip install --no-cache-dir --requirement /tmp/requirements.lock
 
-# Any user may run it: caches go where everybody can write.
-ENV HOME=/tmp OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0
+# Any user may run it: caches go where everybody can write, and a number without an account has a name.
+ENV HOME=/tmp USER=chemsieve OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0
 WORKDIR /work
 CMD ["snakemake", "--cores", "all", "all"]

@@ -8,6 +8,11 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 RUN = $(VENV)/bin/python -m
 export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
+# Snakemake keeps a cache below HOME; where that is not to be written to, here.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
+export XDG_CONFIG_HOME ?= $(CURDIR)/.snakemake/config
+endif
 
 .PHONY: study test test-processors env check format lock audit clean
 

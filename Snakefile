@@ -1,11 +1,19 @@
 # chemsieve: which molecules to add, and how to fine-tune on them, with evidence.
 # The stages are in rules/, in the order of the flow; each rule's script has its name in workflow_scripts/.
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.27")
 
 
-configfile: "config.yaml"
+# Beside this file, wherever it is called from; a config.yaml of the working directory's own is an overlay.
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+if os.path.exists("config.yaml") and not os.path.samefile("config.yaml", f"{workflow.basedir}/config.yaml"):
+
+    configfile: "config.yaml"
 
 
 include: "rules/common.smk"
@@ -33,6 +41,7 @@ localrules:
 
 
 onstart:
+    check_interpreter()
     check_results()
     check_sizes()
     take_results()

@@ -2,22 +2,28 @@
 import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
-SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
+SCRIPTS = Path(workflow.basedir).resolve() / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from chemsieve import config as configuration
 from chemsieve import tracking
+from chemsieve.bundled import BUNDLED
 from chemsieve.errors import ChemsieveError
+from chemsieve.invocation import check_arguments
+from chemsieve.processes import name_user
 from chemsieve.provenance import code_hash, environment
+from chemsieve.warm import socket_folder
+
+name_user()
 
 
 @contextmanager
@@ -29,9 +35,17 @@ def one_sentence(*others):
         raise WorkflowError(str(error)) from None
 
 
+if set("{}") & set(str(workflow.basedir)):
+    raise WorkflowError(
+        f"{workflow.basedir}: Snakemake reads braces in a path as wildcards; rename the workflow's folder"
+    )
+
 with one_sentence():
+    if workflow.is_main_process:
+        check_arguments(sys.argv)
     config |= configuration.normalise(config)
     configuration.validate(config)
+    configuration.check_encoder(config)
 
 # A thread that spins while another process has the core slows both down many times.
 for name, value in {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}.items():
@@ -188,6 +202,33 @@ def say_what_is_missing():
         print("the report's first screen says what follows; --config on_failure=stop tries again", file=sys.stderr)
 
 
+def quote_interpreter():
+    """Have scripts run where the path of Python has a space: Snakemake 9.27 leaves it unquoted in their commands."""
+    from snakemake.script import PythonScript
+
+    execute = PythonScript._execute_cmd
+
+    def quoted(self, cmd, **parts):
+        return execute(self, cmd.replace("{py_exec} ", "{py_exec:q} "), **parts)
+
+    PythonScript._execute_cmd = quoted
+
+
+quote_interpreter()
+
+
+def check_interpreter():
+    """Stop where jobs are submitted with a command that the path of Python breaks."""
+    from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
+    shared = SharedFSUsage.SOFTWARE_DEPLOYMENT in workflow.storage_settings.shared_fs_usage
+    if shared and not workflow.local_exec and shlex.quote(sys.executable) != sys.executable:
+        raise WorkflowError(
+            f"the path of Python, {sys.executable}, has characters that Snakemake does not quote where it submits jobs; "
+            "make the environment in a folder without spaces in its path"
+        )
+
+
 def check_results():
     """Stop where results cannot be written: Snakemake would end with a traceback."""
     from chemsieve.files import check_folder
@@ -273,7 +314,9 @@ def start_warm_server():
     planned = sum(job.rule.name in heavy for job in workflow.dag.needrun_jobs())
     if not (config["compute"]["warm_start"] and workflow.local_exec and planned > 2):
         return
-    WARM["folder"] = tempfile.TemporaryDirectory(prefix="chemsieve-")
+    if (place := socket_folder()) is None:
+        return
+    WARM["folder"] = place
     address = f"{WARM['folder'].name}/socket"
     os.environ |= {"CHEMSIEVE_WARM": address}
     command = [sys.executable, str(SCRIPTS / "chemsieve" / "warm.py"), address, str(os.getpid())]
@@ -332,24 +375,35 @@ def audited(name):
 # rules/encoder.smk
 
 
-def encoder_inputs(wildcards):
-    """Local files that the encoder is made from."""
-    encoder = config["encoder"]
-    files = [encoder["tokenizer"]] if encoder["tokenizer"] else []
-    if encoder["path"]:
-        from chemsieve.bundled import local_folder
+def encoder_files():
+    """Files of the local folder that the encoder is made from."""
+    from chemsieve.bundled import local_folder
 
-        names = [n for n in FOLDER_FILES if not (n == "tokenizer.json" and encoder["tokenizer"])]
-        files += [f"{local_folder(encoder['path'])}/{name}" for name in names]
-    return files
+    encoder = config["encoder"]
+    names = [n for n in FOLDER_FILES if not (n == "tokenizer.json" and encoder["tokenizer"])]
+    return {name: f"{local_folder(encoder['path'])}/{name}" for name in names} if encoder["path"] else {}
+
+
+def encoder_inputs(wildcards):
+    """The user's files that the encoder is made from.
+
+    Not those that come with the project: they are as old as the checkout, and a study beside a newer one would run anew.
+    """
+    encoder = config["encoder"]
+    files = [] if encoder["path"] == BUNDLED else list(encoder_files().values())
+    return [*files, *([encoder["tokenizer"]] if encoder["tokenizer"] else [])]
 
 
 def encoder_spec():
-    """What the encoder depends on: its architecture only where it starts from random weights."""
+    """What the encoder depends on: its architecture only where it starts from random weights; in place of the dates of
+    files that come with the project, their content."""
+    from chemsieve.files import sha256
+
     encoder = {k: v for k, v in config["encoder"].items() if k not in ("stereo", "max_tokens", "unknown_tokens")}
     if encoder["path"] or encoder["repository"]:
         encoder |= {"architecture": None, "seed": None}
-    return spec(encoder=encoder)
+    shipped = encoder_files() if encoder["path"] == BUNDLED else {}
+    return spec(encoder=encoder, shipped={name: sha256(path) for name, path in shipped.items()})
 
 
 # rules/pretrain.smk
@@ -360,6 +414,14 @@ def pretrain_corpus_file(wildcards):
     if not config["pretrain"]["corpus"]:
         raise WorkflowError("configuration: pretrain.corpus: name a file of SMILES to pretrain on")
     return config["pretrain"]["corpus"]
+
+
+def all_cores(wildcards):
+    """The cores of the run; one where Snakemake was told of none, since nothing runs (--summary, --unlock, --report)."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 1
 
 
 def pretrain_tokenizer(wildcards):

@@ -1,5 +1,5 @@
 # Needs: the report, and Chromium or Chrome to draw its figures with.
-# Makes: on demand (`snakemake figures`), each figure as an SVG file for a paper, beside the declared index.
+# Makes: on demand (`snakemake --cores 1 figures`), each figure as an SVG file for a paper, beside the declared index.
 
 
 rule figures:

@@ -13,7 +13,7 @@ rule pretrain_corpus:
         f"{RESULTS}/logs/pretrain_corpus.log",
     conda:
         ENVIRONMENT
-    threads: workflow.cores
+    threads: all_cores
     resources:
         **needs("pretrain_corpus"),
     params:

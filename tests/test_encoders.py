@@ -1,6 +1,7 @@
 """Encoder folders from every source, the tokenizers in them, and a peer family through the whole model."""
 
 import json
+import os
 import pickle
 import shutil
 import socket
@@ -136,6 +137,28 @@ def test_preparing_again_and_changing_the_copy_leave_the_source_alone(tmp_path):
     assert {name: sha256(source / name) for name in backbone.FILES} == before
     again = backbone.load_masked_lm(tmp_path / "encoder", "molformer")
     assert not again.lm_head.decoder.weight.any()
+
+
+def test_no_file_of_the_encoder_is_its_source(tmp_path, monkeypatch):
+    """Snakemake sets the times of outputs one by one; were they inputs too, one input would be newer than an output."""
+    kept = published_folder(tmp_path / "kept")
+    source = tmp_path / "source"  # as the hub's cache has them: names that lead to other files
+    source.mkdir()
+    for name in backbone.FILES:
+        (kept / name).chmod(0o640)
+        (source / name).symlink_to(kept / name)
+    before = {name: (kept / name).stat() for name in backbone.FILES}
+    from_path(tmp_path / "path", source)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repository, name, revision: str(source / name))
+    backbone.prepare(tmp_path / "hub", {"family": "molformer", **HUB})
+    made = [tmp_path / way / name for way in ("path", "hub") for name in backbone.FILES]
+    assert not any(path.is_symlink() for path in made)
+    assert len({path.stat().st_ino for path in [*made, *kept.iterdir()]}) == 9
+    for path in made:
+        os.utime(path, (1, 1))
+    for name, stat in before.items():
+        now = (kept / name).stat()
+        assert (now.st_mtime_ns, now.st_mode, now.st_nlink) == (stat.st_mtime_ns, stat.st_mode, 1)
 
 
 def test_a_path_wins_over_a_repository(tmp_path, monkeypatch):

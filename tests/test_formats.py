@@ -11,6 +11,7 @@ from rdkit import Chem
 
 from chemsieve.data.molecules import prepare
 from chemsieve.data.reading import check_table, format_of, read_table
+from chemsieve.errors import ChemsieveError
 from conftest import SMILES
 from test_malformed import READER, TABLE, partition, sdf_of
 from test_workflow import copy_workflow, overlay, snakemake, study
@@ -54,6 +55,23 @@ def test_whatever_a_spreadsheet_writes_is_read_back(tmp_path, seed):
     assert frame["smiles"].tolist() == [row["SMILES"] for row in rows]
     assert frame["label_text"].tolist() == [row["value"] for row in rows]
     assert frame["given_fold"].tolist() == [row["fold"].strip() or None for row in rows]
+
+
+@pytest.mark.parametrize("line", ["sep=;\r\n", '"sep=;"\n', "SEP=;\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_line_that_names_the_delimiter_is_honoured(tmp_path, line, encoding):
+    (tmp_path / "a.csv").write_text(f'{line}smiles;y\nC;1,5\n"C;C";2\n', encoding=encoding, newline="")
+    table = TABLE | {"delimiter": "\t", "decimal": ",", "encoding": encoding.removesuffix("-sig")}
+    check_table(tmp_path / "a.csv", "pool", table)
+    frame = read_table(tmp_path / "a.csv", "pool", table)
+    assert frame["smiles"].tolist() == ["C", "C;C"]
+    assert frame["label_text"].tolist() == ["1.5", "2"]
+    (tmp_path / "a.csv").write_text(f"{line}smiles;y\nC;1\nC;1;2\n", encoding=encoding, newline="")
+    with pytest.raises(ChemsieveError, match=r"row 1 \(line 4\) has 3 fields .* contain ';'"):
+        read_table(tmp_path / "a.csv", "pool", table)
+    (tmp_path / "a.csv").write_text(f"{line}smiles,y\nC,1\n", encoding=encoding, newline="")
+    with pytest.raises(ChemsieveError, match=r"check the delimiter \(the file's first line names it\)"):
+        check_table(tmp_path / "a.csv", "pool", table)
 
 
 def test_a_point_is_no_decimal_mark_where_the_comma_is(tmp_path):

@@ -13,6 +13,7 @@ import pickle
 import re
 import shutil
 import time
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -454,13 +455,25 @@ KEYS = {
     "a quote that divides": (OWN | {"pool.delimiter": '"'}, "pool.delimiter: '\"' cannot divide fields"),
     "a path with braces": (OWN | {"pool.path": "my{pool}.csv"},
         "pool.path: 'my{pool}.csv' has braces, which Snakemake reads as wildcards; rename the file"),
-    "a label's number in place of its name": (OWN | {"pool.label": 2}, "pool.label: 2 is not of type 'string', 'null'"),
+    "a label's number in place of its name": (OWN | {"pool.label": 2},
+        "pool.label: this is read as 2, and a text is wanted; put it in quotes in the configuration's file"),
     "no SMILES column": (OWN | {"pool.smiles": None}, "pool.smiles: None is not of type 'string'"),
     "labels that are not there": (OWN | {"pool.label": None},
         "pool.label: name the column of the pool's labels, or set pool.labels to unlabelled"),
     "a mistyped key": (OWN | {"pool.encodng": "utf-8"}, "unknown key 'pool.encodng'; did you mean 'encoding'?"),
-    "a study with a slash": ({"study": "../up"}, "study: '../up' does not match '^[A-Za-z0-9_]+\\\\Z'"),
-    "a study of HTML": ({"study": "<b>x</b>"}, "study: '<b>x</b>' does not match '^[A-Za-z0-9_]+\\\\Z'"),
+    "a study with a slash": ({"study": "../up"},
+        "study: '../up' is no name for files; it may have letters, digits, _ and, but for the first, -"),
+    "a study of HTML": ({"study": "<b>x</b>"},
+        "study: '<b>x</b>' is no name for files; it may have letters, digits, _ and, but for the first, -"),
+    "a study like an option": ({"study": "-x"},
+        "study: '-x' is no name for files; it may have letters, digits, _ and, but for the first, -"),
+    "a study without an end": ({"study": "x" * 260}, "study: a name of 260 characters; it may have 100 at most"),
+    "a study that is a number": ({"study": 2024},
+        "study: this is read as 2024, and a text is wanted; put it in quotes in the configuration's file; on the "
+        "command line, take a name with a letter in it"),
+    "a study that is a day": ({"study": date(2024, 1, 31)},
+        "study: this is read as 2024-01-31, and a text is wanted; put it in quotes in the configuration's file; on the "
+        "command line, take a name with a letter in it"),
 }  # fmt: skip
 
 

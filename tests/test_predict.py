@@ -421,6 +421,16 @@ def test_chunks_change_nothing(made, tmp_path, chunk):
         np.testing.assert_allclose(found[name], both, rtol=1e-5)
 
 
+def test_a_spreadsheets_line_with_the_delimiter_is_honoured_and_no_row(made, tmp_path):
+    text = 'sep=;\r\nsmiles;comma;note\r\nCCO;1,5;"a;b"\r\nCCO;2\r\n'
+    (tmp_path / "in.csv").write_text(text, encoding="utf-8-sig", newline="")
+    assert command.main([str(made), str(tmp_path / "in.csv"), str(tmp_path / "out.csv")]) == 0
+    header, *rows = read(tmp_path / "out.csv")  # in commas, as predictions are
+    assert header[:4] == ["smiles", "comma", "note", "exp"]
+    assert [row[:3] for row in rows] == [["CCO", "1,5", "a;b"], ["CCO", "2", ""]]
+    assert [row[-1] for row in rows] == ["", "field_count"]
+
+
 def test_delimiter_gzip_and_byte_order_mark(made, tmp_path):
     text = "\ufeffsmiles;comma\nCCO;1,5\n"
     (tmp_path / "in.csv.gz").write_bytes(gzip.compress(text.encode()))

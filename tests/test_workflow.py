@@ -191,6 +191,12 @@ def given(finished):
 # What a run leaves.
 
 
+def test_no_result_is_another_name_of_a_file_elsewhere(finished):
+    files = [path for path in (finished / "results").rglob("*") if not path.is_dir()]
+    assert len(files) > 100
+    assert [path for path in files if path.is_symlink() or path.stat().st_nlink > 1] == []
+
+
 @pytest.mark.parametrize("name", CONTRACT)
 def test_tables_explain_themselves(finished, name):
     schema = pq.read_schema(finished / RESULTS / "tables" / f"{name}.parquet")

@@ -7,8 +7,6 @@ revision with its content hash checked. A local path wins over a download.
 
 import json
 import logging
-import os
-import shutil
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -16,7 +14,7 @@ from tokenizers import Tokenizer
 from chemsieve import registry, tokenization
 from chemsieve.bundled import BUNDLED, local_folder
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import sha256, write_atomically, write_json
+from chemsieve.files import copy, sha256, write_atomically, write_json
 
 log = logging.getLogger(__name__)
 
@@ -84,19 +82,6 @@ def token_limit(folder: str | Path, family: str, configured: int | None) -> int:
     return own if configured is None else min(own, configured)
 
 
-def _place(source: Path, target: Path) -> None:
-    """Copy a file into an encoder folder (a hard link where the file system allows: weights are large)."""
-
-    def link_or_copy(temporary: Path) -> None:
-        temporary.unlink()
-        try:
-            os.link(source.resolve(), temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-
-    write_atomically(target, link_or_copy)
-
-
 def _from_hub(repository: str, revision: str, hashes: dict[str, str], files: list[str]) -> dict[str, Path]:
     """Fetch files of a hub repository at a pinned revision through the hub's own cache, and check their hashes."""
     from huggingface_hub import hf_hub_download
@@ -152,7 +137,7 @@ def prepare(folder: str | Path, encoder: dict) -> str:
     for name, path in files.items():
         if not path.is_file():
             raise ChemsieveError(f"encoder: {path} does not exist; an encoder needs {', '.join(FILES)}")
-        _place(path, folder / name)
+        copy(path, folder / name)
     _check(folder, family)
     return f"encoder from {origin}"
 

@@ -7,8 +7,10 @@ that each module declares.
 import difflib
 import json
 import math
+import os
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from chemsieve.tracking import TRACKERS
 from chemsieve.tracking import check as check_trackers
 
 Json = dict[str, Any]
+_READ_AS = (int, float, date)  # what YAML makes of a text without quotes; truth values and moments among them
 
 _TEXT = {"type": "string", "minLength": 1}
 _OPTIONAL_TEXT = {"type": ["string", "null"]}
@@ -29,7 +32,10 @@ _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 _PROBABILITY = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
 _SEED = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 _SEEDS = {"type": "array", "items": _SEED, "minItems": 1, "uniqueItems": True}
-_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_]+\Z"}  # $ would let a newline at the end pass
+# $ would let a newline at the end pass; file systems end at 255.
+_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_]+\Z", "maxLength": 100}
+_STUDY = _NAME | {"pattern": r"^[A-Za-z0-9_][A-Za-z0-9_-]*\Z"}
+_WORDS = {_NAME["pattern"]: "letters, digits and _", _STUDY["pattern"]: "letters, digits, _ and, but for the first, -"}
 
 
 def _object(properties: Json, required: bool = True) -> Json:
@@ -93,7 +99,7 @@ def schema() -> Json:
     download = _object({"url": {"type": "string", "pattern": "^https://"}, "smiles": _TEXT, "label": _TEXT})
     return _object(
         {
-            "study": _NAME,
+            "study": _STUDY,
             "target": _object(
                 _TABLE
                 | {
@@ -297,6 +303,20 @@ def _sentence(error, prefix: str) -> str:
         near = difflib.get_close_matches(error.instance, [str(v) for v in error.validator_value], n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(map(str, error.validator_value))}"
         return f"configuration: {key}: unknown value {error.instance!r}; {hint}"
+    if error.validator == "pattern" and (allowed := _WORDS.get(error.validator_value)):
+        return f"configuration: {key}: {error.instance!r} is no name for files; it may have {allowed}"
+    if error.validator == "maxLength" and error.validator_value > 1:
+        return (
+            f"configuration: {key}: a name of {len(error.instance)} characters; it may have {error.validator_value} "
+            "at most"
+        )
+    if error.validator == "type" and "string" in error.validator_value and isinstance(error.instance, _READ_AS):
+        # What was written (007, 2024_01, 1e3) is not known any more. On the command line nested values are texts.
+        typed = "" if "." in key else "; on the command line, take a name with a letter in it"
+        return (
+            f"configuration: {key}: this is read as {error.instance}, and a text is wanted; put it in quotes in the "
+            f"configuration's file{typed}"
+        )
     return f"configuration: {key or 'the whole'}: {error.message}"
 
 
@@ -439,6 +459,26 @@ def validate(config: Json) -> None:
         raise ChemsieveError(
             f"configuration: finetune.checkpoints: epoch {last} lies beyond the last, {config['finetune']['epochs']}"
         )
+
+
+def check_encoder(config: Json) -> None:
+    """The encoder's local folder, where the workflow itself is not to make it, has its files.
+
+    Raises:
+        ChemsieveError: a file is missing.
+    """
+    encoder = config["encoder"]
+    wanted = [Path(encoder["tokenizer"])] if encoder["tokenizer"] else []
+    if encoder["path"] and encoder["path"] != BUNDLED:
+        names = ["config.json", "model.safetensors", *(["tokenizer.json"] if not wanted else [])]
+        wanted += [Path(encoder["path"]) / name for name in names]
+    for path in wanted:
+        if "results" not in Path(os.path.normpath(path)).parts[:1] and not path.is_file():
+            key = "tokenizer" if str(path) == encoder["tokenizer"] else "path"
+            raise ChemsieveError(
+                f"configuration: encoder.{key}: there is no file {path}; an encoder's folder has config.json, "
+                "model.safetensors and tokenizer.json"
+            )
 
 
 def _finite(value: object, path: str) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,14 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: object) -> None:
     """Write JSON atomically, keys sorted; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def copy(source: str | Path, target: str | Path) -> None:
+    """Copy a file's bytes atomically, to a file of its own.
+
+    Never a link: Snakemake sets the times of a job's outputs, and would set those of the source with them.
+    """
+    write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
 
 
 def sha256(path: str | Path) -> str:

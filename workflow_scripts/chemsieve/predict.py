@@ -10,6 +10,7 @@ import time
 
 from chemsieve.data.reading import FORMATS, check_encoding, check_molecules
 from chemsieve.errors import ChemsieveError
+from chemsieve.processes import name_user
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--delimiter: give one character, or tab")
     if given.chunk < 1 or (given.threads is not None and given.threads < 1):
         parser.error("--chunk and --threads: give 1 or more")
+    name_user()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         run(given, delimiter)

@@ -1,8 +1,10 @@
-"""What a process says of itself: memory, device."""
+"""What a process says of itself: memory, device, user."""
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
 import resource
 import sys
 import time
@@ -17,6 +19,18 @@ def peak_memory_mb() -> float:
     """Peak resident memory of this process in MB (1e6 bytes)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def name_user() -> None:
+    """Give the user a name, in ``USER``, where the system knows none for its number.
+
+    So it is in a container that runs under its caller's number. Snakemake and libraries ask for the name of the user
+    and end with a traceback where there is none.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = f"user{os.getuid()}"
 
 
 def progress(items: Iterable, description: str, total: int | None = None) -> Iterable:

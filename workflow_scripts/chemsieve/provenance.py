@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).resolve().parent.parent  # as code_hash has its script
 _PACKAGE = Path(__file__).parent.name
 # Libraries whose version may change a number or the bytes of a file.
 LIBRARIES = (

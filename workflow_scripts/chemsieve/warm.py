@@ -10,6 +10,8 @@ If the job's own process is killed, its connection closes and the child ends; if
     python warm.py SOCKET PARENT_PID        serve, until the parent is gone
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -20,13 +22,34 @@ import socket
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tempfile
 
 ADDRESS = "CHEMSIEVE_WARM"
+_STARTING = ".starting"
 KILLED = (
     "the job's process was killed; where nobody did it, the system did, because memory ran out (dmesg says so): what "
     "other steps made is kept, and the same command goes on from here; run fewer steps at a time (--cores), or use a "
     "machine with more memory"
 )
+
+
+def socket_folder() -> tempfile.TemporaryDirectory | None:
+    """A folder for the server's socket, ``socket`` in it; None where there is none with a path that is short enough.
+
+    The system takes 107 bytes (macOS 103) as a socket's path, and a batch system's ``TMPDIR`` may have more.
+    """
+    import tempfile
+
+    for parent in (None, "/tmp"):
+        with contextlib.suppress(OSError):
+            folder = tempfile.TemporaryDirectory(prefix="chemsieve-", dir=parent)
+            if len(os.fsencode(f"{folder.name}/socket{_STARTING}")) <= 103:
+                return folder
+            folder.cleanup()
+    return None
 
 
 def hand_over() -> None:
@@ -124,9 +147,9 @@ def serve(address: str, parent: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the system
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         # Bound under another name first: jobs take the name's existence as readiness.
-        listener.bind(f"{address}.starting")
+        listener.bind(f"{address}{_STARTING}")
         listener.listen(64)
-        os.rename(f"{address}.starting", address)
+        os.rename(f"{address}{_STARTING}", address)
         while os.getppid() == parent:
             if not select.select([listener], [], [], 1.0)[0]:
                 continue

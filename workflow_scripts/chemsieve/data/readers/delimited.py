@@ -1,6 +1,12 @@
-"""Delimited text: a header line, then one molecule a line; fields may be quoted as spreadsheets quote them."""
+"""Delimited text: a header line, then one molecule a line; fields may be quoted as spreadsheets quote them.
+
+A line ``sep=;`` above the header, as spreadsheets write and read it, names the delimiter and wins over the configured
+one.
+"""
 
 import csv
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +16,7 @@ from chemsieve.data.readers._files import not_text, opened_text, require, shown
 from chemsieve.errors import ChemsieveError
 
 _LONGEST_FIELD = 100_000_000  # characters; Python's own 131,072 would refuse a file for one absurd SMILES
+_HINT = re.compile(r'\ufeff?(?:sep=([^"\r\n\0])|"sep=([^"\r\n\0])")[\r\n]*', re.ASCII | re.IGNORECASE)
 _SWAPPED = str.maketrans(",.", ".,")
 
 
@@ -45,7 +52,7 @@ def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterat
             if len(fields) == width:
                 yield Row(fields, fields[place])
             else:
-                rest = layout.delimiter.join(fields[width - 1 :])
+                rest = reader.dialect.delimiter.join(fields[width - 1 :])
                 yield Row([*fields[: width - 1], *[""] * (width - 1 - len(fields)), rest], problem=FIELD_COUNT)
 
 
@@ -68,7 +75,7 @@ def _regular(path: str | Path, source: str, columns: Sequence[str], layout: Layo
             if len(fields) != len(header):
                 raise ChemsieveError(
                     f"{name}: row {rows} (line {reader.line_num}) has {len(fields)} fields and the header has "
-                    f"{len(header)}; quote fields that contain {layout.delimiter!r}"
+                    f"{len(header)}; quote fields that contain {reader.dialect.delimiter!r}"
                 )
             rows += 1
             yield fields
@@ -84,9 +91,14 @@ def _rows(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str, 
     """A reader of a file's rows and the file's name for messages; what goes wrong while reading is one sentence."""
     csv.field_size_limit(_LONGEST_FIELD)
     with opened_text(path, source, layout.encoding) as (name, text):
+        first = text.readline()
+        hint = _HINT.fullmatch(first)
+        delimiter = (hint[1] or hint[2]) if hint else layout.delimiter
         # strict: a quote that is never closed would swallow the rest of the file as one field.
-        reader = csv.reader(text, delimiter=layout.delimiter, strict=True)
+        reader = csv.reader(itertools.chain([first] if first else [], text), delimiter=delimiter, strict=True)
         try:
+            if hint:
+                next(reader)  # and not left out, so that the reader counts the file's lines
             yield name, reader
         except csv.Error as error:
             raise ChemsieveError(f"{name}: line {reader.line_num} is not valid delimited text ({error})") from None
@@ -102,6 +114,7 @@ def _header(name: str, source: str, columns: Sequence[str], reader: "csv._reader
         raise ChemsieveError(f"{name}: {not_text(source, 'utf-8', 'byte 0x00', bytes(1))}")
     hint = ""
     if len(header) == 1 and any(delimiter in header[0] for delimiter in ",;\t|"):
-        hint = f"; the whole header was read as one column {shown(header)}, so check the delimiter ({source}.delimiter)"
+        said = f"{source}.delimiter" if reader.line_num == 1 else "the file's first line names it"
+        hint = f"; the whole header was read as one column {shown(header)}, so check the delimiter ({said})"
     require(name, columns, header, hint)
     return header
