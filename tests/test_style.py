@@ -157,7 +157,7 @@ def test_scripts_read_their_slice_of_the_configuration_and_not_all_of_it():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "snakemake.config"
     ]
-    # Two check the budgets against the pool that they made; job.py locks the results, says how often a state is written,
+    # Two check the budgets against the pool that they made; job.py locks the results, says how often a state is saved,
     # and (twice) whether the study goes on without what failed. No result that is written depends on them.
     assert sorted(place.split(":")[0] for place in found) == ["data.py", *["job.py"] * 4, "treat_pool.py"]
 
