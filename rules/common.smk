@@ -54,7 +54,10 @@ os.environ |= {"OMP_NUM_THREADS": str(config["compute"]["threads"]), "TOKENIZERS
 # For jobs by the environment and by no parameter, so that to track reruns nothing. What the user has set there wins.
 os.environ.pop(tracking.PLACE, None)
 for name, value in tracking.environment(
-    config["study"], config["tracking"]["run"], f"results/{config['study']}/tracking"
+    config["study"],
+    config["tracking"]["run"],
+    f"results/{config['study']}/tracking",
+    config["on_failure"] == "stop",
 ).items():
     os.environ.setdefault(name, value)
 if config["encoder"]["path"] or not config["encoder"]["repository"]:

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from chemsieve.errors import ChemsieveError
+from chemsieve.report import images
 from chemsieve.report.browser import installed
 from chemsieve.report.images import write_figures
 from test_report import make, study_tables
@@ -58,6 +59,19 @@ def test_the_workflow_draws_them_on_demand(made, tmp_path):
     done = snakemake(tmp_path, "figures", "--allowed-rules", "figures")
     assert done.returncode == 0, done.stdout
     assert len(json.loads((results / "figures" / "index.json").read_text(encoding="utf-8"))) == len(made[1].figures)
+
+
+@needs_browser
+def test_a_figure_that_cannot_be_drawn_is_left_out_and_named(made, tmp_path, monkeypatch):
+    broken = images.DRAW.replace("await Plotly.toImage(", "await (plot.id === 'grid-lines-0' ? no : Plotly.toImage)(")
+    assert broken != images.DRAW
+    monkeypatch.setattr(images, "DRAW", broken)
+    with pytest.raises(ChemsieveError, match=r"the figure grid-lines-0 cannot be drawn \(ReferenceError"):
+        write_figures(made[0] / "report.html", tmp_path)
+    write_figures(made[0] / "report.html", tmp_path, go_on=True)
+    index = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
+    assert [entry["failed"] for entry in index if "failed" in entry] == ["grid-lines-0"]
+    assert {path.stem for path in tmp_path.glob("*.svg")} == set(made[1].figures) - {"grid-lines-0"}
 
 
 def test_without_a_browser_one_sentence_says_what_to_install(made, tmp_path, monkeypatch):

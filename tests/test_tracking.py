@@ -153,7 +153,9 @@ def test_no_number_depends_on_a_tracker(encoder_folder, tracked, tmp_path, greed
 
 
 @pytest.mark.parametrize("event", ["__init__", "on_train_begin", "on_log", "on_train_end"])
-def test_a_tracker_that_fails_is_left_out_and_training_goes_on(encoder_folder, tracked, caplog, greedy, event):
+def test_a_tracker_that_fails_is_left_out_and_training_goes_on(
+    encoder_folder, tracked, caplog, greedy, event, monkeypatch
+):
     from transformers import integrations
 
     def full(*_, **__):
@@ -164,6 +166,24 @@ def test_a_tracker_that_fails_is_left_out_and_training_goes_on(encoder_folder, t
     assert len(outcome.curve) == 3
     said = [record.getMessage() for record in caplog.records if "tracking" in record.getMessage()]
     assert said == ["tracking: tensorboard is left out of a/full (OSError: No space left on device)"]
+    (failure,) = tracking.failed()
+    assert failure.step == "tracking a/full/tensorboard"
+    assert failure.reason == "OSError: No space left on device"
+    # Where it does not fail another time, nothing is said of it any more.
+    monkeypatch.undo()
+    monkeypatch.setenv(tracking.PLACE, json.dumps({"run": ["tensorboard"], "folder": str(tracked)}))
+    tuned(encoder_folder, tracking.of("a/full"))
+    assert tracking.failed() == []
+
+
+def test_a_tracker_that_fails_is_an_error_where_the_study_is_to_stop(encoder_folder, tracked, monkeypatch, greedy):
+    from transformers import integrations
+
+    monkeypatch.setattr(integrations.TensorBoardCallback, "on_log", lambda *_, **__: 1 / 0)
+    given = tracking.environment("own", ["tensorboard"], tracked, stop=True)
+    monkeypatch.setenv(tracking.PLACE, given[tracking.PLACE])
+    with pytest.raises(ChemsieveError, match=r"tracking\.run: tensorboard failed for the run a/full \(ZeroDivision"):
+        tuned(encoder_folder, tracking.of("a/full"))
 
 
 def test_a_run_that_diverges_ends_its_tracker(encoder_folder, tracked, greedy):

@@ -6,10 +6,11 @@ if __name__ == "__main__":
     with job(snakemake, collects=("runs", "selections", "scores", "retraining", "tables")):
         import logging
 
+        from chemsieve import tracking
         from chemsieve.failures import table
         from chemsieve.tables import write_table
 
-        failed = table(snakemake.input)
+        failed = table(snakemake.input, tracking.failed())
         for row in failed[failed["cause"] == ""].itertuples(index=False):
             logging.getLogger("chemsieve").warning("missing: %s %s: %s", row.rule, row.part, row.reason)
         write_table(failed, snakemake.output.table, "failures")

@@ -1,6 +1,6 @@
 """Write the report's figures as SVG files."""
 
-from chemsieve.job import job
+from chemsieve.job import goes_on, job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -8,4 +8,4 @@ if __name__ == "__main__":
 
         from chemsieve.report.images import write_figures
 
-        write_figures(Path(snakemake.input.report), Path(snakemake.output.index).parent)
+        write_figures(Path(snakemake.input.report), Path(snakemake.output.index).parent, goes_on(snakemake))

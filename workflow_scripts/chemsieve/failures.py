@@ -94,13 +94,16 @@ def present(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if of(path) is None]
 
 
-def table(paths: Iterable[str]) -> pd.DataFrame:
-    """The table ``failures``: a row for each step among whose files is a mark, causes before what they cost."""
+def table(paths: Iterable[str], others: Iterable[Failure] = ()) -> pd.DataFrame:
+    """The table ``failures``: a row for each step among whose files is a mark, causes before what they cost.
+
+    ``others`` are failures that left no mark.
+    """
     import pandas as pd
 
     from chemsieve.tables import TABLES
 
-    found: dict[str, tuple[Failure, str]] = {}
+    found = {failure.step: (failure, "") for failure in others}
     for path in paths:
         if failure := of(path):
             found.setdefault(failure.step, (failure, str(path)))

@@ -207,7 +207,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "reason": Column(TEXT, "why, as the step that failed said it"),
         "cause": Column(TEXT, "step whose result was needed; empty where the step itself failed"),
         "log": Column(TEXT, "log of the step that failed"),
-        "file": Column(TEXT, "where its mark stands; removed, the same command tries again"),
+        "file": Column(TEXT, "where its mark stands; empty where it left none"),
     },
     "predictions": {
         "run_id": _RUN,

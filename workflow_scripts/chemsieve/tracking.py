@@ -2,8 +2,9 @@
 
 It goes through transformers' own callbacks, under the names that ``Trainer`` gives (``loss``, ``grad_norm``,
 ``eval_loss`` ...), at the curve's epochs (steps, of pretraining). Everything stays below one folder and off the network
-unless the user's environment says otherwise. A tracker computes nothing and draws nothing: no result depends on it, and
-one that fails is left out with a warning.
+unless the user's environment says otherwise. A tracker computes nothing and draws nothing: no result depends on it.
+One that fails is left out, and leaves a note of it for the table ``failures``; where the study is to stop at what fails
+(``on_failure``), it is an error.
 """
 
 import contextlib
@@ -14,10 +15,13 @@ import os
 import random
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chemsieve.errors import ChemsieveError
+from chemsieve.failures import Failure
+from chemsieve.files import write_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +32,7 @@ log = logging.getLogger(__name__)
 PLACE = "CHEMSIEVE_TRACKING"  # environment variable by which jobs know; no parameter of a rule, so that nothing reruns
 # Each tracker is the package that it needs.
 TRACKERS = {"tensorboard": "TensorBoardCallback", "wandb": "WandbCallback", "mlflow": "MLflowCallback"}
+_FAILED = "failed"  # folder of the notes of trackers that failed
 _NAMES = {"train_loss": "loss", "gradient_norm": "grad_norm", "masked_accuracy": "eval_masked_accuracy"}
 
 
@@ -44,13 +49,16 @@ def check(trackers: list[str]) -> None:
             )
 
 
-def environment(study: str, trackers: list[str], folder: str | Path) -> dict[str, str]:
-    """Environment variables for a study's jobs: what :func:`of` reads, and the trackers' own, offline."""
+def environment(study: str, trackers: list[str], folder: str | Path, stop: bool = False) -> dict[str, str]:
+    """Environment variables for a study's jobs: what :func:`of` reads, and the trackers' own, offline.
+
+    ``stop`` makes an error of a tracker that fails.
+    """
     if not trackers:
         return {}
     folder = Path(folder).resolve()
     return {
-        PLACE: json.dumps({"run": trackers, "folder": str(folder)}),
+        PLACE: json.dumps({"run": trackers, "folder": str(folder), "stop": stop}),
         "WANDB_MODE": "offline",
         "WANDB_DIR": str(folder),  # it makes a folder wandb in it
         "WANDB_PROJECT": study,
@@ -71,7 +79,15 @@ def of(name: str) -> "Tracker | None":
     if not (given := os.environ.get(PLACE)):
         return None
     given = json.loads(given)
-    return Tracker(name, given["run"], Path(given["folder"]))
+    return Tracker(name, given["run"], Path(given["folder"]), given.get("stop", False))
+
+
+def failed() -> list[Failure]:
+    """The trackers that failed in this study, one failure for each run that they were left out of."""
+    if not (given := os.environ.get(PLACE)):
+        return []
+    notes = sorted((Path(json.loads(given)["folder"]) / _FAILED).rglob("*.json"))
+    return [Failure(**json.loads(note.read_text(encoding="utf-8"))) for note in notes]
 
 
 class Tracker:
@@ -80,10 +96,11 @@ class Tracker:
     Args:
         name: of the run, which is also its path below ``folder/tensorboard``.
         trackers: keys of ``TRACKERS``.
+        stop: raise a :class:`ChemsieveError` where one of them fails.
     """
 
-    def __init__(self, name: str, trackers: list[str], folder: Path):
-        self.name, self.trackers, self.folder = name, trackers, folder
+    def __init__(self, name: str, trackers: list[str], folder: Path, stop: bool = False):
+        self.name, self.trackers, self.folder, self.stop = name, trackers, folder, stop
         self.callbacks: dict[str, TrainerCallback] = {}
 
     @contextlib.contextmanager
@@ -94,6 +111,7 @@ class Tracker:
         arguments.run_name = self.name
         self.given = {"args": arguments, "state": TrainerState(), "control": TrainerControl()}
         for tracker in self.trackers:
+            self._note(tracker).unlink(missing_ok=True)  # of this run as it was before
             with self._apart(tracker):
                 self.callbacks[tracker] = self._callback(tracker)
         self._tell("on_train_begin", model=model)
@@ -114,6 +132,9 @@ class Tracker:
         self.given["state"].epoch = row.get("epoch")
         logs = {_name(key): value for key, value in row.items() if value is not None and key != "step"}
         self._tell("on_log", logs=logs)
+
+    def _note(self, tracker: str) -> Path:
+        return self.folder / _FAILED / self.name / f"{tracker}.json"
 
     def _callback(self, tracker: str) -> "TrainerCallback":
         from transformers import integrations
@@ -142,7 +163,13 @@ class Tracker:
             yield
         except Exception as error:
             self.callbacks.pop(tracker, None)
-            log.warning("tracking: %s is left out of %s (%s: %s)", tracker, self.name, type(error).__name__, error)
+            reason = f"{type(error).__name__}: {error}"
+            if self.stop:
+                raise ChemsieveError(f"tracking.run: {tracker} failed for the run {self.name} ({reason})") from error
+            log.warning("tracking: %s is left out of %s (%s)", tracker, self.name, reason)
+            failure = Failure("tracking", {"run": self.name, "tracker": tracker}, " ".join(reason.split()), "")
+            with contextlib.suppress(ChemsieveError):  # whatever broke it may keep a note from being written, too
+                write_json(self._note(tracker), asdict(failure))
         finally:
             random.setstate(drawn[0])
             np.random.set_state(drawn[1])  # noqa: NPY002
