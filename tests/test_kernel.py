@@ -177,6 +177,27 @@ def test_leaving_out_a_training_molecule_is_predicted_on_a_convex_model(problem)
     assert np.polyfit(predicted, measured, 1)[0] == pytest.approx(1, abs=0.1)
 
 
+def test_a_damping_that_rounding_outweighs_is_not_chosen():
+    """Labels without noise ask for the smallest damping; a matrix with a negative eigenvalue cannot be solved with it."""
+    generator = np.random.default_rng(1)
+    rows = generator.normal(size=(30, 8))
+    labels = rows[:20] @ generator.normal(size=8)
+    whole = _kernel.Kernel(rows @ rows.T, generator.normal(size=30), 20, 5)
+    assert _kernel.choose_damping(whole, labels)[0] == 1e-4
+    rounded = whole.matrix.copy()
+    empty = np.linalg.svd(rows[:20])[0][:, -1]  # a direction that no gradient has
+    rounded[:20, :20] -= 0.02 * np.outer(empty, empty)
+    kernel = _kernel.Kernel(rounded, whole.residuals, 20, 5)
+    with pytest.raises(InfluenceDivergence, match="raise the damping"):
+        _kernel.first_order(kernel, 1e-4)
+    damping, errors = _kernel.choose_damping(kernel, labels)
+    assert len(errors) == len(_kernel.DAMPINGS)
+    assert kernel.constant(damping) > 0.02
+    assert np.isfinite(_kernel.first_order(kernel, damping)).all()
+    # Where rounding outweighs all of them, the largest is what is left; its solve says whether that is enough.
+    assert _kernel.choose_damping(_kernel.Kernel(-1e6 * rounded, whole.residuals, 20, 5), labels)[0] == 100.0
+
+
 def test_what_cannot_be_computed_is_an_error(problem):
     _, kernel = problem
     with pytest.raises(InfluenceDivergence, match="not finite"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, eigvalsh, solve_triangular
 
 from chemsieve.errors import ChemsieveError, InfluenceDivergence
 from chemsieve.processes import progress
@@ -262,6 +262,7 @@ def self_influence(model: Refit) -> np.ndarray:
 
 
 DAMPINGS = tuple(float(f"1e{power}") for power in range(-4, 3))
+_SAFETY = 4  # times the rounding of the matrix that a chosen damping must exceed
 
 
 def choose_damping(
@@ -270,7 +271,8 @@ def choose_damping(
     """The damping whose linearised model predicts held-out training molecules best (k-fold cross-validation).
 
     Each fold's labels (standardised, (train,)) are predicted by kernel regression on the others': the checkpoint's own
-    outputs have seen the labels, its kernel serves as features.
+    outputs have seen the labels, its kernel serves as features. A damping that rounding errors of the matrix may
+    outweigh, so that its system could not be solved, is never chosen.
 
     Returns:
         The damping, and the mean squared error (dampings,).
@@ -287,7 +289,11 @@ def choose_damping(
             predicted = across @ (target / (np.maximum(values, 0) + len(rest) * damping / 2))
             errors[position] += np.sum((predicted - labels[held]) ** 2)
     errors /= kernel.train
-    return dampings[int(np.argmin(errors))], errors
+    # The smallest eigenvalue of an exact Gram matrix is not negative: how far it is measures the rounding.
+    rounding = -float(eigvalsh(matrix, subset_by_index=(0, 0))[0])
+    safe = [i for i, damping in enumerate(dampings) if kernel.constant(damping) > _SAFETY * rounding]
+    best = min(safe, key=errors.__getitem__) if safe else int(np.argmax(dampings))
+    return dampings[best], errors
 
 
 def damping_or_choice(kernel: Kernel, labels: np.ndarray, seed: int, damping: float | None) -> float:
