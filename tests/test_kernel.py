@@ -178,7 +178,7 @@ def test_leaving_out_a_training_molecule_is_predicted_on_a_convex_model(problem)
 
 
 def test_a_damping_that_rounding_outweighs_is_not_chosen():
-    """Labels without noise ask for the smallest damping; a matrix with a negative eigenvalue cannot be solved with it."""
+    """Labels without noise ask for the smallest damping, with which an indefinite matrix has no solution."""
     generator = np.random.default_rng(1)
     rows = generator.normal(size=(30, 8))
     labels = rows[:20] @ generator.normal(size=8)
