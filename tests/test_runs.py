@@ -248,7 +248,7 @@ from types import SimpleNamespace
 from chemsieve.job import job
 snakemake = SimpleNamespace(
     log=["results/a/logs/mlm.log"], rule="mlm", wildcards={"seed": "0"}, config={"study": "a"},
-    params=SimpleNamespace(spec="{}"),
+    params=SimpleNamespace(spec="{}"), input=[], output=[],
 )
 with job(snakemake) as spec:
     import torch

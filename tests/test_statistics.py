@@ -299,6 +299,15 @@ def test_only_replicates_that_all_of_a_family_have_are_compared():
     assert table["difference"].tolist() == pytest.approx(compare(kept, splits, SETTINGS)["difference"].tolist())
 
 
+def test_a_configuration_that_lacks_half_of_the_replicates_costs_the_others_none():
+    metrics, splits = study(np.random.default_rng(0), 4)
+    lacking = (metrics["selection"] == "influence") & (metrics["seed"] < 2)
+    table = compare(metrics[~lacking], splits, SETTINGS)
+    assert "influence" not in {*table["what"], *table["versus"]}
+    without = compare(metrics[metrics["selection"] != "influence"], splits, SETTINGS)
+    pd.testing.assert_frame_equal(table, without)
+
+
 def test_models_without_seed_stand_beside_every_seed_of_their_split():
     metrics, splits = study(np.random.default_rng(0), 4)
     described = metrics.iloc[[0]].assign(seed=None, origin="descriptors", method="svr", selection="none", rmse=0.3)

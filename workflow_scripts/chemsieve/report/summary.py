@@ -77,7 +77,8 @@ def _missing(lacking: list[str]) -> list[str]:
     return [
         warning(
             f"{count(len(lacking), 'part')} of this study failed, and the rest went on without. A configuration that "
-            "lacks a replicate is in no comparison. The same command with --config on_failure=stop tries again."
+            "lacks half of the replicates is in no comparison; one that lacks fewer takes these from all that it is "
+            "compared with. The same command with --config on_failure=stop tries again."
         ),
         bullets(lacking),
     ]

@@ -49,9 +49,10 @@ def compare(metrics: pd.DataFrame, splits: pd.DataFrame, settings: dict[str, flo
     test = metrics[metrics["fold"] == "test"]
     for splitter, here in test.groupby("splitter"):
         found = replicates(here, splits[splits["splitter"] == splitter])
-        # A configuration that lacks a replicate, because its step failed, would cost all others that replicate.
-        complete = found.errors.columns[found.errors.notna().all()]
-        for family in families(list(complete)):
+        # A replicate that one of a family lacks, because its step failed, is lost to all of it: what lacks as many as half
+        # of them is left out instead.
+        lacking = found.errors.isna().mean()
+        for family in families(list(found.errors.columns[lacking < 0.5])):
             rows += [{"splitter": splitter, **row} for row in compare_family(family, found, settings)]
     return pd.DataFrame(rows, columns=list(TABLES["comparisons"]))
 
