@@ -9,6 +9,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: torch's threads wou
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same few examples everywhere, and none kept; a busy machine is no finding.
+settings.register_profile(
+    "chemsieve",
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("chemsieve")
 
 TINY = {
     "hidden_size": 16,

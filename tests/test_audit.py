@@ -8,6 +8,7 @@ import pytest
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 from scipy.spatial.distance import cdist
+from scipy.stats import binom, ks_2samp
 from sklearn.neighbors import KNeighborsRegressor
 
 from chemsieve.audit import fingerprints, identity, labelled, rounding, shift, tracing, treatment
@@ -162,6 +163,33 @@ def test_labels_that_only_resemble_the_neighbours_are_no_finding(molecules, targ
     tried, rule = search(pool_of(molecules, computed(molecules, target) + noise, decimals), target)
     assert rule is None
     assert not tried["found"].any()
+
+
+def test_p_values_are_corrected_for_every_rule_that_was_tried(molecules, target):
+    """By scipy's binomial from the counts in the table, times all its rows; and labels of no origin show none."""
+    labels = np.random.default_rng(8).normal(2, 1, len(molecules[1]))
+    tried, rule = search(pool_of(molecules, labels, 1), target)
+    assert rule is None
+    assert len(tried) > 100
+    chance = tried["expected"] / tried["rows"]
+    alone = np.where(tried["rows"] > 0, binom.sf(tried["matched"] - 1, tried["rows"], chance), 1.0)
+    np.testing.assert_allclose(tried["p_value"], np.minimum(1, alone * len(tried)), rtol=1e-9)
+    assert alone.min() < 0.05, "of so many one is below by chance"
+    assert tried["p_value"].min() > 0.05
+
+
+def test_properties_are_compared_as_scipy_compares_them():
+    rng = np.random.default_rng(9)
+    first, second = rng.normal(0, 1, 7), rng.normal(0.5, 2, 5)
+    found = shift.compare("weight", first, second)
+    deviations = [
+        (sum((x - values.mean()) ** 2 for x in values) / (len(values) - 1)) ** 0.5 for values in (first, second)
+    ]
+    assert (found["target_sd"], found["pool_sd"]) == pytest.approx(tuple(deviations))
+    pooled = ((deviations[0] ** 2 + deviations[1] ** 2) / 2) ** 0.5
+    assert found["standardised_difference"] == pytest.approx((second.mean() - first.mean()) / pooled)
+    test = ks_2samp(first, second, method="asymp")
+    assert (found["statistic"], found["p_value"]) == pytest.approx((test.statistic, test.pvalue))
 
 
 def test_one_measurement_in_two_files_is_no_computation(molecules, target):

@@ -99,6 +99,66 @@ def test_values_beyond_five_deviations_are_clipped(name):
     assert (model.predict(far) == model.predict(farther)).all()
 
 
+def test_descriptors_are_clipped_at_five_deviations():
+    """By a model that sees every distance: five deviations are as far as eight, and four are nearer."""
+    model, features, _ = fitted("svr", gamma=0.01)
+    training = features[:160, 11]
+    answers = {}
+    for deviations in (-8, -5, -4, 4, 5, 8):
+        row = features[200:].copy()
+        row[:, 11] = training.mean() + deviations * training.std()
+        answers[deviations] = model.predict(row)
+    for side in (1, -1):
+        np.testing.assert_allclose(answers[8 * side], answers[5 * side], rtol=1e-12)
+        assert np.abs(answers[4 * side] - answers[5 * side]).min() > 1e-6
+
+
+def test_training_molecules_are_clipped_too():
+    features, labels = problem()
+    outlier, far = features.copy(), features.copy()
+    outlier[0, 11], far[0, 11] = 1e7, 1e9  # of one in 160, both are twelve deviations from the mean
+    fit = registry.load("baselines", "svr").fit
+    found = [fit(f[:160], labels[:160], f[160:200], labels[160:200], 0, **QUICK["svr"]) for f in (outlier, far)]
+    own = found[1].pipeline[:-1].transform(far[:1])
+    assert np.abs(own).max() == 5
+
+
+@pytest.mark.parametrize("largest", [9e5, 1.1e6, -1.1e6, np.inf])
+def test_a_descriptor_that_is_too_large_is_missing(monkeypatch, largest):
+    from rdkit.Chem import Descriptors
+
+    names = descriptor_names()
+    monkeypatch.setattr(
+        Descriptors, "CalcMolDescriptors", lambda *_, **__: dict.fromkeys(names, 1.0) | {"TPSA": largest}
+    )
+    found = descriptors(["C"])[0, names.index("TPSA")]
+    assert np.isnan(found) if abs(largest) > 1e6 else found == largest
+
+
+@pytest.mark.parametrize("order", [[0.03, 30.0], [30.0, 0.03]], ids=str)
+def test_options_that_fit_the_training_molecules_best_are_not_chosen_for_it(order):
+    """A kernel as narrow as a molecule says the training labels by heart, and nothing of others."""
+    errors = {}
+    for gamma in order:
+        model, features, labels = fitted("svr", gamma=gamma)
+        squares = (model.predict(features) - labels) ** 2
+        errors[gamma] = squares[:160].mean(), squares[160:200].mean()
+    assert errors[30.0][0] < errors[0.03][0]
+    assert errors[30.0][1] > errors[0.03][1]
+    chosen, features, _ = fitted("svr", gamma=order)
+    assert chosen.options["gamma"] == 0.03
+
+
+@pytest.mark.parametrize("name", ["gradient_boosting", "random_forest"])
+def test_the_seed_decides(name):
+    features, labels = problem()
+    module = registry.load("baselines", name)
+    data = features[:160], labels[:160], features[160:200], labels[160:200]
+    first, again, other = (module.fit(*data, seed, **QUICK[name]).predict(features[200:]) for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
 def test_lists_are_chosen_from_by_validation_error():
     errors = {}
     for C in (1e-4, 3.0):

@@ -50,6 +50,16 @@ def test_interval_is_the_percentile_bootstrap_of_molecules(rng):
     assert doubled == pytest.approx(found)
 
 
+def test_intervals_are_as_wide_as_their_level_says(rng):
+    """95 % of a normal mean: 1.96 standard errors on either side; at 90 % it would be 1.64."""
+    n, widths = 400, []
+    for _ in range(25):
+        values = rng.normal(size=n)
+        low, high = bootstrap.interval(np.arange(n), lambda weights, values=values: bootstrap.mean(values, weights))
+        widths.append((high - low) / (2 * values.std() / np.sqrt(n)))
+    assert np.mean(widths) == pytest.approx(stats.norm.ppf(0.975), rel=0.04)
+
+
 def test_four_molecules_have_no_interval():
     low, high = bootstrap.interval(np.array(["a", "b", "c", "d", "a"]), lambda weights: 1.0)
     assert np.isnan(low)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
 from chemsieve import datamodelling
 from chemsieve.errors import ChemsieveError
@@ -49,6 +49,16 @@ def test_it_is_the_spearman_correlation_and_the_interval_holds_it():
     assert low < value < high
     unrelated = datamodelling.score(np.random.default_rng(2).normal(size=len(effects)), membership, losses)
     assert unrelated[1] < 0 < unrelated[2]
+
+
+def test_the_interval_is_as_wide_as_its_level_says():
+    """Without any relation a rank correlation of n subsets has the standard error 1 / sqrt(n - 1); 95 % are 1.96."""
+    generator, n, widths = np.random.default_rng(4), 300, []
+    for _ in range(12):
+        membership, losses = np.eye(n), generator.normal(size=(n, 2))
+        _, low, high = datamodelling.score(generator.normal(size=n), membership, losses, resamples=600)
+        widths.append((high - low) / 2 * np.sqrt(n - 1))
+    assert np.mean(widths) == pytest.approx(norm.ppf(0.975), rel=0.08)  # 90 % would be 1.64
 
 
 def test_ceiling_is_what_the_truth_reaches_under_noise():

@@ -1,17 +1,23 @@
 """Influence against explicit matrices, closed forms and retraining."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 
-from chemsieve import tokenization
+from chemsieve import backbone, regressor, tokenization
+from chemsieve.checkpoints import trained_state, write_tensors
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.influence import lissa
+from chemsieve.influence import _loading, lissa
 from chemsieve.influence._problem import Molecules, Problem
 from chemsieve.influence._score import from_model as influence
 from chemsieve.molformer.configuration import MolformerConfig
 from chemsieve.molformer.modeling import MolformerModel
 from chemsieve.regressor import Regressor
+from chemsieve.tables import write_table
 from conftest import SMILES, TINY
 
 
@@ -184,6 +190,115 @@ def test_lissa_reports_the_residual_of_its_own_system(matrices):
     vector = problem.gradient(query)
     x = lissa.solve(problem, vector, **options).x
     assert problem.relative_residual(x, 0.3 * scale, vector, "gauss_newton") > 1e-3
+
+
+def test_the_reported_residual_is_at_the_damping_that_the_recursion_applies(matrices):
+    """The configured damping times the scale, in the scores' diagnostics too; far from a solution they differ."""
+    problem, query, pool, hessian, _ = matrices
+    vector = problem.gradient(query)
+    size = len(problem.train)
+    scale = 2 * torch.linalg.eigvalsh(hessian)[-1].item()
+    for given in (scale, None):
+        options = {"depth": 6, "repeats": 1, "damping": 0.3, "scale": given, "batch_size": size}
+        solution = lissa.solve(problem, vector, **options)
+        _, diagnostics = influence(problem, query, pool, "lissa", options, tolerance=0.01)
+
+        def residual(damping, x=solution.x):
+            return float((hessian @ x + damping * x - vector).norm() / vector.norm())
+
+        assert abs(residual(0.3) - residual(0.3 * solution.scale)) > 0.01, "or it shows nothing"
+        assert diagnostics["relative_residual"] == pytest.approx(residual(0.3 * solution.scale), rel=1e-6)
+        assert (diagnostics["damping"], diagnostics["scale"]) == (0.3, solution.scale)
+        assert diagnostics["effective_damping"] == pytest.approx(0.3 * solution.scale)
+
+
+@pytest.mark.parametrize("estimator", ["lissa", "cg"])
+def test_half_the_iterations_are_compared_with_all(matrices, estimator):
+    """The scores of half the steps by a run of its own; on these molecules they rank otherwise than those of all."""
+    problem, query, pool, hessian, _ = matrices
+    pool = Molecules.joined([pool, problem.train])
+    scale = 2 * torch.linalg.eigvalsh(hessian)[-1].item()
+    options, steps, count = {
+        "lissa": ({"repeats": 1, "damping": 0.001, "scale": scale, "batch_size": 3}, "depth", 12),
+        "cg": ({"damping": 1e-3, "tolerance": 1e-12}, "iterations", 4),
+    }[estimator]
+    whole, diagnostics = influence(problem, query, pool, estimator, options | {steps: count}, 0.01)
+    half, _ = influence(problem, query, pool, estimator, options | {steps: count // 2}, 0.01)
+    expected = spearmanr(whole, half).statistic
+    assert expected < 0.999, "or it shows nothing"
+    assert diagnostics["spearman_vs_half"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_samples_follow_from_the_seed(tiny):
+    model, molecules, pad_id = tiny
+    labels = []
+    for seed in (0, 0, 1, 2):
+        drawn = Problem(model, molecules, pad_id, seed=seed).sample(10).labels
+        assert len(set(drawn)) == 10
+        assert set(drawn) <= set(molecules.labels)
+        labels.append(tuple(drawn))
+    assert labels[0] == labels[1]
+    assert len(set(labels)) == 3
+    assert len(Problem(model, molecules, pad_id, seed=1).sample(99)) == len(molecules)
+
+
+def test_batches_of_the_recursion_follow_from_the_seed(tiny):
+    model, molecules, pad_id = tiny
+    options = {"depth": 4, "damping": 0.1, "scale": 1e4, "batch_size": 3}
+    found = []
+    for seed in (0, 0, 1):
+        problem = Problem(model, molecules, pad_id, seed=seed)
+        vector = problem.gradient(molecules)
+        found.append((lissa.solve(problem, vector, **options).x, problem.batch_eigenvalues(vector, 3)))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+    assert not torch.allclose(found[0][0], found[2][0], rtol=1e-9)
+    assert found[0][1] != found[2][1]
+
+
+class Files(SimpleNamespace):
+    """Stands in for a rule's named inputs."""
+
+    def get(self, name, default=None):
+        return getattr(self, name, default)
+
+
+def test_losses_are_of_labels_in_the_units_of_the_training(encoder_folder, tmp_path):
+    """Training, query and pool alike, with the mean and the scale that the checkpoint was trained with."""
+    torch.manual_seed(0)
+    model = regressor.build(encoder_folder, "molformer", {})
+    torch.nn.init.normal_(model.head.weight)
+    model.set_label_scale(50.0, 20.0)
+    write_tensors(trained_state(model), tmp_path / "checkpoint")
+    frames = {}
+    for name, (first, last) in {"train": (0, 12), "validation": (12, 16), "pool": (16, 22), "test": (22, 24)}.items():
+        frames[name] = pd.DataFrame({"encoder_smiles": SMILES[first:last], "label": np.arange(first, last) * 10.0})
+        frames[name]["molecule_id"] = [f"{name}-{i}" for i in range(last - first)]
+        write_table(frames[name], tmp_path / name, "labelled")
+    files = Files(
+        encoder=[str(encoder_folder / "config.json")],
+        checkpoint=tmp_path / "checkpoint",
+        **{name: tmp_path / name for name in ("train", "validation", "pool")},
+    )
+    spec = {"family": "molformer", "batch_size": 4}
+    tokenizer = tokenization.encode(backbone.load_tokenizer(encoder_folder), SMILES)
+    with torch.no_grad():
+        outputs = [float(model.eval()(torch.tensor([row]), torch.ones(1, len(row)))[0]) for row in tokenizer]
+    for given in (None, frames["test"]):
+        problem, query, pool = _loading.load(files, spec, 0, torch.device("cpu"), query=given)
+        asked = "validation" if given is None else "test"
+        for found, name in ((problem.train, "train"), (query, asked), (pool, "pool")):
+            np.testing.assert_allclose(found.labels, (frames[name]["label"] - 50) / 20)
+            assert [list(row) for row in found.ids] == [
+                tokenizer[SMILES.index(s)] for s in frames[name]["encoder_smiles"]
+            ]
+        first = SMILES.index(frames[asked]["encoder_smiles"].iloc[0])
+        # d/d bias of the mean query loss (f - y)^2, in standardised units.
+        expected = np.mean([2 * (outputs[first + i] - query.labels[i]) for i in range(len(query))])
+        bias = problem.unflatten(problem.gradient(query))["head.bias"]
+        assert float(bias) == pytest.approx(expected, rel=1e-4)
+    sampled, _, _ = _loading.load(files, spec, 0, torch.device("cpu"), most=5)
+    assert len(sampled.train) == 5
 
 
 def test_a_model_with_a_nan_gives_an_error_and_no_scores(tiny):

@@ -5,10 +5,12 @@ from math import factorial
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.kernel_ridge import KernelRidge
 
 from chemsieve.errors import ChemsieveError, InfluenceDivergence
 from chemsieve.influence import Task, _kernel, greedy, shapley
+from chemsieve.influence._score import from_kernel
 
 TRAIN, QUERY, POOL, WIDTH = 20, 6, 6, 40
 T, Q, Z = slice(0, TRAIN), slice(TRAIN, TRAIN + QUERY), slice(TRAIN + QUERY, None)
@@ -79,6 +81,22 @@ def test_shapley_values_are_those_of_all_coalitions(problem):
     assert not np.allclose(values, half, rtol=1e-12)
     again, _ = _kernel.shapley(model, 4000, seed=0)
     np.testing.assert_array_equal(values, again)
+
+
+def test_scores_of_half_the_permutations_are_compared_with_those_of_all():
+    generator = np.random.default_rng(6)
+    rows = generator.normal(size=(45, 8))
+    kernel = _kernel.Kernel(rows @ rows.T, generator.normal(size=45), 10, 5)
+    facts = {"all_train": 10, "error": 0.0, "largest_eigenvalue": 1.0, "seconds": 0.0, "peak_memory_mb": 0.0}
+
+    def scored(permutations):
+        options = {"damping": 0.1, "permutations": permutations}
+        return from_kernel(kernel, np.zeros(10), facts, None, "shapley", options, 0.05, 3)
+
+    (whole, diagnostics), (half, _) = scored(8), scored(4)
+    expected = spearmanr(whole, half).statistic
+    assert expected < 0.999, "or it shows nothing"
+    assert diagnostics["spearman_vs_half"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_greedy_takes_the_best_next_molecule_each_time(problem):

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tracemalloc
@@ -356,6 +357,21 @@ def test_spread_of_dropout_in_the_head_has_the_closed_form_of_a_weighted_sum(enc
         pooled = inference._pooled(model, ids, pad_id, CPU)
         variance = (model.head.weight**2 * pooled**2).sum(dim=1) * 0.2 / 0.8
     np.testing.assert_allclose(found, 3.0 * variance.sqrt().numpy(), rtol=0.05)
+
+
+@pytest.mark.parametrize("passes", [2, 5])
+def test_spread_of_features_is_that_of_a_sample_of_draws(encoders, passes):
+    """Over so few draws the divisor shows: of two it is their difference over the root of two."""
+    torch.manual_seed(0)
+    model = regressor.build(encoders["molformer"], "molformer", {"hidden": 0.0, "embedding": 0.0, "head": 0.0}).eval()
+    model.set_label_scale(5.0, 3.0)
+    tokenizer = backbone.load_tokenizer(encoders["molformer"])
+    ids = tokenization.encode(tokenizer, SMILES[:6])
+    pad_id = tokenization.special_id(tokenizer, "pad")
+    _, found = inference.predict(model, [ids], 1, "features", passes, 0, pad_id, CPU)
+    sums = [inference.predict(model, [ids], n, "none", 0, 0, pad_id, CPU)[0] * n for n in range(1, passes + 1)]
+    each = np.diff(sums, axis=0, prepend=0)
+    assert found == pytest.approx([statistics.stdev(values) for values in each.T], rel=1e-3)
 
 
 def test_dropout_leaves_the_model_as_it_was(made):

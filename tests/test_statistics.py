@@ -388,6 +388,189 @@ def test_pairs_of_unequal_noise_are_judged_by_their_own():
         assert row.p_paired == pytest.approx(min(1, 10 * test.pvalue))
 
 
+def step_down(p):
+    """Holm's adjustment by its definition: reject in turn, the smallest first, at alpha over those that are left."""
+    ordered = sorted(p)
+    return [max(min(1.0, (len(p) - place) * value) for place, value in enumerate(ordered) if value <= one) for one in p]
+
+
+def conover(errors, inflation=1.0):
+    """P values of the pairs (i < j), not adjusted, by the formula of Conover 1999, 5.8, with scipy's ranks."""
+    ranks = stats.rankdata(errors, axis=1)
+    n, k = ranks.shape
+    sums, df = ranks.sum(axis=0), (n - 1) * (k - 1)
+    error = math.sqrt(2 * (n * (ranks**2).sum() - (sums**2).sum()) * inflation / df)
+    return [2 * stats.t.sf(abs(sums[i] - sums[j]) / error, df) for i, j in combinations(range(k), 2)]
+
+
+def by_pair(metrics):
+    """Units (seeds, or splits) by configuration, and the pairs in the order of the table's rows: later less earlier."""
+    names = list(dict.fromkeys(metrics["selection"]))
+    unit = "split_seed" if metrics["split_seed"].nunique() > 1 else "seed"
+    errors = metrics.groupby([unit, "selection"])["rmse"].mean().unstack()[names]
+    return errors, [(other, one) for one, other in combinations(names, 2)]
+
+
+@pytest.fixture
+def by_ranks(monkeypatch):
+    """Errors that pass for spherical and not for normal, whatever they are."""
+    monkeypatch.setattr(assumptions, "spherical", lambda errors: True)
+    monkeypatch.setattr(assumptions, "normal", lambda errors, alpha: False)
+
+
+@pytest.mark.parametrize("alpha", [0.04, 0.06])
+def test_ranks_tell_pairs_apart_only_where_friedman_rejects(by_ranks, alpha):
+    """Three replicates that rank three configurations alike: chi-squared 6, p 0.0498, and no doubt of any pair."""
+    errors = np.array([[1.0, 1.1, 1.2], [2.0, 2.3, 2.5], [3.0, 3.2, 3.5]])
+    metrics, splits = study(np.random.default_rng(0), 3, means={"none": 1.0, "random": 1.0, "all": 1.0})
+    metrics["rmse"] = errors.ravel()
+    table = compare(metrics, splits, SETTINGS | {"alpha": alpha, "margin": 1e-6})
+    assert set(table["test_used"]) == {"Conover"}
+    assert table["p_conover"].tolist() == [0, 0, 0]
+    assert table["omnibus"].tolist() == pytest.approx([stats.chi2.sf(6, 2)] * 3)
+    assert table["verdict"].str.startswith("worse").tolist() == [stats.chi2.sf(6, 2) < alpha] * 3
+
+
+@pytest.mark.parametrize("n_splits", [1, 6])
+def test_p_values_of_ranks_are_adjusted_and_allow_for_shared_molecules(by_ranks, n_splits):
+    means = {"none": 1.0, "random": 1.005, "all": 1.02, "influence": 0.99}
+    metrics, splits = study(np.random.default_rng(6), 8 if n_splits == 1 else 1, means=means, n_splits=n_splits)
+    table = compare(metrics, splits, SETTINGS)
+    errors, pairs = by_pair(metrics)
+    shared = 1.0 if n_splits == 1 else 1 + n_splits / 8  # n_test / n_train is 1 / 8
+    raw = conover(errors.to_numpy(), shared)
+    assert list(zip(table["what"], table["versus"], strict=True)) == pairs
+    assert table["p_conover"].tolist() == pytest.approx(step_down(raw))
+    assert np.abs(np.subtract(step_down(raw), raw)).max() > 0.01, "or it shows nothing"
+    assert table["omnibus"].tolist() == pytest.approx([stats.friedmanchisquare(*errors.to_numpy().T).pvalue] * 6)
+
+
+def test_the_omnibus_f_allows_for_shared_molecules():
+    metrics, splits = study(np.random.default_rng(3), 2, n_splits=6)
+    table = compare(metrics, splits, SETTINGS)
+    assert set(table["test_used"]) == {"Tukey"}
+    errors = by_pair(metrics)[0].to_numpy()
+    n, k = errors.shape
+    between = n * ((errors.mean(axis=0) - errors.mean()) ** 2).sum() / (k - 1)
+    left = errors - errors.mean(axis=0) - errors.mean(axis=1, keepdims=True) + errors.mean()
+    df = (n - 1) * (k - 1)
+    inflated = (left**2).sum() / df * (1 + n / 8)
+    assert table["omnibus"].tolist() == pytest.approx([stats.f.sf(between / inflated, k - 1, df)] * 10)
+    # The interval, the p values and the detectable effect rest on the same variance: 1 / n + n_test / n_train.
+    error = math.sqrt(2 * (left**2).sum() / df * (1 / n + 1 / 8))
+    half = stats.studentized_range.ppf(0.95, k, df) / math.sqrt(2) * error
+    assert (table["high"] - table["low"]).tolist() == pytest.approx([2 * half] * 10)
+    t = table["difference"].abs() / error
+    assert table["p_tukey"].tolist() == pytest.approx(stats.studentized_range.sf(t * math.sqrt(2), k, df).tolist())
+
+
+@pytest.mark.parametrize("judged", ["Tukey", "paired t"])
+def test_equivalence_is_adjusted_by_holm(monkeypatch, judged):
+    monkeypatch.setattr(assumptions, "spherical", lambda errors: judged == "Tukey")
+    monkeypatch.setattr(assumptions, "normal", lambda errors, alpha: True)
+    metrics, splits = study(np.random.default_rng(2), 6, deviation=0.03)
+    table = compare(metrics, splits, SETTINGS)
+    assert set(table["test_used"]) == {judged}
+    errors, pairs = by_pair(metrics)
+    k, n = errors.shape[1], len(errors)
+    pooled = math.sqrt(2 * anova(errors.to_numpy()).ms_residual / n)
+    raw = []
+    for what, versus in pairs:
+        difference = (errors[what] - errors[versus]).to_numpy()
+        if judged == "paired t":
+            above, below = (
+                stats.ttest_1samp(difference, side * 0.05, alternative=way).pvalue
+                for side, way in ((-1, "greater"), (1, "less"))
+            )
+            raw.append(max(above, below))
+        else:
+            raw.append(stats.t.sf((0.05 - abs(difference.mean())) / pooled, (n - 1) * (k - 1)))
+    assert table["p_equivalence"].tolist() == pytest.approx(step_down(raw))
+    assert np.abs(np.subtract(step_down(raw), raw)).max() > 0.01, "or it shows nothing"
+
+
+@pytest.mark.parametrize("judged", ["Tukey", "paired t", "Conover"])
+def test_verdicts_are_given_at_the_level_asked_for(monkeypatch, judged):
+    """Whatever the level: a difference where its p lies below it, equivalence where that one's does."""
+    monkeypatch.setattr(assumptions, "spherical", lambda errors: judged != "paired t")
+    monkeypatch.setattr(assumptions, "normal", lambda errors, alpha: judged == "Tukey")
+    for planning in ("to_tell", "to_equate"):  # not what is looked at here, and most of the time
+        monkeypatch.setattr(power, planning, lambda *_: None)
+    decisive = {"Tukey": "p_tukey", "paired t": "p_paired", "Conover": "p_conover"}[judged]
+    means = {"none": 1.0, "random": 1.02, "all": 1.03}
+    metrics, splits = study(np.random.default_rng(4), 9, deviation=0.025, means=means)
+
+    def judged_at(alpha):
+        table = compare(metrics, splits, SETTINGS | {"alpha": alpha, "margin": 0.06})
+        return table.assign(p=table[[decisive, "omnibus"]].max(axis=1) if judged == "Conover" else table[decisive])
+
+    table = judged_at(0.05)
+    looked_at = [p for p in (*table["p"], *table["p_equivalence"]) if 1e-6 < p < 0.5]
+    assert len(set(table["p"]) & set(looked_at)) >= 2
+    assert len(set(table["p_equivalence"]) & set(looked_at)) >= 2
+    for alpha in [factor * p for p in looked_at for factor in (0.7, 1.3)]:
+        for row in judged_at(alpha).itertuples():
+            assert row.verdict.startswith(("better", "worse")) == (row.p < alpha)
+            assert ("equivalent" in row.verdict) == (row.p_equivalence < alpha)
+
+
+@pytest.mark.parametrize("judged", ["Tukey", "paired t"])
+def test_planning_of_equivalence_allows_for_the_number_of_pairs(monkeypatch, judged):
+    """Against scipy's noncentral t, at Bonferroni's share of alpha, which stands for Holm's."""
+    monkeypatch.setattr(assumptions, "spherical", lambda errors: judged == "Tukey")
+    monkeypatch.setattr(assumptions, "normal", lambda errors, alpha: True)
+    metrics, splits = study(np.random.default_rng(2), 6, deviation=0.03)
+    table = compare(metrics, splits, SETTINGS)
+    errors, pairs = by_pair(metrics)
+    pooled = math.sqrt(2 * anova(errors.to_numpy()).ms_residual)
+
+    def needed(mean, sd, df, alpha):
+        for n in range(3, 1001):
+            critical, ncp = stats.t.ppf(1 - alpha, df(n)), [(0.05 - s * mean) / sd * math.sqrt(n) for s in (-1, 1)]
+            if sum(stats.nct.sf(critical, df(n), one) for one in ncp) - 1 >= 0.8:
+                return n
+        return None
+
+    counts = []
+    for row, (what, versus) in zip(table.itertuples(), pairs, strict=True):
+        difference = errors[what] - errors[versus]
+        sd = pooled if judged == "Tukey" else difference.std(ddof=1)
+        df = (lambda n: (n - 1) * 4) if judged == "Tukey" else (lambda n: n - 1)
+        if abs(difference.mean()) < 0.012:  # where equivalence takes fewer than telling the difference would
+            counts.append([needed(difference.mean(), sd, df, 0.05 / pairs_of) for pairs_of in (10, 1)])
+            assert row.replicates_needed == counts[-1][0]
+    assert len(counts) >= 2
+    assert all(one > other for one, other in counts), "or it shows nothing"
+
+
+def test_sphericity_is_given_up_below_three_quarters():
+    """Between a half and three quarters, too: Huynh and Feldt's epsilon, from the eigenvalues of the contrasts."""
+    rng = np.random.default_rng(1)
+    contrasts = np.linalg.qr(np.column_stack([np.ones(4), rng.normal(size=(4, 3))]))[0][:, 1:]
+    found = []
+    for last in np.linspace(1, 6, 40):
+        errors = rng.normal(size=(30, 4)) * [1, 1, 1, last]
+        values = np.linalg.eigvalsh(contrasts.T @ np.cov(errors, rowvar=False) @ contrasts)
+        epsilon = values.sum() ** 2 / (3 * (values**2).sum())
+        epsilon = (30 * 3 * epsilon - 2) / (3 * (29 - 3 * epsilon))
+        found.append(epsilon)
+        assert assumptions.spherical(errors) == (epsilon >= 0.75)
+    assert sum(0.5 < one < 0.75 for one in found) > 5
+    assert sum(one > 0.75 for one in found) > 5
+
+
+def test_the_noise_floor_is_of_trained_models_alone():
+    """A descriptor model without a seed would count as one without noise, one with a seed as one of the trained."""
+    metrics, splits = study(np.random.default_rng(0), 3, n_splits=4, means={"none": 1.0, "random": 1.0})
+    described = metrics[metrics["selection"] == "none"].assign(origin="descriptors", method="svr")
+    described["rmse"] = 1.0 + 5 * np.arange(len(described))
+    table = compare(pd.concat([metrics, described]), splits, SETTINGS)
+    variances = metrics.groupby(["split_seed", "selection"])["rmse"].var(ddof=1)
+    family = table[table["family"] == "descriptors"]
+    assert len(family)
+    assert family["seed_sd"].tolist() == pytest.approx([math.sqrt(variances.mean())] * len(family))
+
+
 def test_errors_that_are_not_normal_are_judged_by_ranks():
     rng = np.random.default_rng(2)
     metrics, splits = study(rng, 60, means={"none": 1.0, "random": 1.0, "all": 1.05})

@@ -37,6 +37,44 @@ def test_disagreement_finds_planted_label_errors():
     assert set(np.argsort(score("disagreement", pool_of(labels), context))[:5]) == set(range(5))
 
 
+def left_out(features, labels, position, penalty):
+    """A ridge on standardised features without one molecule, its prediction of that one; written out."""
+    rest = np.delete(np.arange(len(labels)), position)
+    mean, scale = features[rest].mean(axis=0), features[rest].std(axis=0)
+    rows = (features[rest] - mean) / scale
+    centre = labels[rest].mean()
+    weights = np.linalg.solve(rows.T @ rows + penalty * np.eye(rows.shape[1]), rows.T @ (labels[rest] - centre))
+    return centre + (features[position] - mean) / scale @ weights
+
+
+def test_disagreement_is_of_a_ridge_that_knows_all_but_the_molecule():
+    """As many folds as molecules: the training molecules and all others of the pool, and never itself."""
+    random = np.random.default_rng(12)
+    train, pool = random.normal(size=(9, 3)), random.normal(size=(7, 3)) + 1
+    known, labels = random.normal(size=9), random.normal(size=7) * 3
+    context = Context(training=pd.DataFrame({"label": known}), embeddings=lambda: (train, pool))
+    values = score("disagreement", pool_of(labels), context, folds=7, penalties=[4.0])
+    both, targets = np.concatenate([train, pool]), np.concatenate([known, labels])
+    expected = [-abs(labels[i] - left_out(both, targets, 9 + i, 4.0)) for i in range(7)]
+    np.testing.assert_allclose(values, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_no_label_has_a_say_in_what_it_is_held_against(folds):
+    """A label that is moved moves its own residual by as much, and those of the others in its fold by nothing."""
+    random = np.random.default_rng(13)
+    train, pool = random.normal(size=(30, 4)), random.normal(size=(20, 4))
+    known, labels = random.normal(size=30), random.normal(size=20)
+    context = Context(training=pd.DataFrame({"label": known}), embeddings=lambda: (train, pool))
+    options = {"folds": folds, "penalties": [3.0]}
+    before = score("disagreement", pool_of(labels), context, **options)
+    for moved in range(3):
+        changed = labels + np.where(np.arange(20) == moved, 100.0, 0.0)
+        after = score("disagreement", pool_of(changed), context, **options)
+        assert min(abs(-after[moved] - 100 - side * before[moved]) for side in (-1, 1)) < 1e-6
+        assert (np.abs(after - before) < 1e-9).sum() == 20 // folds - 1
+
+
 def test_target_alignment_is_the_mean_cosine_to_the_nearest():
     train, pool = np.array([[1.0, 0], [0, 2.0], [-1.0, 0]]), np.array([[3.0, 0], [1.0, 1.0]])
     values = score("target_alignment", pool_of([0.0, 0]), Context(embeddings=lambda: (train, pool)), k=2)
@@ -63,6 +101,19 @@ def test_self_influence_puts_the_larger_residual_last():
     context = Context(kernels=lambda: [Kernel(rows @ rows.T, residuals, 4, 2)])
     values = score("self_influence", pool_of([0.0, 0]), context)
     np.testing.assert_allclose(values[1], 9 * values[0])
+
+
+def test_self_influence_is_that_of_the_last_checkpoint():
+    """Residual squared times J (G + damping)^-1 J^T of the last kernel, whatever the others say."""
+    random = np.random.default_rng(11)
+    rows, residuals = [random.normal(size=(8, 6)) for _ in range(3)], [random.normal(size=8) for _ in range(3)]
+    kernels = [Kernel(one @ one.T, left, 4, 2) for one, left in zip(rows, residuals, strict=True)]
+    values = score("self_influence", pool_of([0.0, 0]), Context(kernels=lambda: kernels), damping=0.7)
+    own, left = rows[-1], residuals[-1]
+    inverse = np.linalg.inv(2 / 4 * own[:4].T @ own[:4] + 0.7 * np.eye(6))
+    step = -inverse @ (2 / 4 * own[:4].T @ left[:4])
+    expected = [(left[z] + own[z] @ step) ** 2 * (2 / 4) * own[z] @ inverse @ own[z] for z in (6, 7)]
+    np.testing.assert_allclose(values, -np.array(expected))
 
 
 def test_influence_uncertainty_joins_ranks():
