@@ -1,6 +1,6 @@
 # Needs: tables/molecules.
 # Makes: the folds of each splitter and split seed. Test molecules travel without labels; their labels go to a file
-# of their own, which only the tables step reads. Labels are cut at the training mean where that is asked for.
+# of their own, which the tables step reads, and influence_on_test where it is asked for. Labels are cut at the training mean where that is asked for.
 
 
 rule split:

@@ -1,4 +1,4 @@
-# Needs: every run, score and selection of the study; the test labels, here and nowhere before.
+# Needs: every run, score and selection of the study; the test labels, which no step that trains or chooses has read.
 # Makes: the result tables and the report.
 
 TABLES = [

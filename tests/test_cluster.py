@@ -119,7 +119,7 @@ SMALL = demands.Sizes(512, 64, 300, 384, 2, 2_700_000)
 LARGE = demands.Sizes(48, 6, 36, 768, 12, 44_400_000)
 
 
-# Of docs/results.md: the embedded study, and the full-size check with its own settings.
+# The embedded study (benchmarks/results/demands.json), and the full-size check with its own settings.
 @pytest.mark.parametrize(
     ("rule", "memory", "seconds"),
     [("finetune", 641, 8.0), ("finetune_on_selection", 707, 12.0), ("mlm", 817, 7.9), ("gram", 1309, 10.9),

@@ -468,6 +468,8 @@ def test_leaks_stand_on_the_first_screen_and_their_evidence_below(tables, tmp_pa
     page = make(tmp_path, {**tables, **found})
     first = page.html[page.html.index('id="summary"') : page.html.index("</section>")]
     assert "labels are computed &lt;script&gt;" in first
+    assert "here and the audit&#x27;s question whether pool labels were computed from them. Nothing" in first
+    assert "Nothing is trained or chosen by them." in first
     assert HOSTILE not in page.html
     assert [row["severity"] for row in page.table("What the audit found")] == ["leak", "note"]
     (rule,) = page.table("Rules that come closest")
@@ -477,6 +479,18 @@ def test_leaks_stand_on_the_first_screen_and_their_evidence_below(tables, tmp_pa
     assert {"labels-rule", "shift-properties", "data-hardness"} <= set(page.figures)
     drawn = page.figures["data-hardness"]["data"][0]["x"]
     assert np.frombuffer(base64.b64decode(drawn["bdata"]), drawn["dtype"]) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_first_screen_says_what_read_the_labels_of_test_molecules(page, tables, tmp_path):
+    assert "are read for the errors shown here. Nothing" in page.html
+    treatment = pd.DataFrame([dict.fromkeys(TABLES["pool_treatment"], 1)]).assign(splitter="scaffold", dropped=7)
+    text = ("labels", "leaks")
+    found = {"pool_treatment": treatment.assign(**dict.fromkeys(text, "drop"))}
+    # What explains single test errors; no row is enough to say that it was asked for.
+    found |= {"influence_on_test": pd.DataFrame(columns=list(TABLES["influence_on_test"]))}
+    treated = make(tmp_path, {**tables, **found}).html
+    assert "are read for the errors shown here and the explanations of single test errors. Nothing" in treated
+    assert "Nothing is trained or chosen by them, except that pool labels were treated" in treated
 
 
 def test_what_failed_stands_on_the_first_screen(tables, tmp_path):

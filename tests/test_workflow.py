@@ -32,6 +32,7 @@ from chemsieve.tables import TABLES
 from conftest import rounding
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "workflow_scripts" / "chemsieve"
 CONTRACT = [
     "molecules",
     "rejected",
@@ -374,25 +375,80 @@ def test_scores_are_held_against_retraining(tables, finished):
 # What reads what.
 
 
-def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_the_last_steps_only(finished):
+# Every option that brings a rule or an input of its own, and everything that is made on demand.
+EVERYTHING = {
+    "influence": {"run": ["exact", "shapley", "greedy", "lissa", "cg"], "test_molecules": 2},
+    "pool": {"labels": "relabel_from_training", "leaks": "drop"},
+    "target": {"binarise": "mean"},
+    "tracking": {"run": ["tensorboard"]},
+    "validation": {"run": True},
+    "pretrain": {"corpus": "corpus.smi"},
+    "predict": {"input": "new.csv"},
+    "baselines": {"run": ["svr", "gradient_boosting", "random_forest"], "methods": {"random_forest": {}}},
+    "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
+}
+ON_DEMAND = ["all", "figures", "export_model", "predict", "pretrain"]
+ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/influence/adapted/2/per_query.parquet"]
+ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/selected/lora/influence/influence.parquet"]
+# What trains, scores or chooses. (Of test molecules some of these read the structures, to predict them.)
+CHOOSING = {"encoder", "pretrain_corpus", "pretrain", "mlm", "finetune", "finetune_on_selection", "retrain", "gram"}
+CHOOSING |= {"influence", "influence_per_query", "cell_influence", "aggregate_influence", "selection", "baseline"}
+CHOOSING |= {"validate_influence"}
+
+
+def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_that_trains_or_chooses(fresh):
+    strategies = {path.stem for path in (PACKAGE / "selection").glob("[a-z]*.py")}
+    configured = yaml.safe_load((fresh / "config.yaml").read_text(encoding="utf-8"))["selection"]["strategies"]
+    more = {name: {"budget": {"count": 5}} for name in strategies - set(configured)}
+    everything = EVERYTHING | {"selection": {"run": sorted(strategies), "strategies": more}}
+    for name in ("corpus.smi", "new.csv"):
+        (fresh / name).write_text("smiles\nCCO\n", encoding="utf-8")
+    jobs = plan(fresh, *ON_DEMAND, *overlay(fresh, everything))
+    planned = {job.rule for job in jobs}
+    defined = set(
+        re.findall(r"^ *rule (\w+):", "\n".join(p.read_text() for p in (fresh / "rules").glob("*.smk")), re.M)
+    )
+    assert planned >= defined - {"download_target"}, "a rule is in no plan, so that nothing here guards it"
+    estimators = {path.stem for path in (PACKAGE / "influence").glob("[a-z]*.py")}
+    assert {job.wildcards["estimator"] for job in jobs if job.rule == "influence"} == estimators
     readers: dict[str, set[str]] = {}
-    for job in plan(finished, "--forceall", "all", *study(finished)):
+    for job in jobs:
         if job.rule != "all":  # it reads nothing; it lists what is wanted
             for path in job.input:
                 readers.setdefault(path.removeprefix(f"{RESULTS}/"), set()).add(job.rule)
-    split = "splits/scaffold/0"
-    assert readers[f"{split}/test_labels.parquet"] == {"metrics_table"}
-    assert readers["tables/pool_control.parquet"] == {"report"}
-    # These hold the labels of the test molecules too. What the audit makes of them reaches the report alone.
-    assert readers["embedded/target.csv"] == readers["embedded/pool.csv"] == {"data", "audit_labels"}
-    assert readers["tables/molecules.parquet"] == {"split", "descriptors", "audit", "audit_shift", "report"}
-    for table in ("audit_labels", "label_sources"):
-        assert readers[f"tables/{table}.parquet"] == {"audit", "report"}
-    for table in ("audit", "audit_identity", "audit_shift", "nearest_training", "pool_treatment"):
-        assert readers[f"tables/{table}.parquet"] - {"audit"} == {"report"}
-    assert readers["data/label_facts.json"] == {"audit"}
-    assert readers[f"{split}/test.parquet"] == {"finetune", "finetune_on_selection", "baseline"}
-    assert "label" not in pq.read_schema(finished / RESULTS / "data" / "descriptors.parquet").names
+    split, run = "splits/scaffold/0", "runs/scaffold/0/0"
+    # With the labels of test molecules in them: the file of these alone,
+    allowed = {f"{split}/test_labels.parquet": {"metrics_table", "influence_on_test"}}
+    # the data as given, all molecules, and the predictions with their labels,
+    given = {"data", "audit_labels", "export_model"}
+    allowed |= {"embedded/target.csv": given, "embedded/pool.csv": given}
+    everywhere = {"split", "descriptors", "audit", "audit_shift", "treat_pool", "report", "export_model"}
+    allowed |= {"tables/molecules.parquet": everywhere}
+    allowed |= {"tables/predictions.parquet": {"report", "export_model"}}
+    # and made from these: errors, explanations of errors, and what the audit finds.
+    allowed |= {"tables/metrics.parquet": {"comparisons_table", "report", "export_model"}}
+    allowed |= {"tables/comparisons.parquet": {"failures_table", "report"}}
+    allowed |= {f"{run}/influence/adapted/2/on_test.parquet": {"influence_on_test_table"}}
+    allowed |= {"tables/influence_on_test.parquet": {"failures_table", "report"}}
+    allowed |= {"tables/audit_labels.parquet": {"audit", "report"}}
+    allowed |= {"tables/label_sources.parquet": {"treat_pool", "audit", "report"}}
+    allowed |= {"data/label_facts.json": {"treat_pool", "audit"}}
+    allowed |= {f"{split}/pool_treatment.parquet": {"audit"}}
+    allowed |= {f"tables/{name}.parquet": {"report"} for name in ("audit", "audit_identity", "nearest_training")}
+    allowed |= {"tables/pool_treatment.parquet": {"report"}, "report.html": {"figures"}}
+    allowed |= {"tables/audit_shift.parquet": {"audit", "failures_table", "report"}}
+    # What kind each pool molecule is.
+    allowed |= {"tables/pool_control.parquet": {"report"}}
+    assert {path: readers.get(path) for path in allowed} == allowed
+    assert not CHOOSING & set().union(*allowed.values())
+    # Whatever else a step that trains or chooses reads from the tables would be one that this test does not know.
+    assert {path for path, rules in readers.items() if rules & CHOOSING and path.startswith("tables/")} == set()
+    assert readers[f"{split}/test.parquet"] == {"finetune", "finetune_on_selection", "baseline", "influence_on_test"}
+
+
+def test_files_for_training_hold_no_label_of_a_test_molecule(finished):
+    for name in ("splits/scaffold/0/test.parquet", "data/descriptors.parquet"):
+        assert "label" not in pq.read_schema(finished / RESULTS / name).names
 
 
 @pytest.mark.parametrize("pool", [{"labels": "relabel_from_training"}, {"leaks": "drop"}])

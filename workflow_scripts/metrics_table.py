@@ -1,4 +1,4 @@
-"""Join predictions with labels, the test labels for the first time, and compute every metric."""
+"""Join predictions with labels, those of test molecules too, and compute every metric."""
 
 from chemsieve.job import job
 

@@ -22,7 +22,7 @@ def section(study: Study) -> Section | None:
             "the nearest molecules over fingerprints, metrics, numbers and weights, linear models fitted to the "
             "target, and single computed properties, each also after a straight line. A rule counts as found where "
             "it gives labels to the last decimal far more often than predictions of equal skill would by chance. "
-            "Labels of test molecules were read for this, and for this alone."
+            "All labels of the target were read for this, those of test molecules too, before anything was trained."
         )
     ]
     if sources is not None and len(sources):

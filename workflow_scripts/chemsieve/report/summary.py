@@ -32,14 +32,25 @@ def section(study: Study, missing: Sequence[str] = ()) -> Section:
     """
     lacking = [*_failed(study), *missing]
     blocks = [_tiles(study), *_leaks(study), *_missing(lacking), *_answers(study), paragraph(_data(study))]
-    blocks.append(
-        paragraph(
-            "Every choice (early stopping, the loss that influence is taken of, the selections, the epoch that is "
-            "kept) is made on the validation molecules. The labels of the test molecules are read by the last steps "
-            "only, which compute the errors shown here and compare them."
-        )
-    )
+    blocks.append(paragraph(_reads_test_labels(study)))
     return Section("summary", "Summary", blocks)
+
+
+def _reads_test_labels(study: Study) -> str:
+    """What choices are made on, and what the labels of the test molecules were read for in this study."""
+    read = ["the errors shown here"]
+    if study.audit_labels is not None:
+        read.append("the audit's question whether pool labels were computed from them")
+    if study.influence_on_test is not None:
+        read.append("the explanations of single test errors")
+    treatment = study.pool_treatment
+    treated = treatment is not None and bool((treatment["dropped"] + treatment["relabelled"]).any())
+    exception = ", except that pool labels were treated by what the audit found" if treated else ""
+    return (
+        "Every choice (early stopping, the loss that influence is taken of, the selections, the epoch that is kept) is "
+        f"made on the validation molecules. The labels of the test molecules are read for {listing(read)}. Nothing is "
+        f"trained or chosen by them{exception}."
+    )
 
 
 def _leaks(study: Study) -> list[str]:

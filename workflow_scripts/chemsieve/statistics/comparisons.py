@@ -49,8 +49,8 @@ def compare(metrics: pd.DataFrame, splits: pd.DataFrame, settings: dict[str, flo
     test = metrics[metrics["fold"] == "test"]
     for splitter, here in test.groupby("splitter"):
         found = replicates(here, splits[splits["splitter"] == splitter])
-        # A replicate that one of a family lacks, because its step failed, is lost to all of it: what lacks as many as half
-        # of them is left out instead.
+        # A replicate that one of a family lacks, because its step failed, is lost to all of it: what lacks half of
+        # them is left out instead.
         lacking = found.errors.isna().mean()
         for family in families(list(found.errors.columns[lacking < 0.5])):
             rows += [{"splitter": splitter, **row} for row in compare_family(family, found, settings)]
