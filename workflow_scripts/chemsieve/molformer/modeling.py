@@ -75,14 +75,11 @@ def arc_cosine(cosine: Tensor, twice: bool = True) -> Tensor:
         twice: whether a second derivative is wanted.
     """
     at = cosine.detach().clamp(-1, 1)
-    first = at.neg().acos()  # pi - t
-    sine = torch.addcmul(torch.ones_like(at), at, at, value=-1).clamp(min=0).sqrt()
     step = cosine - at  # zero, and what carries the derivatives
-    slope = first
-    if twice:
-        half = torch.where(sine > 0, 0.5 / torch.where(sine > 0, sine, 1.0), 0.0)
-        slope = first + half * step
-    return torch.addcmul(sine, first, at) + slope * step
+    first = at.neg().acos_()  # pi - t
+    sine = at.square().neg_().add_(1).clamp_(min=0).sqrt_()
+    slope = torch.addcmul(first, torch.where(sine > 0, 0.5 / sine, 0.0), step) if twice else first
+    return torch.addcmul(torch.addcmul(sine, first, at), slope, step)
 
 
 def _direction(x: Tensor) -> tuple[Tensor, Tensor]:
