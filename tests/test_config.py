@@ -343,7 +343,7 @@ def test_the_files_beside_a_corpus_are_looked_at_before_anything_runs(table, tmp
     configuration.validate(changed({"pretrain.exclude": [entry]}))
     said = sentence(changed({"pretrain.exclude": [entry, {"path": str(table)}]}))
     assert said.startswith(f"pretrain.exclude[1] file {table}: there is no column 'smiles'")
-    assert "'weight' was unexpected" in sentence(changed({"pretrain.exclude": [entry | {"weight": 1}]}))
+    assert "unknown key 'pretrain.exclude.0.weight'" in sentence(changed({"pretrain.exclude": [entry | {"weight": 1}]}))
     assert "there is no file or folder" in sentence(changed({"pretrain.targets": {"a": {"path": str(tmp_path / "a")}}}))
     targets = {"a": {"path": str(tmp_path), "weight": -1}}
     assert "pretrain.targets.a.weight" in sentence(changed({"pretrain.targets": targets}))
