@@ -32,6 +32,7 @@ from chemsieve.training.state import below, moments, named, read_state, set_mome
 log = logging.getLogger(__name__)
 
 BUCKET = 50  # batches that are sorted by length together
+AT_ONCE = 64  # molecules measured together; of long ones more would take gigabytes
 PARTS = ("target_mean", "target_scale")  # names in a state
 
 
@@ -320,7 +321,7 @@ def _evaluate(
     total = right = masked = 0.0
     errors: dict[str, list[np.ndarray]] = {name: [] for name in moments}
     truths: dict[str, list[np.ndarray]] = {name: [] for name in moments}
-    for positions in by_length(held.ids, 256):
+    for positions in by_length(held.ids, AT_ONCE):
         batch = collate([{"input_ids": held.ids[i]} for i in positions], generator)
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         labels = batch.pop("labels")
@@ -371,7 +372,7 @@ def bigram_baseline(train: Corpus, held: Corpus, collate: MaskingCollator, seed:
     logs = np.log(counts / counts.sum(axis=1, keepdims=True))
     generator = torch.Generator().manual_seed(seed)
     losses, right = [], []
-    for positions in by_length(held.ids, 256):
+    for positions in by_length(held.ids, AT_ONCE):
         rows = [held.ids[i] for i in positions]
         labels = collate([{"input_ids": row} for row in rows], generator)["labels"].numpy()
         truth = pad(rows, collate.pad_id)[0].numpy()
