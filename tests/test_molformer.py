@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.func import functional_call
 
 from chemsieve import backbone
 from chemsieve.checkpoints import load_strictly
@@ -401,6 +402,37 @@ def test_the_kernels_derivatives_are_finite_at_zero_vectors_and_padding(dtype):
     # What is beside the molecule changes nothing, even where its own derivative overflows.
     direction[1, 3:] = torch.inf
     assert torch.isfinite(torch.func.jvp(total, (hidden,), (direction,))[1])
+
+
+def test_the_model_with_kernel_attention_has_the_derivatives_that_influence_needs():
+    """Hessian-vector products both ways, and gradients of single molecules, against finite differences and a loop."""
+    model = tiny(attention="kernel", initializer_range=0.3).double().eval()
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    tangents = {name: torch.randn_like(p) for name, p in parameters.items()}
+
+    def loss(parameters, ids, mask):
+        return functional_call(model, parameters, (ids[None], mask[None])).pooler_output.square().sum()
+
+    def total(parameters):
+        return functional_call(model, parameters, (IDS, MASK)).pooler_output.square().sum()
+
+    def moved(step):
+        return {name: p + step * tangents[name] for name, p in parameters.items()}
+
+    _, forward = torch.func.jvp(torch.func.grad(total), (parameters,), (tangents,))
+    leaves = {name: p.clone().requires_grad_() for name, p in parameters.items()}
+    first = torch.autograd.grad(total(leaves), list(leaves.values()), create_graph=True)
+    product = sum((g * t).sum() for g, t in zip(first, tangents.values(), strict=True))
+    reverse = dict(zip(leaves, torch.autograd.grad(product, list(leaves.values())), strict=True))
+    ahead, behind = (torch.func.grad(total)(moved(step)) for step in (1e-6, -1e-6))
+    for name in parameters:
+        numeric = (ahead[name] - behind[name]) / 2e-6
+        torch.testing.assert_close(forward[name], reverse[name], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(forward[name], numeric, rtol=1e-4, atol=1e-4 * float(numeric.abs().max()) + 1e-8)
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(parameters, IDS, MASK)
+    alone = torch.func.grad(loss)(parameters, IDS[1][:4], MASK[1][:4])
+    for name, gradient in alone.items():
+        torch.testing.assert_close(each[name][1], gradient, rtol=1e-9, atol=1e-12)
 
 
 def test_kernel_attention_is_deterministic_and_trains_to_the_same_outputs():
