@@ -16,6 +16,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOu
 from chemsieve.molformer.configuration import MolformerConfig
 from chemsieve.molformer.dropout import Dropout
 
+PAIRS = 2**17  # pairs of positions that kernel attention works on at a time: half a megabyte in single precision
+
 
 def rotary_tables(length: int, head_size: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and signed sines, each (length, head_size), of the rotary embedding by halves."""
@@ -91,7 +93,7 @@ def _direction(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """The rotary embedding of ``x`` (rows, length, head_size) by position."""
-    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 class SelfAttention(nn.Module):
@@ -144,10 +146,19 @@ class SelfAttention(nn.Module):
         mask = mask.to(cos.dtype) if self.training else mask
         query, _ = _direction(rotate(query, cos, sin))
         key, norm = _direction(rotate(key, cos, sin))
-        key, norm = self._masked(key, mask), self._masked(norm, mask)
+        norm = self._masked(norm, mask)
+        if not self.training:  # where training multiplies by a norm of zero
+            key, value = self._masked(key, mask), self._masked(value, mask)
+        value = norm * value
+        # A few heads at a time, whose pairs of positions stay in the processor's cache.
+        size = max(PAIRS // query.shape[1] ** 2, 1)
+        parts = zip(*(x.split(size) for x in (query, key.transpose(1, 2), value, norm)), strict=True)
+        return torch.cat([self._weighted(*part) for part in parts])
+
+    def _weighted(self, query: Tensor, key: Tensor, value: Tensor, norm: Tensor) -> Tensor:
         # Training differentiates once; influence, which differentiates twice, does so in evaluation mode.
-        weight = arc_cosine(query @ key.transpose(1, 2), twice=not self.training)
-        return (weight @ (norm * self._masked(value, mask))) / (weight @ norm).clamp(min=self.eps)
+        weight = arc_cosine(query @ key, twice=not self.training)
+        return (weight @ value) / (weight @ norm).clamp(min=self.eps)
 
     def _masked(self, x: Tensor, mask: Tensor) -> Tensor:
         # Selected: forward-mode derivatives at padding may overflow, and zero times infinity is not zero. Training,
