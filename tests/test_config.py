@@ -347,7 +347,7 @@ def test_the_files_beside_a_corpus_are_looked_at_before_anything_runs(table, tmp
     assert "there is no file or folder" in sentence(changed({"pretrain.targets": {"a": {"path": str(tmp_path / "a")}}}))
     targets = {"a": {"path": str(tmp_path), "weight": -1}}
     assert "pretrain.targets.a.weight" in sentence(changed({"pretrain.targets": targets}))
-    assert "nothing is learned" in sentence(changed({"pretrain.unmasked": 1}))
+    assert "pretrain.unmasked: molecules that nothing is masked in" in sentence(changed({"pretrain.unmasked": 0.2}))
     # Snakemake's command line hands numbers over as text.
     given = configuration.normalise(changed({"pretrain.targets": {"a": {"path": str(tmp_path), "weight": "0.5"}}}))
     assert given["pretrain"]["targets"]["a"]["weight"] == 0.5

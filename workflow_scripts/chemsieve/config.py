@@ -572,10 +572,10 @@ def _pretraining(chosen: Json) -> None:
             raise ChemsieveError(
                 f"configuration: pretrain.targets.{name}.path: there is no file or folder {table['path']}"
             )
-    if chosen["unmasked"] == 1 and not (chosen["properties"] or chosen["targets"]):
+    if chosen["unmasked"] and not (chosen["properties"] or chosen["targets"]):
         raise ChemsieveError(
-            "configuration: pretrain.unmasked: with 1 nothing is masked, so that without pretrain.properties or "
-            "pretrain.targets nothing is learned"
+            "configuration: pretrain.unmasked: molecules that nothing is masked in teach nothing without "
+            "pretrain.properties or pretrain.targets; set it to 0"
         )
 
 
