@@ -106,6 +106,7 @@ wildcard_constraints:
     baseline=alternatives(config["baselines"]["run"]),
     subset=r"\d+",
     retrain_seed=r"\d+",
+    table=alternatives(config["pretrain"]["targets"]),
 
 
 def spec(**parts):
@@ -430,6 +431,32 @@ def all_cores(wildcards):
 def pretrain_tokenizer(wildcards):
     """A given tokenizer; none for the project's own."""
     return [config["encoder"]["tokenizer"]] if config["encoder"]["tokenizer"] else []
+
+
+def pretrain_excluded(wildcards):
+    """Files whose molecules are left out."""
+    return [file["path"] for file in config["pretrain"]["exclude"]]
+
+
+def pretrain_settings():
+    """What training depends on: not the corpus's preparation, nor where the vectors come from."""
+    chosen = {k: v for k, v in config["pretrain"].items() if k not in ("corpus", "limit", "held_out", "exclude")}
+    learned = {
+        name: {key: table[key] for key in ("weight", "credit") if key in table}
+        for name, table in chosen["targets"].items()
+    }
+    return chosen | {"targets": learned}
+
+
+def pretrain_table(wildcards):
+    """A table of vectors that are learned beside the tokens, without what concerns their learning."""
+    table = config["pretrain"]["targets"][wildcards.table]
+    return {key: value for key, value in table.items() if key not in ("weight", "credit")}
+
+
+def pretrain_targets(wildcards):
+    """The tables' vectors in the corpus's order."""
+    return [f"{RESULTS}/pretrain/targets/{name}.npy" for name in config["pretrain"]["targets"]]
 
 
 # rules/influence.smk

@@ -5,6 +5,7 @@
 rule pretrain_corpus:
     input:
         corpus=pretrain_corpus_file,
+        excluded=pretrain_excluded,
         tokenizer=pretrain_tokenizer,
     output:
         corpus=f"{RESULTS}/pretrain/corpus.parquet",
@@ -18,7 +19,7 @@ rule pretrain_corpus:
         **needs("pretrain_corpus"),
     params:
         spec=spec(
-            **{key: config["pretrain"][key] for key in ("limit", "held_out", "properties", "seed")},
+            **{key: config["pretrain"][key] for key in ("limit", "held_out", "properties", "exclude", "seed")},
             max_tokens=config["encoder"]["architecture"].get("max_position_embeddings", 202),
             unknown_tokens=config["encoder"]["unknown_tokens"],
         ),
@@ -27,10 +28,30 @@ rule pretrain_corpus:
         "../workflow_scripts/pretrain_corpus.py"
 
 
+rule pretrain_targets:
+    input:
+        corpus=f"{RESULTS}/pretrain/corpus.parquet",
+        vectors=lambda wildcards: pretrain_table(wildcards)["path"],
+    output:
+        targets=f"{RESULTS}/pretrain/targets/{{table}}.npy",
+    log:
+        f"{RESULTS}/logs/pretrain_targets_{{table}}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("pretrain_targets"),
+    params:
+        spec=lambda wildcards: spec(table=pretrain_table(wildcards)),
+        code=code("pretrain_targets"),
+    script:
+        "../workflow_scripts/pretrain_targets.py"
+
+
 rule pretrain:
     input:
         corpus=f"{RESULTS}/pretrain/corpus.parquet",
         refused=f"{RESULTS}/pretrain/refused.parquet",
+        targets=pretrain_targets,
         tokenizer=pretrain_tokenizer,
     output:
         **named_folder(f"{RESULTS}/pretrain/encoder"),
@@ -50,7 +71,7 @@ rule pretrain:
         # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.
         state=f"{RESULTS}/pretrain/state.safetensors",
         spec=spec(
-            pretrain={k: v for k, v in config["pretrain"].items() if k not in ("corpus", "limit", "held_out")},
+            pretrain=pretrain_settings(),
             architecture=config["encoder"]["architecture"],
             family=FAMILY,
             compute=COMPUTE,

@@ -71,8 +71,8 @@ def test_it_finds_masked_tokens_of_other_molecules(model, molecules):
     corpus = pretraining.Corpus(molecules, none)
     bigram = pretraining.bigram_baseline(corpus, corpus, collate, seed=0)
     encoder = registry.load("encoders", "molformer").backbone(model)
-    both = torch.nn.ModuleDict({"model": model, "properties": torch.nn.Identity()})
-    found = pretraining._evaluate(both, encoder, corpus, collate, np.zeros(0), np.ones(0), 0, torch.device("cpu"))
+    both = torch.nn.ModuleDict({"model": model})
+    found = pretraining._evaluate(both, encoder, corpus, collate, {}, 0, torch.device("cpu"))
     assert found["validation_loss"] < 0.5 * bigram["loss"]
     assert found["masked_accuracy"] > bigram["accuracy"] + 0.2
     said = float(re.search(r"this encoder \| ([0-9.]+)", (FOLDER / "README.md").read_text())[1])

@@ -340,6 +340,22 @@ def test_a_wrong_column_is_named_with_the_closest_match(table, changes, said):
     assert re.search(said, found)
 
 
+def test_the_files_beside_a_corpus_are_looked_at_before_anything_runs(table, tmp_path):
+    entry = {"path": str(table), "smiles": "SMILES"}
+    configuration.validate(changed({"pretrain.exclude": [entry]}))
+    said = sentence(changed({"pretrain.exclude": [entry, {"path": str(table)}]}))
+    assert said.startswith(f"pretrain.exclude[1] file {table}: there is no column 'smiles'")
+    assert "unknown key 'pretrain.exclude.0.weight'" in sentence(changed({"pretrain.exclude": [entry | {"weight": 1}]}))
+    assert "there is no file or folder" in sentence(changed({"pretrain.targets": {"a": {"path": str(tmp_path / "a")}}}))
+    targets = {"a": {"path": str(tmp_path), "weight": -1}}
+    assert "pretrain.targets.a.weight" in sentence(changed({"pretrain.targets": targets}))
+    assert "pretrain.unmasked: molecules that nothing is masked in" in sentence(changed({"pretrain.unmasked": 0.2}))
+    # Snakemake's command line hands numbers over as text.
+    given = configuration.normalise(changed({"pretrain.targets": {"a": {"path": str(tmp_path), "weight": "0.5"}}}))
+    assert given["pretrain"]["targets"]["a"]["weight"] == 0.5
+    configuration.validate(given)
+
+
 def test_the_file_to_predict_is_looked_at_before_anything_runs(table):
     good = {"predict.input": str(table), "predict.smiles": "SMILES"}
     configuration.validate(changed(good))

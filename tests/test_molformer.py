@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.func import functional_call
 
 from chemsieve import backbone
 from chemsieve.checkpoints import load_strictly
@@ -18,10 +19,13 @@ from chemsieve.molformer.modeling import (
     MolformerForSequenceClassification,
     MolformerModel,
     SelfAttention,
+    _direction,
+    arc_cosine,
     orthogonal_features,
     rotary_tables,
 )
 from chemsieve.training.batches import pad
+from chemsieve.training.draws import feature_draws
 from conftest import TINY
 
 REFERENCE = Path(__file__).parent / "fixtures" / "molformer_reference"
@@ -272,6 +276,180 @@ def test_features_are_orthogonal_blocks_with_the_norms_of_the_rows_drawn(rows, c
             torch.testing.assert_close(part.T @ part, torch.diag(norms), rtol=0, atol=1e-12)
 
 
+# -- kernel attention --------------------------------------------------------------------------------------------------
+
+
+def attention_layer(heads=2, size=4, features=6, **changes) -> SelfAttention:
+    torch.manual_seed(0)
+    config = {"num_attention_heads": heads, "num_random_features": features, "vocab_size": 9, **changes}
+    return SelfAttention(MolformerConfig(hidden_size=heads * size, **config)).double().eval()
+
+
+def kernel_by_hand(query, key):
+    """E[relu(w q) relu(w k)] of standard normal w (Cho and Saul 2009), the angle between the vectors by atan2."""
+    lengths = float(query.norm() * key.norm())
+    angle = 2 * torch.atan2(
+        (query / query.norm() - key / key.norm()).norm(), (query / query.norm() + key / key.norm()).norm()
+    )
+    return lengths * (angle.sin() + (torch.pi - angle) * angle.cos()) / (2 * torch.pi)
+
+
+def test_kernel_attention_equals_the_arc_cosine_kernel_of_the_rotated_vectors():
+    heads, size, length, real = 2, 4, 7, 5
+    layer = attention_layer(heads, size, attention="kernel")
+    hidden = torch.randn(1, length, heads * size, dtype=torch.float64)
+    mask = torch.ones(1, length, 1, dtype=torch.bool)
+    mask[:, real:] = False
+    with torch.no_grad():
+        found = layer(hidden, mask, *rotary_tables(length, size, like=hidden))[0]
+        query, key, value = (
+            dense(hidden)[0].view(length, heads, size) for dense in (layer.query, layer.key, layer.value)
+        )
+
+    def turned(x, i):
+        angle = i * 10000.0 ** (-torch.arange(size // 2, dtype=torch.float64) * 2 / size)
+        z = torch.complex(x[: size // 2], x[size // 2 :]) * torch.polar(torch.ones_like(angle), angle)
+        return torch.cat((z.real, z.imag))
+
+    for i in range(real):
+        for h in range(heads):
+            weights = [kernel_by_hand(turned(query[i, h], i), turned(key[j, h], j)) for j in range(real)]
+            wanted = sum(w * value[j, h] for j, w in enumerate(weights)) / sum(weights)
+            torch.testing.assert_close(found[i, h * size : (h + 1) * size], wanted, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize(("size", "drawn"), [(4, "normal"), (32, "as published")])
+def test_random_features_converge_to_the_kernel(size, drawn):
+    """Of normal draws the mean is the kernel; of the orthogonal ones, whose signs QR fixes, nearly, in wide heads."""
+    layers = [attention_layer(size=size, attention=kind) for kind in ("random_features", "kernel")]
+    load_strictly(layers[1], layers[0].state_dict())  # the features are state in both
+    hidden = torch.randn(2, 6, 2 * size, dtype=torch.float64)
+    mask = torch.ones(2, 6, 1, dtype=torch.bool)
+    mask[1, 4:] = False
+    errors = []
+    with torch.no_grad():
+        wanted = layers[1](hidden, mask, *rotary_tables(6, size, like=hidden))
+        for count in (64, 12_800):
+            normal = torch.randn(size, count, dtype=torch.float64)
+            features = normal if drawn == "normal" else orthogonal_features(1, size, count, hidden)[0]
+            layers[0].feature_map.weight = features
+            estimated = layers[0](hidden, mask, *rotary_tables(6, size, like=hidden))
+            errors.append(float((estimated - wanted)[mask.expand_as(wanted)].std() / wanted.std()))
+    assert errors[1] < 0.2 * errors[0]
+    assert errors[1] < 0.03
+
+
+DIRECTIONS = {
+    "random": torch.tensor([[1.0, 0.2, -0.3, 0.5], [0.3, -1.0, 0.4, 0.8]]),
+    "equal": torch.tensor([[1.0, 0.2, -0.3, 0.5], [2.0, 0.4, -0.6, 1.0]]),
+    "opposite": torch.tensor([[1.0, 0.2, -0.3, 0.5], [-2.0, -0.4, 0.6, -1.0]]),
+    "nearly equal": torch.tensor([[1.0, 0.2, -0.3, 0.5], [1.0, 0.2001, -0.3, 0.5]]),
+}
+
+
+@pytest.mark.parametrize("pair", DIRECTIONS)
+def test_the_kernels_derivatives_are_those_of_finite_differences(pair):
+    """Of |q| |k| arc_cosine(cos), which is twice differentiable at equal and at opposite vectors too."""
+    given = DIRECTIONS[pair].double()
+
+    def value(both):
+        (query, key), norms = _direction(both)
+        return norms.prod() * arc_cosine(query @ key)
+
+    def slope(both):
+        return torch.func.grad(value)(both)
+
+    assert float(value(given)) == pytest.approx(float(2 * torch.pi * kernel_by_hand(*given)), rel=1e-7, abs=1e-12)
+    torch.manual_seed(2)
+    # The second derivative goes on evenly, but has a kink where the vectors meet: small steps, by its root's law.
+    for direction in torch.randn(3, 2, 4, dtype=torch.float64):
+        step = 1e-5
+        numeric = (value(given + step * direction) - value(given - step * direction)) / (2 * step)
+        torch.testing.assert_close(torch.func.jvp(value, (given,), (direction,))[1], numeric, rtol=1e-7, atol=1e-7)
+        torch.testing.assert_close((slope(given) * direction).sum(), numeric, rtol=1e-7, atol=1e-7)
+        numeric = (slope(given + step * direction) - slope(given - step * direction)) / (2 * step)
+        leaf = given.clone().requires_grad_()
+        (first,) = torch.autograd.grad(value(leaf), leaf, create_graph=True)
+        (reverse,) = torch.autograd.grad((first * direction).sum(), leaf)
+        forward = torch.func.jvp(slope, (given,), (direction,))[1]
+        torch.testing.assert_close(reverse, numeric, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(forward, reverse, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_kernels_derivatives_are_finite_at_zero_vectors_and_padding(dtype):
+    layer = attention_layer(attention="kernel").to(dtype)
+    hidden = torch.randn(2, 5, 8, dtype=dtype)
+    hidden[0, 2] = hidden[0, 1]
+    with torch.no_grad():
+        layer.query.bias.zero_()
+        layer.key.weight.copy_(layer.query.weight)  # position by position, query and key are the same vector
+        layer.key.bias.zero_()
+        hidden[0, 3] = 0.0  # query and key of no direction
+    mask = torch.ones(2, 5, 1, dtype=torch.bool)
+    mask[1, 3:] = False
+    tables = rotary_tables(5, 4, like=hidden)
+
+    def total(x):
+        return torch.where(mask, layer(x, mask, *tables), 0.0).square().sum()
+
+    leaf = hidden.clone().requires_grad_()
+    (first,) = torch.autograd.grad(total(leaf), leaf, create_graph=True)
+    direction = torch.randn_like(hidden)
+    (second,) = torch.autograd.grad((first * direction).sum(), leaf)
+    assert torch.isfinite(first).all()
+    assert torch.isfinite(second).all()
+    # What is beside the molecule changes nothing, even where its own derivative overflows.
+    direction[1, 3:] = torch.inf
+    assert torch.isfinite(torch.func.jvp(total, (hidden,), (direction,))[1])
+
+
+def test_the_model_with_kernel_attention_has_the_derivatives_that_influence_needs():
+    """Hessian-vector products both ways, and gradients of single molecules, against finite differences and a loop."""
+    model = tiny(attention="kernel", initializer_range=0.3).double().eval()
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    tangents = {name: torch.randn_like(p) for name, p in parameters.items()}
+
+    def loss(parameters, ids, mask):
+        return functional_call(model, parameters, (ids[None], mask[None])).pooler_output.square().sum()
+
+    def total(parameters):
+        return functional_call(model, parameters, (IDS, MASK)).pooler_output.square().sum()
+
+    def moved(step):
+        return {name: p + step * tangents[name] for name, p in parameters.items()}
+
+    _, forward = torch.func.jvp(torch.func.grad(total), (parameters,), (tangents,))
+    leaves = {name: p.clone().requires_grad_() for name, p in parameters.items()}
+    first = torch.autograd.grad(total(leaves), list(leaves.values()), create_graph=True)
+    product = sum((g * t).sum() for g, t in zip(first, tangents.values(), strict=True))
+    reverse = dict(zip(leaves, torch.autograd.grad(product, list(leaves.values())), strict=True))
+    ahead, behind = (torch.func.grad(total)(moved(step)) for step in (1e-6, -1e-6))
+    for name in parameters:
+        numeric = (ahead[name] - behind[name]) / 2e-6
+        torch.testing.assert_close(forward[name], reverse[name], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(forward[name], numeric, rtol=1e-4, atol=1e-4 * float(numeric.abs().max()) + 1e-8)
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(parameters, IDS, MASK)
+    alone = torch.func.grad(loss)(parameters, IDS[1][:4], MASK[1][:4])
+    for name, gradient in alone.items():
+        torch.testing.assert_close(each[name][1], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_kernel_attention_is_deterministic_and_trains_to_the_same_outputs():
+    model = tiny(attention="kernel", hidden_dropout_prob=0.0, embedding_dropout_prob=0.0)
+    before = features_of(model)
+    state = torch.get_rng_state()
+    trained = model.train()(IDS, MASK).pooler_output
+    assert torch.equal(torch.get_rng_state(), state), "nothing is drawn"
+    assert all(torch.equal(a, b) for a, b in zip(before, features_of(model), strict=True))
+    gradients = torch.autograd.grad(trained.square().sum(), list(model.parameters()))
+    evaluated = model.eval()(IDS, MASK).pooler_output
+    torch.testing.assert_close(trained, evaluated)
+    again = torch.autograd.grad(evaluated.square().sum(), list(model.parameters()))
+    torch.testing.assert_close(gradients, again, rtol=1e-4, atol=1e-6)
+    assert list(feature_draws(model, 4)) == [0], "draws would be the same again and again"
+
+
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
@@ -291,7 +469,7 @@ def test_token_limit_is_the_smaller_of_the_encoders_and_the_configured(encoder_f
 @pytest.mark.parametrize(
     "wrong",
     [{"hidden_size": 18, "num_attention_heads": 4}, {"hidden_size": 6, "num_attention_heads": 2},
-     {"feature_map_kernel": "exp"}, {"hidden_act": "relu"}, {"tie_word_embeddings": True}],
+     {"feature_map_kernel": "exp"}, {"attention": "softmax"}, {"hidden_act": "relu"}, {"tie_word_embeddings": True}],
     ids=str,
 )  # fmt: skip
 def test_configurations_that_are_not_implemented_are_refused(wrong):

@@ -4,17 +4,21 @@ import gzip
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from rdkit import Chem
 from rdkit.Chem import Descriptors
+from safetensors import safe_open
 
 from chemsieve import backbone, tokenization
 from chemsieve.data.corpus import prepare
+from chemsieve.data.vectors import write_aligned
 from chemsieve.encoders import molformer
 from chemsieve.errors import ChemsieveError
 from chemsieve.training import pretraining
-from chemsieve.training.batches import MaskingCollator
+from chemsieve.training.batches import MaskingCollator, pad
 from chemsieve.training.pretrained import pretrain
 from conftest import SMILES, TINY
 
@@ -46,6 +50,76 @@ def test_each_line_is_used_or_refused_with_a_reason(tmp_path):
     assert table["properties"][0][0] == pytest.approx(Descriptors.MolWt(Chem.MolFromSmiles("CCO")))
 
 
+def test_molecules_of_other_files_are_left_out_with_their_salts(tmp_path):
+    lines = [
+        "CC(=O)[O-].[Na+]",
+        "CCO",
+        "C[C@H](N)C(=O)O",
+        "C[C@@H](N)C(=O)O",
+        "CCCCN",
+        "CCCC[NH3+].[Cl-]",
+        "CCCCC",
+        "C",
+    ]
+    (tmp_path / "a.csv").write_text("x;SMILES\n1;CC(=O)O\n2;no_molecule\n3;CCCCN\n")
+    with gzip.open(tmp_path / "b.smi.gz", "wt") as file:
+        file.write("CC(N)C(O)=O alanine\nCCCCN\n")
+    files = [
+        {"path": str(tmp_path / "a.csv"), "smiles": "SMILES", "delimiter": ";"},
+        {"path": str(tmp_path / "b.smi.gz"), "smiles": "1"},
+    ]
+    corpus = written(tmp_path, [*lines, *("C" * n for n in range(6, 30))])
+    table, refused = prepare(corpus, TOKENIZER, 202, 0.3, 1, exclude=files)
+    reasons = refused.set_index("line")["reason"]
+    for line, name in ((1, "a.csv"), (3, "b.smi.gz"), (4, "b.smi.gz"), (5, "a.csv"), (6, "a.csv")):
+        assert reasons[line] == f"of the same parent as a molecule of {name}"
+    assert len(reasons) == 5
+    assert list(table["smiles"][:3]) == ["CCO", "CCCCC", "C"]
+    files[0]["smiles"] = "molecule"
+    with pytest.raises(ChemsieveError, match=r"pretrain\.exclude\[0\].*a\.csv.*molecule"):
+        prepare(corpus, TOKENIZER, 202, 0.3, 1, exclude=files)
+
+
+# -- vectors of the user's tables --------------------------------------------------------------------------------------
+
+
+def shard(path, smiles, values, kind=None):
+    path.parent.mkdir(exist_ok=True)
+    kind = kind or pa.list_(pa.float16(), len(values[0]))
+    pq.write_table(pa.table({"smiles": smiles, "vector": pa.array(list(values), kind)}), path)
+
+
+def test_vectors_come_into_the_order_of_the_corpus(tmp_path):
+    values = np.arange(24, dtype=np.float16).reshape(6, 4)
+    shard(tmp_path / "shards" / "part-0.parquet", ["CCO", None, "c1ccccc1"], [values[0], values[1], values[2]])
+    shard(tmp_path / "shards" / "part-1.parquet", ["C(C)N", "OCC", "CCC", "nonsense"], [*values[3:5], None, values[5]])
+    corpus = ["CCN", "CCC", "CCO", "CCCC", "c1ccccc1"]
+    write_aligned("teacher", {"path": tmp_path / "shards"}, corpus, tmp_path / "out.npy")
+    found = np.load(tmp_path / "out.npy", mmap_mode="r")
+    missing = np.full(4, np.nan)
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, [values[3], missing, values[0], missing, values[2]])
+
+
+def test_a_bad_table_of_vectors_is_one_sentence(tmp_path):
+    ones = np.ones((1, 3), np.float16)
+
+    def refused(said, smiles=("CCO",), table=None, **other):
+        with pytest.raises(ChemsieveError, match=rf"^pretrain\.targets\.teacher: .*{said}"):
+            write_aligned("teacher", {"path": tmp_path / "shards", **(table or {})}, list(smiles), tmp_path / "out.npy")
+
+    (tmp_path / "shards").mkdir()
+    refused("no Parquet file")
+    shard(tmp_path / "shards" / "a.parquet", ["CCO"], ones)
+    refused("none of its rows", smiles=["CCN"])
+    refused("no column 'molecule'; it has smiles, vector", table={"smiles": "molecule"})
+    refused("fixed size", table={"vector": "smiles"})
+    shard(tmp_path / "shards" / "b.parquet", ["CCO"], np.ones((1, 4), np.float16))
+    refused("different kinds")
+    (tmp_path / "shards" / "b.parquet").write_bytes(b"PAR1")
+    refused(r"b\.parquet: not a readable Parquet file")
+
+
 def test_no_held_out_skeleton_is_trained_on(tmp_path):
     tautomers = ["Oc1ccccn1", "O=c1cccc[nH]1"]  # one InChIKey first block, two canonical SMILES
     chains = ["C" * i + "O" for i in range(1, 60)]
@@ -73,7 +147,14 @@ def corpora():
     ids = tokenization.encode(TOKENIZER, SMILES)
     values = np.array([[Descriptors.TPSA(Chem.MolFromSmiles(s)), len(s)] for s in SMILES], dtype=np.float32)
     values[0, 0] = np.nan
-    return pretraining.Corpus(ids[:18], values[:18]), pretraining.Corpus(ids[18:], values[18:])
+    # Two numbers that follow from the molecule, one that never varies; three molecules unknown.
+    vectors = np.stack([[s.count("c"), len(s), 7.0] for s in SMILES]).astype(np.float16)
+    vectors[[1, 5, 20]] = np.nan
+    rows = np.arange(len(SMILES))
+    return (
+        pretraining.Corpus(ids[:18], values[:18], {"teacher": vectors}, rows[:18]),
+        pretraining.Corpus(ids[18:], values[18:], {"teacher": vectors}, rows[18:]),
+    )
 
 
 def trained(corpora, state, steps=12, stop=None, **settings):
@@ -82,7 +163,16 @@ def trained(corpora, state, steps=12, stop=None, **settings):
         {**TINY, "vocab_size": COLLATE.vocabulary, "pad_token_id": COLLATE.pad_id, "hidden_dropout_prob": 0.1}
     )
     chosen = pretraining.Settings(
-        **{"steps": steps, "batch_size": 4, "learning_rate": 5e-3, "evaluate_every": 5, "save_every": 3} | settings
+        **{
+            "steps": steps,
+            "batch_size": 4,
+            "learning_rate": 5e-3,
+            "evaluate_every": 5,
+            "save_every": 3,
+            "weights": {"teacher": 2.0},
+            "unmasked": 0.25,
+        }
+        | settings
     )
     arguments = (model, model.molformer, model.config.hidden_size, *corpora, COLLATE, chosen, 7, CPU, state)
     if stop is None:
@@ -121,11 +211,55 @@ def test_the_state_of_another_run_is_not_resumed(corpora, tmp_path):
     torch.testing.assert_close(other.state_dict(), fresh.state_dict(), rtol=0, atol=0)
 
 
-def test_it_learns_tokens_and_properties(corpora, tmp_path):
+def test_a_run_goes_on_when_its_table_of_vectors_has_grown(corpora, tmp_path):
+    """By the moments that it began with; the moments of the run alone would differ."""
+    trained(corpora, tmp_path / "state", stop=7)
+    table = corpora[0].vectors["teacher"]
+    table[[1, 5]] = [300.0, 1.0, 7.0]
+    _, curve = trained(corpora, tmp_path / "state")
+    _, expected = trained(corpora, tmp_path / "fresh")
+    assert [row["step"] for row in curve] == [0, 5, 10, 12]
+    assert curve[1]["train_loss"] != expected[1]["train_loss"], "the first steps are those of before"
+    with safe_open(tmp_path / "state", "pt") as old, safe_open(tmp_path / "fresh", "pt") as new:
+        mean = old.get_tensor("target_mean.targets_teacher")
+        assert mean[0] == pytest.approx(
+            np.nanmean([s.count("c") for i, s in enumerate(SMILES[:18]) if i not in (1, 5)])
+        )
+        assert new.get_tensor("target_mean.targets_teacher")[0] > mean[0] + 10
+    trained(corpora, tmp_path / "other", stop=7)
+    _, curve = trained(corpora, tmp_path / "other", weights={"teacher": 1.0})
+    assert curve[1] != expected[1], "another weight is another run"
+
+
+def test_molecules_that_stay_whole_are_drawn_afresh():
+    rows = tokenization.encode(TOKENIZER, SMILES[:8])
+    whole, _ = pad(rows, COLLATE.pad_id)
+    seen = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        batch = pretraining._masked(rows, MaskingCollator.of(TOKENIZER, 0.9), 0.5)
+        unlabelled = (batch["labels"] == -100).all(dim=1)
+        assert unlabelled.sum() >= 4
+        assert torch.equal(batch["input_ids"][unlabelled], whole[unlabelled])
+        seen.add(tuple(unlabelled.tolist()))
+    assert len(seen) > 10
+
+
+def test_without_a_mask_only_the_heads_learn(corpora, tmp_path):
+    model, curve = trained(corpora, tmp_path / "state", unmasked=1.0)
+    assert curve[-1]["train_loss"] == 0
+    fresh, _ = trained(corpora, tmp_path / "fresh", steps=1, learning_rate=1e-30, unmasked=1.0, weight_decay=0.0)
+    assert torch.equal(model.lm_head.decoder.weight, fresh.lm_head.decoder.weight)
+    changed = model.molformer.embeddings.word_embeddings.weight != fresh.molformer.embeddings.word_embeddings.weight
+    assert changed.any()
+
+
+def test_it_learns_tokens_properties_and_vectors(corpora, tmp_path):
     same = (corpora[0], corpora[0])  # on what it trains on: that it can fit is the question here
     _, curve = trained(same, tmp_path / "state", steps=150, precision="float32", evaluate_every=150)
     assert curve[-1]["validation_loss"] < 0.6 * curve[0]["validation_loss"]
     assert curve[-1]["properties_r2"] > 0.3 > curve[0]["properties_r2"]
+    assert curve[-1]["targets_r2"] == curve[-1]["targets_r2_teacher"] > 0.3 > curve[0]["targets_r2"]
 
 
 def test_every_molecule_is_seen_about_once_an_epoch(corpora):
@@ -160,16 +294,26 @@ def test_the_folder_loads_strictly_and_half_precision_agrees(tmp_path):
         "masking": 0.15, "steps": 3, "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 3,
         "evaluated": 4, "save_every": 3,
     }  # fmt: skip
-    spec = {"pretrain": training, "architecture": dict(TINY), "family": "molformer"}
+    training["targets"] = {"teacher": {"weight": 0.5, "credit": "made by hand"}}
+    vectors = np.random.default_rng(0).normal(size=(len(table), 5)).astype(np.float16)
+    vectors[3:7] = np.nan
+    np.save(tmp_path / "teacher.npy", vectors)
+    tables = {"teacher": tmp_path / "teacher.npy"}
+    spec = {"pretrain": training, "architecture": {**TINY, "attention": "kernel"}, "family": "molformer"}
     spec["architecture"].pop("vocab_size", None)
     spec["architecture"].pop("pad_token_id", None)
     folders = {}
     for half in (True, False):
         folders[half] = tmp_path / f"encoder-{half}"
         training["half"] = half
-        curve, card = pretrain(table, refused["reason"], None, spec, CPU, tmp_path / f"state-{half}", folders[half])
+        given = table, refused["reason"], None, spec, CPU, tmp_path / f"state-{half}", folders[half]
+        curve, card = pretrain(*given, tables=tables)
     assert f"{curve[-1]['validation_loss']:.4f}" in card
     assert "two dozen molecules" in card
+    assert "vectors teacher, 5 numbers" in card
+    assert "weight 0.5 (made by hand)" in card
+    assert f"R2 of the vectors teacher, standardised, all together: {curve[-1]['targets_r2']:.3f}" in card
+    assert "arc-cosine kernel" in card
     tokens = torch.tensor([tokenization.encode(TOKENIZER, ["CCOC(=O)c1ccccc1"])[0]])
     loaded = {half: backbone.load_masked_lm(folder, "molformer") for half, folder in folders.items()}
     assert {p.dtype for p in loaded[True].parameters()} == {torch.float32}

@@ -260,6 +260,14 @@ def test_a_path_that_is_more_than_a_path_is_refused(key, path):
         configuration.validate(changed({key: path}))
 
 
+@pytest.mark.parametrize("path", ["{input}.csv", "a\nb.csv"])
+def test_a_path_in_a_list_that_is_more_than_a_path_is_refused(path):
+    with pytest.raises(ChemsieveError, match=r"^configuration: pretrain\.exclude\[0\]\.path: .* rename the file$"):
+        configuration.validate(changed({"pretrain.exclude": [{"path": path}]}))
+    with pytest.raises(ChemsieveError, match=r"^configuration: pretrain\.targets\.a\.path: .* rename the file$"):
+        configuration.validate(changed({"pretrain.targets": {"a": {"path": path}}}))
+
+
 def test_names_that_may_be_anything_reach_no_shell(tmp_path):
     """The data step of a study whose files, columns, labels and descriptions are commands."""
     copy_workflow(tmp_path)

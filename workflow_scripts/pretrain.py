@@ -10,7 +10,7 @@ if __name__ == "__main__":
 
         from chemsieve import tracking
         from chemsieve.files import write_text
-        from chemsieve.tables import read_table, write_table
+        from chemsieve.tables import REAL, Column, read_table, write_table
         from chemsieve.training.pretrained import pretrain
 
         folder = Path(snakemake.output.model).parent
@@ -23,7 +23,12 @@ if __name__ == "__main__":
             snakemake.params.state,
             folder,
             tracking.of("pretrain"),
+            {Path(path).stem: path for path in snakemake.input.get("targets", [])},
         )
-        write_table(pd.DataFrame(curve), snakemake.output.curve, "pretraining_curve")
+        each = {
+            f"targets_r2_{name}": Column(REAL, f"R2 of the vectors {name}, held out", nullable=True)
+            for name in spec["pretrain"]["targets"]
+        }
+        write_table(pd.DataFrame(curve), snakemake.output.curve, "pretraining_curve", each)
         write_text(snakemake.output.card, card)
         Path(snakemake.params.state).unlink(missing_ok=True)  # last: until here a kill loses nothing

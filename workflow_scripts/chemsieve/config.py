@@ -16,7 +16,7 @@ from typing import Any
 
 from chemsieve import published, registry
 from chemsieve.bundled import BUNDLED
-from chemsieve.data.reading import FORMATS, check_encoding, check_molecules, check_table
+from chemsieve.data.reading import FORMATS, MOLECULES, check_encoding, check_molecules, check_table
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence._subsets import SUBSETS
 from chemsieve.tracking import TRACKERS
@@ -91,6 +91,24 @@ _TABLE = {
     "encoding": _TEXT,
     "decimal": {"enum": [".", ","]},
 }
+_MOLECULES = {
+    "type": "object",
+    "properties": {"path": _TEXT, **{key: _TABLE[key] for key in MOLECULES}},
+    "required": ["path"],
+    "additionalProperties": False,
+}
+_VECTORS = {
+    "type": "object",
+    "properties": {
+        "path": _TEXT,
+        "smiles": _TEXT,
+        "vector": _TEXT,
+        "weight": {"type": "number", "minimum": 0},
+        "credit": _TEXT,
+    },
+    "required": ["path"],
+    "additionalProperties": False,
+}
 
 
 def schema() -> Json:
@@ -163,6 +181,9 @@ def schema() -> Json:
                     "held_out": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
                     "properties": {"type": "array", "items": _TEXT, "uniqueItems": True},
                     "properties_weight": {"type": "number", "minimum": 0},
+                    "targets": {"type": "object", "propertyNames": _NAME, "additionalProperties": _VECTORS},
+                    "exclude": {"type": "array", "items": _MOLECULES},
+                    "unmasked": {"type": "number", "minimum": 0, "maximum": 1},
                     "masking": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
                     "steps": _COUNT,
                     "batch_size": _COUNT,
@@ -371,8 +392,8 @@ def _coerced(value: Any, rules: Json) -> Any:
     from jsonschema import Draft202012Validator
 
     if isinstance(value, dict):
-        known = rules.get("properties", {})
-        return {key: _coerced(item, known.get(key, {})) for key, item in value.items()}
+        known, others = rules.get("properties", {}), rules.get("additionalProperties") or {}
+        return {key: _coerced(item, known.get(key, others)) for key, item in value.items()}
     if isinstance(value, list):
         items = next((r["items"] for r in [rules, *rules.get("anyOf", [])] if "items" in r), {})
         return [_coerced(item, items) for item in value]
@@ -446,6 +467,7 @@ def validate(config: Json) -> None:
     if config["predict"]["input"]:
         _readable("predict", config["predict"])
         check_molecules(config["predict"]["input"], "predict", config["predict"])
+    _pretraining(config["pretrain"])
     encoder = config["encoder"]
     if encoder["path"] == BUNDLED and encoder["family"] != "molformer":
         raise ChemsieveError(
@@ -581,21 +603,44 @@ def _readable(section: str, table: Json) -> None:
     check_encoding(section, table["encoding"])
 
 
+def _pretraining(chosen: Json) -> None:
+    """Files that pretraining reads beside its corpus are there."""
+    for number, file in enumerate(chosen["exclude"]):
+        section = f"pretrain.exclude[{number}]"
+        _readable(section, MOLECULES | file)
+        check_molecules(file["path"], section, MOLECULES | file)
+    for name, table in chosen["targets"].items():
+        if not Path(table["path"]).exists():
+            raise ChemsieveError(
+                f"configuration: pretrain.targets.{name}.path: there is no file or folder {table['path']}"
+            )
+    if chosen["unmasked"] and not (chosen["properties"] or chosen["targets"]):
+        raise ChemsieveError(
+            "configuration: pretrain.unmasked: molecules that nothing is masked in teach nothing without "
+            "pretrain.properties or pretrain.targets; set it to 0"
+        )
+
+
 def _paths(config: Json) -> None:
     """Snakemake must take each path for what it is."""
-    for section, key in (
-        ("target", "path"), ("pool", "path"), ("predict", "input"), ("encoder", "path"), ("encoder", "tokenizer"),
-        ("pretrain", "corpus"),
-    ):  # fmt: skip
-        path = config[section][key] or ""
+    paths = {
+        f"{section}.{key}": config[section][key] or ""
+        for section, key in (
+            ("target", "path"), ("pool", "path"), ("predict", "input"), ("encoder", "path"), ("encoder", "tokenizer"),
+            ("pretrain", "corpus"),
+        )
+    }  # fmt: skip
+    chosen = config["pretrain"]
+    paths |= {f"pretrain.exclude[{number}].path": file["path"] for number, file in enumerate(chosen["exclude"])}
+    paths |= {f"pretrain.targets.{name}.path": table["path"] for name, table in chosen["targets"].items()}
+    for key, path in paths.items():
         if set("{}") & set(path):
             raise ChemsieveError(
-                f"configuration: {section}.{key}: {path!r} has braces, which Snakemake reads as wildcards; rename the "
-                "file"
+                f"configuration: {key}: {path!r} has braces, which Snakemake reads as wildcards; rename the file"
             )
         if not path.isprintable():
             raise ChemsieveError(
-                f"configuration: {section}.{key}: {path!r} has characters that cannot be printed; rename the file"
+                f"configuration: {key}: {path!r} has characters that cannot be printed; rename the file"
             )
 
 

@@ -246,6 +246,11 @@ def _corpus(s: Sizes, config: dict) -> tuple[float, float]:
     return PLAIN_MB + rows * 1e-3, 60 + rows * 1e-3
 
 
+def _vectors(s: Sizes, config: dict) -> tuple[float, float]:
+    rows = min(_lines(config["pretrain"]["corpus"]), config["pretrain"]["limit"] or math.inf)
+    return PLAIN_MB + rows * 2e-3, 60 + rows * 1e-3
+
+
 _RULES = {
     "all": _table,
     "effective_config": _table,
@@ -260,6 +265,7 @@ _RULES = {
     "audit": _audit,
     "encoder": _encoder,
     "pretrain_corpus": _corpus,
+    "pretrain_targets": _vectors,
     "pretrain": _pretrain,
     "mlm": _mlm,
     "baseline": _baseline,

@@ -379,6 +379,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "true_label": Column(REAL, "label before noise and corruption", _LABEL_UNIT),
     },
     "corpus": {
+        "smiles": Column(TEXT, "canonical SMILES without stereo and isotopes"),
         "tokens": Column(pa.list_(pa.int32()), "token ids, special tokens included"),
         "held_out": Column(FLAG, "whether pretraining leaves it out, to be measured on it"),
         "properties": Column(pa.list_(pa.float32()), "computed properties; NaN where RDKit gives none"),
@@ -398,7 +399,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "learning_rate": Column(REAL, "learning rate of the next step"),
         "validation_loss": Column(REAL, "masked-token cross-entropy on held-out molecules", "nats"),
         "masked_accuracy": Column(REAL, "share of held-out masked tokens guessed right"),
-        "properties_r2": Column(REAL, "mean R2 of the computed properties, held out", nullable=True),
+        "properties_r2": Column(REAL, "R2 of the computed properties, held out", nullable=True),
+        "targets_r2": Column(REAL, "R2 of the given vectors, mean over their tables, held out", nullable=True),
     },
     # Between steps.
     "labelled": {

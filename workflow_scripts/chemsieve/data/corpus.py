@@ -21,7 +21,7 @@ from rdkit import rdBase
 from rdkit.Chem import Descriptors
 from tokenizers import Tokenizer
 
-from chemsieve.data import chemistry
+from chemsieve.data import chemistry, reading
 from chemsieve.data.acceptance import REFUSE, Reader, structure
 from chemsieve.data.readers.smi import words
 from chemsieve.errors import ChemsieveError
@@ -41,6 +41,7 @@ def prepare(
     limit: int | None = None,
     processes: int = 1,
     unknown_tokens: str = REFUSE,
+    exclude: Sequence[dict] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a file of SMILES, one a line, plain or gzipped. What follows is ignored, unless it extends the SMILES.
 
@@ -50,6 +51,7 @@ def prepare(
         properties: names of RDKit descriptors.
         limit: read so many lines only.
         unknown_tokens: what is done about a SMILES that the tokenizer does not read whole, as :class:`Reader` has it.
+        exclude: files whose molecules are left out, each as :func:`excluded` takes it.
 
     Returns:
         The tables ``corpus`` (in the order of the file) and ``corpus_refused``.
@@ -61,7 +63,7 @@ def prepare(
         raise ChemsieveError(f"pretrain.properties: RDKit has no descriptor {unknown[0]!r}")
     rows, refused, seen = [], [], {}
     reader = Reader(tokenizer, max_tokens, unknown_tokens)
-    mapped = 0
+    left_out, mapped = excluded(exclude), 0
     jobs = _chunks(path, limit)
     arguments = (itertools.repeat(tuple(properties)), itertools.repeat(seed))
     with ProcessPoolExecutor(processes) as pool:
@@ -69,12 +71,12 @@ def prepare(
         while batch := list(itertools.islice(jobs, processes * 8)):
             described = pool.map(_describe, (lines for _, lines in batch), *arguments)
             for (first, _), chunk in zip(batch, described, strict=True):
-                _take(first, chunk, reader, held_out, rows, refused, seen)
+                _take(first, chunk, reader, held_out, rows, refused, seen, left_out)
                 mapped += sum(line.mapped for line in chunk)
             log.info("%d molecules kept, %d lines refused", len(rows), len(refused))
     if mapped:
         log.info("atom maps of %d lines were left out", mapped)
-    table = pd.DataFrame(rows, columns=["tokens", "held_out", "properties", "unknown_tokens"])
+    table = pd.DataFrame(rows, columns=["smiles", "tokens", "held_out", "properties", "unknown_tokens"])
     if flagged := int((table["unknown_tokens"] > 0).sum()):
         log.warning("%d of %d molecules have parts that the tokenizer does not know", flagged, len(table))
     if not 0 < table["held_out"].sum() < len(table):
@@ -83,6 +85,39 @@ def prepare(
             "pretrain.held_out must leave some on both sides"
         )
     return table, pd.DataFrame(refused, columns=["line", "smiles", "reason", "detail"])
+
+
+def excluded(files: Sequence[dict]) -> dict[str, str]:
+    """Parents that a corpus must not hold, each with the name of the first file that has it.
+
+    Args:
+        files: each with ``path``, and where they are not the defaults, the column ``smiles``, ``delimiter``, ``format``
+            and ``encoding``, as the readers of :mod:`chemsieve.data.reading` take them.
+
+    Raises:
+        ChemsieveError: a file cannot be read.
+    """
+    found: dict[str, str] = {}
+    for number, given in enumerate(files):
+        file = reading.MOLECULES | given
+        layout = file["smiles"], file["delimiter"], file["format"], file["encoding"]
+        _, rows = reading.stream(file["path"], f"pretrain.exclude[{number}]", *layout)
+        before, unreadable = len(found), 0
+        for row in rows:
+            mol = None if row.problem else structure(row.smiles).molecule
+            if mol is None:
+                unreadable += 1
+            else:
+                found.setdefault(_parent(mol), Path(file["path"]).name)
+        log.info(
+            "%s: %d parents to leave out, %d rows that hold no molecule", file["path"], len(found) - before, unreadable
+        )
+    return found
+
+
+def _parent(mol: Chem.Mol, own: str | None = None) -> str:
+    """What a molecule shares with its salts, charge states and stereoisomers."""
+    return chemistry.parent_block(mol, own) or chemistry.canonical_smiles(mol, stereo=False)
 
 
 def _chunks(path: str | Path, limit: int | None) -> Iterator[tuple[int, list[str]]]:
@@ -102,11 +137,14 @@ def _chunks(path: str | Path, limit: int | None) -> Iterator[tuple[int, list[str
 
 @dataclass(frozen=True)
 class _Line:
-    """A line's SMILES as given; its canonical SMILES, a number in 0 to 1 of its skeleton, properties; or why not."""
+    """A line's SMILES as given; its canonical SMILES, a number in 0 to 1 of its skeleton, its parent, its properties;
+    or why not.
+    """
 
     given: str
     smiles: str = ""
     share: float = 0.0
+    parent: str = ""
     properties: tuple[float, ...] = ()
     reason: str = ""
     detail: str = ""
@@ -124,11 +162,12 @@ def _described(line: str, functions: list[Callable], seed: int) -> _Line:
     if found.reason:
         return _Line(line, reason=found.reason, detail=found.detail, mapped=found.mapped)
     smiles = chemistry.canonical_smiles(found.molecule, stereo=False)
-    key = f"{seed} {chemistry.first_block(found.molecule) or smiles}"
+    block = chemistry.first_block(found.molecule)
+    key = f"{seed} {block or smiles}"
     share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     with rdBase.BlockLogs():
         values = tuple(float(function(found.molecule)) for function in functions)
-    return _Line(line, smiles, share, values, mapped=found.mapped)
+    return _Line(line, smiles, share, _parent(found.molecule, block), values, mapped=found.mapped)
 
 
 def _take(
@@ -139,23 +178,27 @@ def _take(
     rows: list,
     refused: list,
     seen: dict[str, int],
+    left_out: dict[str, str],
 ) -> None:
     usable = [line.smiles for line in described if not line.reason]
     readings = iter(reader.read(usable))
     for number, line in enumerate(described, start=first):
         reason, detail = line.reason, line.detail
         if not reason:
-            reading = next(readings)
-            if line.smiles in seen:
+            found = next(readings)
+            if line.parent in left_out:
+                reason, detail = "excluded", f"of the same parent as a molecule of {left_out[line.parent]}"
+            elif line.smiles in seen:
                 reason, detail = "repeat", f"same molecule as line {seen[line.smiles]}, stereo aside"
             else:
-                reason, detail = reading.reason, reading.detail
+                reason, detail = found.reason, found.detail
         if reason:
             refused.append((number, line.given, reason, detail))
             continue
         seen[line.smiles] = number
-        tokens = np.array(reading.ids, dtype=np.int32)
-        rows.append((tokens, line.share < held_out, _bounded(line.properties), len(reading.unread.pieces)))
+        tokens = np.array(found.ids, dtype=np.int32)
+        values = _bounded(line.properties)
+        rows.append((line.smiles, tokens, line.share < held_out, values, len(found.unread.pieces)))
 
 
 def _bounded(values: Sequence[float]) -> np.ndarray:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FORMATS: dict[str, ModuleType] = {"csv": delimited, "smi": smi, "sdf": sdf, "parquet": parquet}
 _ENDINGS = {".smi": "smi", ".smiles": "smi", ".sdf": "sdf", ".sd": "sdf", ".parquet": "parquet", ".pq": "parquet"}
 
+MOLECULES = {"smiles": "smiles", "delimiter": ",", "format": "auto", "encoding": "utf-8"}  # of a file, unless told
+
 
 def format_of(path: str | Path, configured: str = "auto") -> str:
     """Format of a file: the configured one, else by the end of its name, ``.gz`` aside; delimited text by default."""

@@ -21,7 +21,7 @@ def spread_kind(model: Regressor, wanted: str) -> str:
     """
     has = {
         "dropout": bool(_dropouts(model)),
-        "features": any(isinstance(module, MolformerModel) for module in model.modules()),
+        "features": any(isinstance(module, MolformerModel) and module.has_features for module in model.modules()),
         "none": True,
     }
     return next(kind for kind in (KINDS if wanted == "auto" else (wanted, "none")) if has[kind])

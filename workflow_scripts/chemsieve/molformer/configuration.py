@@ -2,12 +2,17 @@
 
 from transformers import PretrainedConfig
 
+ATTENTION = ("random_features", "kernel")
+
 
 class MolformerConfig(PretrainedConfig):
     """Shape and regularisation of MoLFormer (Ross et al. 2022, 10.1038/s42256-022-00580-7).
 
     The defaults are those of MoLFormer-XL. ``deterministic_eval`` is accepted because published configurations hold
     it; evaluation here is always deterministic, whatever it says.
+
+    ``attention`` is a key of this project's. With ``random_features``, the published way and the default, the weight of
+    a key is estimated from random features; with ``kernel`` it is what that estimate converges to, in closed form.
     """
 
     model_type = "molformer"
@@ -28,6 +33,7 @@ class MolformerConfig(PretrainedConfig):
         linear_attention_eps: float = 1e-6,
         num_random_features: int = 32,
         feature_map_kernel: str = "relu",
+        attention: str = "random_features",
         deterministic_eval: bool = True,
         classifier_dropout_prob: float | None = None,
         classifier_skip_connection: bool = True,
@@ -42,6 +48,8 @@ class MolformerConfig(PretrainedConfig):
             )
         if feature_map_kernel != "relu" or hidden_act != "gelu":
             raise ValueError("only feature_map_kernel 'relu' and hidden_act 'gelu' are implemented")
+        if attention not in ATTENTION:
+            raise ValueError(f"attention {attention!r} is none of {', '.join(ATTENTION)}")
         if tie_word_embeddings:
             raise ValueError("MoLFormer's decoder is not tied to its embedding; tie_word_embeddings must be false")
         self.vocab_size = vocab_size
@@ -58,6 +66,7 @@ class MolformerConfig(PretrainedConfig):
         self.linear_attention_eps = linear_attention_eps
         self.num_random_features = num_random_features
         self.feature_map_kernel = feature_map_kernel
+        self.attention = attention
         self.deterministic_eval = deterministic_eval
         self.classifier_dropout_prob = classifier_dropout_prob
         self.classifier_skip_connection = classifier_skip_connection

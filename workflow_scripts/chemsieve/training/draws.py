@@ -18,7 +18,7 @@ def feature_draws(model: nn.Module, count: int, seed: int = 0) -> Iterator[int]:
     The model has its own again at the end, and no other draw is disturbed. An encoder without random features yields
     once, since it would only repeat itself.
     """
-    encoders = [module for module in model.modules() if isinstance(module, MolformerModel)]
+    encoders = [module for module in model.modules() if isinstance(module, MolformerModel) and module.has_features]
     own = [(module, module.weight) for module in model.modules() if isinstance(module, FeatureMap)]
     yield 0
     if not encoders:

@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from chemsieve import backbone, registry, tokenization
+from chemsieve.data.vectors import DEFAULTS
 from chemsieve.processes import device_name
 from chemsieve.tracking import Tracker
 from chemsieve.training import pretraining
@@ -23,6 +24,7 @@ def pretrain(
     state: str,
     folder: Path,
     tracker: Tracker | None = None,
+    tables: dict[str, str] | None = None,
 ) -> tuple[list[dict], str]:
     """Train on the table ``corpus`` and write the encoder folder.
 
@@ -30,6 +32,7 @@ def pretrain(
         refused: reasons of the lines left out.
         spec: ``pretrain`` (without what concerns the corpus's preparation), ``architecture``, ``family``.
         state: file of the resumable state.
+        tables: by name, the NumPy file of the vectors in the table's order, as :mod:`chemsieve.data.vectors` writes it.
 
     Returns:
         The curve, and the model card.
@@ -40,9 +43,11 @@ def pretrain(
     tokenizer = tokenization.load_or_build(tokenizer_path)
     collate = MaskingCollator.of(tokenizer, settings.pop("masking"))
     evaluated = settings.pop("evaluated")
-    settings = pretraining.Settings(**settings)
+    told = {name: DEFAULTS | given for name, given in settings.pop("targets", {}).items()}
+    settings = pretraining.Settings(**settings, weights={name: given["weight"] for name, given in told.items()})
+    vectors = {name: np.load((tables or {})[name], mmap_mode="r") for name in told}
     held_out = table["held_out"].to_numpy()
-    train, held = (_corpus(table[side], len(names)) for side in (~held_out, held_out))
+    train, held = (_corpus(table, side, len(names), vectors) for side in (~held_out, held_out))
     measured = pretraining.sample(held, evaluated, seed)
     model = backbone.random_masked_lm(spec["family"], spec["architecture"], tokenizer, seed)
     encoder = registry.load("encoders", spec["family"]).backbone(model)
@@ -59,8 +64,8 @@ def pretrain(
         model.half()  # rounding of weights that training left; they load as float32
     backbone.save_masked_lm(model, tokenizer, folder)
     card = _card(
-        model, train, len(held), len(measured), refused, names, collate, settings, curve, bigram, seconds, device, half,
-        data, licence,
+        model, train, len(held), len(measured), refused, names, told, collate, settings, curve, bigram, seconds, device,
+        half, data, licence,
     )  # fmt: skip
     return curve, card
 
@@ -81,14 +86,42 @@ def _as_trainer_has_it(settings: pretraining.Settings, seed: int, device, folder
     )
 
 
-def _corpus(table: pd.DataFrame, properties: int) -> pretraining.Corpus:
-    values = np.stack(list(table["properties"])) if properties else np.zeros((len(table), 0), np.float32)
-    return pretraining.Corpus(list(table["tokens"]), values)
+def _corpus(
+    table: pd.DataFrame, side: np.ndarray, properties: int, vectors: dict[str, np.ndarray]
+) -> pretraining.Corpus:
+    chosen = table[side]
+    values = np.stack(list(chosen["properties"])) if properties else np.zeros((len(chosen), 0), np.float32)
+    return pretraining.Corpus(list(chosen["tokens"]), values, vectors, np.flatnonzero(side))
+
+
+def _what_is_learned(model, names, told, train, collate, settings) -> str:
+    kernel = getattr(model.config, "attention", None) == "kernel"
+    text = f"Masked-language modelling, {collate.probability:.0%} of the tokens, " + (
+        "attention by the arc-cosine kernel (`attention: kernel`)" if kernel else "fresh random features at each step"
+    )
+    if settings.unmasked:
+        text += f"; {settings.unmasked:.0%} of the molecules of a batch are not masked"
+    if names:
+        text += (
+            f"; beside it the regression of {len(names)} computed properties on the mean of the last layer, weight "
+            f"{settings.properties_weight:g} ({', '.join(names)})"
+        )
+    for name, given in told.items():
+        known = sum(
+            int(np.isfinite(train.vector(name, part)).any(axis=1).sum())
+            for part in np.array_split(np.arange(len(train)), max(len(train) // 8192, 1))
+        )
+        text += (
+            f"; and of the vectors {name}, {train.vectors[name].shape[1]} numbers, known for {known:,} molecules at "
+            f"the end, weight {given['weight']:g}" + (f" ({given['credit']})" if given["credit"] else "")
+        )
+    return text
 
 
 def _card(
-    model, train, held, measured, refused, names, collate, settings, curve, bigram, seconds, device, half, data, licence
-) -> str:
+    model, train, held, measured, refused, names, told, collate, settings, curve, bigram, seconds, device, half, data,
+    licence,
+) -> str:  # fmt: skip
     """The model card, with figures of this run alone."""
     last, first = curve[-1], curve[0]
     size = sum(p.numel() for p in model.parameters())
@@ -110,13 +143,7 @@ def _card(
         "",
         "## Training",
         "",
-        f"Masked-language modelling, {collate.probability:.0%} of the tokens, fresh random features at each step"
-        + (
-            f"; beside it the regression of {len(names)} computed properties on the mean of the last layer, weight "
-            f"{settings.properties_weight:g} ({', '.join(names)})"
-            if names
-            else ""
-        )
+        _what_is_learned(model, names, told, train, collate, settings)
         + f". {settings.steps:,} steps of {settings.batch_size} molecules ({seen:,} molecules seen, "
         f"{seen / len(train):.2f} epochs, about {seen * tokens / 1e6:,.3g} M tokens), AdamW, learning rate "
         f"{settings.learning_rate:g}. {seconds / 60:,.0f} minutes on {device_name(device)} with "
@@ -135,6 +162,8 @@ def _card(
     ]
     if last["properties_r2"] is not None:
         lines += [f"R2 of the computed properties, standardised, all together: {last['properties_r2']:.3f}.", ""]
+    for name in told:
+        lines += [f"R2 of the vectors {name}, standardised, all together: {last[f'targets_r2_{name}']:.3f}.", ""]
     lines += [
         "## Licence",
         "",
