@@ -70,9 +70,10 @@ def test_molecules_of_other_files_are_left_out_with_their_salts(tmp_path):
     ]
     corpus = written(tmp_path, [*lines, *("C" * n for n in range(6, 30))])
     table, refused = prepare(corpus, TOKENIZER, 202, 0.3, 1, exclude=files)
-    reasons = refused.set_index("line")["reason"]
+    reasons = refused.set_index("line")
     for line, name in ((1, "a.csv"), (3, "b.smi.gz"), (4, "b.smi.gz"), (5, "a.csv"), (6, "a.csv")):
-        assert reasons[line] == f"of the same parent as a molecule of {name}"
+        assert reasons.at[line, "reason"] == "excluded"
+        assert reasons.at[line, "detail"] == f"of the same parent as a molecule of {name}"
     assert len(reasons) == 5
     assert list(table["smiles"][:3]) == ["CCO", "CCCCC", "C"]
     files[0]["smiles"] = "molecule"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rdkit import rdBase
+from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors
 from tokenizers import Tokenizer
 

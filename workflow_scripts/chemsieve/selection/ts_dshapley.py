@@ -77,7 +77,7 @@ def shapley(proxy: Ridge, permutations: int, share: float, seed: int) -> np.ndar
     n = len(proxy.rows)
     length = max(round(share * n), 1)
     generator = np.random.default_rng(seed)
-    total = np.zeros(n)
+    total, order = np.zeros(n), np.arange(n)
     for number in progress(range(permutations), "permutations"):
         order = order[::-1] if number % 2 else generator.permutation(n)
         for start in range(0, n, length):
