@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_script
 
 import torch
 
-from chemsieve import backbone, tokenization
+from chemsieve.models import backbone, tokenization
 from chemsieve.training.batches import by_length, pad
 
 

@@ -121,9 +121,9 @@ def broken(content: bytes, draw: random.Random) -> bytes:
 
 def examine(seed: int, folder: Path) -> str | None:
     """Make the file of a seed and read it; what is wrong with how that ended, or None."""
-    from chemsieve import tokenization
     from chemsieve.data import acceptance, molecules, reading
     from chemsieve.errors import ChemsieveError
+    from chemsieve.models import tokenization
 
     draw = random.Random(seed)
     kind = draw.choice(["csv", "smi", "sdf", "parquet"])

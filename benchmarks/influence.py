@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from chemsieve.influence._problem import Molecules, Problem
-    from chemsieve.regressor import Regressor
+    from chemsieve.models.regressor import Regressor
 
 BATCH = 32  # molecules per batch, where an estimator has no batch size of its own
 DEPTH, LISSA_BATCH = 200, 16  # of every LiSSA
@@ -98,9 +98,9 @@ class Bench:
 
 def empty_model(architecture: dict) -> "Regressor":
     """A regressor with weights as initialised."""
-    from chemsieve.molformer.configuration import MolformerConfig
-    from chemsieve.molformer.modeling import MolformerModel
-    from chemsieve.regressor import Regressor
+    from chemsieve.models.molformer.configuration import MolformerConfig
+    from chemsieve.models.molformer.modeling import MolformerModel
+    from chemsieve.models.regressor import Regressor
 
     return Regressor(MolformerModel(MolformerConfig(**architecture)), architecture["hidden_size"], 0.1)
 
@@ -109,8 +109,8 @@ def load(folder: Path, double: bool = False) -> Bench:
     """Read back what :func:`prepare` wrote."""
     import numpy as np
 
-    from chemsieve.checkpoints import load_strictly, read_tensors
     from chemsieve.influence._problem import Molecules, Problem
+    from chemsieve.models.checkpoints import load_strictly, read_tensors
 
     spec = json.loads((folder / "spec.json").read_text()) | json.loads((folder / "prepared.json").read_text())
     model = empty_model(spec["architecture"])
@@ -138,7 +138,7 @@ def warm_up(bench: Bench) -> None:
 
 def resident_mb() -> float:
     """Resident memory now in MB (1e6 bytes), or its peak where the system does not tell."""
-    from chemsieve.processes import peak_memory_mb
+    from chemsieve.runtime.processes import peak_memory_mb
 
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -156,7 +156,7 @@ def work(name: str, folder: Path) -> None:
     import numpy as np
     import torch
 
-    from chemsieve.processes import peak_memory_mb
+    from chemsieve.runtime.processes import peak_memory_mb
 
     spec = json.loads((folder / "spec.json").read_text())
     torch.set_num_threads(spec["threads"])
@@ -203,9 +203,9 @@ def prepare(folder: Path) -> dict:
     import numpy as np
     import torch
 
-    from chemsieve import tokenization
-    from chemsieve.checkpoints import write_tensors
     from chemsieve.influence._problem import Molecules, Problem
+    from chemsieve.models import tokenization
+    from chemsieve.models.checkpoints import write_tensors
     from chemsieve.training.batches import pad
 
     spec = json.loads((folder / "spec.json").read_text())
@@ -271,8 +271,8 @@ def _embedded(spec: dict, tokenizer) -> "tuple[list[list[int]], np.ndarray]":
     """Molecules of the embedded data set: training and query from its target, the pool from its pool."""
     import numpy as np
 
-    from chemsieve import tokenization
     from chemsieve.data import embedded
+    from chemsieve.models import tokenization
 
     target, pool, _ = embedded.make(spec["train"] + spec["query"], spec["pool"], seed=spec["seed"])
     smiles = [*target[embedded.SMILES], *pool[embedded.SMILES]]
@@ -285,7 +285,7 @@ def _from_csv(spec: dict, tokenizer) -> "tuple[list[list[int]], np.ndarray]":
     import numpy as np
     import pandas as pd
 
-    from chemsieve import tokenization
+    from chemsieve.models import tokenization
 
     frame = pd.read_csv(spec["smiles"])[[spec["column"], spec["label"]]].dropna().drop_duplicates(spec["column"])
     ids = tokenization.encode(tokenizer, list(frame[spec["column"]]))

@@ -27,11 +27,11 @@ def problem_of(molecules: int, shape: str, smiles: list[str]):
     """A regressor of random weights and so many molecules."""
     import torch
 
-    from chemsieve import tokenization
     from chemsieve.influence._problem import Molecules, Problem
-    from chemsieve.molformer.configuration import MolformerConfig
-    from chemsieve.molformer.modeling import MolformerModel
-    from chemsieve.regressor import Regressor
+    from chemsieve.models import tokenization
+    from chemsieve.models.molformer.configuration import MolformerConfig
+    from chemsieve.models.molformer.modeling import MolformerModel
+    from chemsieve.models.regressor import Regressor
 
     width, layers = SHAPES[shape]
     tokenizer = tokenization.build()

@@ -25,11 +25,13 @@ def main(study: Path) -> None:
     """Print a table of each replicate's AUROCs and the same as one JSON line; the truth is read for evaluating only."""
     import torch
 
-    from chemsieve import backbone, config, embeddings, registry, regressor, tokenization
+    from chemsieve import registry
     from chemsieve.aggregation import learning_rates
     from chemsieve.influence import _gramfile
+    from chemsieve.models import backbone, embeddings, regressor, tokenization
     from chemsieve.report.control import CORRUPTED, auroc
     from chemsieve.selection import Context
+    from chemsieve.study import configuration as config
     from chemsieve.training import regression
 
     settings = config.read(study / "config.yaml")
@@ -108,9 +110,10 @@ def real(arguments: argparse.Namespace) -> None:
     """Corrupt labels of a real pool and score them, once per seed."""
     import torch
 
-    from chemsieve import backbone, embeddings, registry, tokenization
-    from chemsieve.bundled import BUNDLED, local_folder
-    from chemsieve.regressor import build
+    from chemsieve import registry
+    from chemsieve.models import backbone, embeddings, tokenization
+    from chemsieve.models.bundled import BUNDLED, local_folder
+    from chemsieve.models.regressor import build
     from chemsieve.report.control import auroc
     from chemsieve.selection import Context
 

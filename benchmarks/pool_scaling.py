@@ -145,10 +145,10 @@ def scores(folder: Path) -> None:
     import torch
     from influence_scaling import problem_of
 
-    from chemsieve import tokenization
     from chemsieve.influence import _gramfile
     from chemsieve.influence._problem import Molecules
     from chemsieve.influence._score import from_kernel
+    from chemsieve.models import tokenization
     from chemsieve.tables import read_table
 
     torch.set_num_threads(1)

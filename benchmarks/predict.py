@@ -35,10 +35,10 @@ def make_model(target: Path, smiles: list[str], dropout: dict, passes: int) -> N
     import torch
     from rdkit import Chem
 
-    from chemsieve import backbone, regressor
-    from chemsieve.bundled import BUNDLED, local_folder
     from chemsieve.deployment import folder, inference
     from chemsieve.deployment.neighbours import training_table
+    from chemsieve.models import backbone, regressor
+    from chemsieve.models.bundled import BUNDLED, local_folder
 
     encoder = local_folder(BUNDLED)
     torch.manual_seed(0)

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_script
 import numpy as np
 import torch
 
-from chemsieve import backbone, tokenization
-from chemsieve.encoders import molformer
+from chemsieve.models import backbone, tokenization
+from chemsieve.models.encoders import molformer
 from chemsieve.tables import read_table
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator

@@ -51,10 +51,10 @@ def child(precision: str, threads: int, seed: int, weights: Path, output: Path) 
     import torch
 
     torch.set_num_threads(threads)
-    from chemsieve import backbone, regressor, tokenization
-    from chemsieve.bundled import BUNDLED, local_folder
-    from chemsieve.checkpoints import load_strictly, read_tensors, write_tensors
     from chemsieve.data.embedded import make
+    from chemsieve.models import backbone, regressor, tokenization
+    from chemsieve.models.bundled import BUNDLED, local_folder
+    from chemsieve.models.checkpoints import load_strictly, read_tensors, write_tensors
     from chemsieve.training.loop import Settings
     from chemsieve.training.regression import fine_tune, predict
 
@@ -140,7 +140,7 @@ def main() -> None:
         return
     import numpy as np
 
-    from chemsieve.processor import instruction_set
+    from chemsieve.runtime.processor import instruction_set
 
     rows, first = [], None
     print(f"{instruction_set()}\n")

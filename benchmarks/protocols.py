@@ -66,9 +66,9 @@ def main() -> None:
     subprocess.run(command, cwd=ROOT, check=True)
     taken = time.perf_counter() - start
 
-    from chemsieve import config
     from chemsieve.report import published
     from chemsieve.report.study import load
+    from chemsieve.study import configuration as config
 
     made = load(study / "tables", config.read(study / "config.yaml"))
     header = ("what", "measure", "printed", "ours", "from", "to", "replicates", "remark")

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("Snakefile", "config.yaml", "rules", "workflow_scripts", "studies", "profiles", "envs", "resources")
 HEAVY = "import torch, transformers, peft, tokenizers, pandas, pyarrow.parquet, torch.optim"
 HEAVY += "; from rdkit import Chem; from transformers import Trainer"
-OWN = "import chemsieve.job, chemsieve.runs, chemsieve.tables, chemsieve.training.run"
+OWN = "import chemsieve.runtime.job, chemsieve.study.runs, chemsieve.tables, chemsieve.training.run"
 
 
 def own_imports() -> float:

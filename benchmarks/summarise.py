@@ -135,7 +135,7 @@ def times(logs: Path) -> pd.DataFrame:
 def demanded(study: Path) -> pd.DataFrame:
     """What each step took, and what its jobs would ask a cluster for."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
-    from chemsieve import demands
+    from chemsieve.study import demands
 
     config = yaml.safe_load((study / "config.yaml").read_text(encoding="utf-8"))
     sizes = demands.sizes(config, study)

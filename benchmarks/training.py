@@ -35,12 +35,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_script
 import numpy as np
 import torch
 
-from chemsieve import tokenization
 from chemsieve.data import embedded
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.dropout import Dropout
-from chemsieve.molformer.modeling import MolformerModel, SelfAttention, orthogonal_features, rotary_tables
-from chemsieve.regressor import Regressor
+from chemsieve.models import tokenization
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.dropout import Dropout
+from chemsieve.models.molformer.modeling import MolformerModel, SelfAttention, orthogonal_features, rotary_tables
+from chemsieve.models.regressor import Regressor
 from chemsieve.training.batches import RegressionCollator, pad
 from chemsieve.training.loop import Settings, fit, low_precision
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
 
-from chemsieve import tokenization
 from chemsieve.data import chemistry
 from chemsieve.data.acceptance import FLAG, Reader, structure
 from chemsieve.data.reading import stream
 from chemsieve.errors import ChemsieveError
+from chemsieve.models import tokenization
 
 
 def main() -> int:

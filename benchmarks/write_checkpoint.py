@@ -11,9 +11,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "workflow_scripts"))
 
 import torch
 
-from chemsieve import backbone, tokenization
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.modeling import MolformerForMaskedLM
+from chemsieve.models import backbone, tokenization
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.modeling import MolformerForMaskedLM
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ rule audit_shift:
     params:
         key=cache_key,
         spec=spec(family=FAMILY, compute=COMPUTE, **config["audit"]),
-        code=code("audit_shift", f"encoders.{FAMILY}"),
+        code=code("audit_shift", f"models.encoders.{FAMILY}"),
     script:
         "../workflow_scripts/audit_shift.py"
 

@@ -14,14 +14,14 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir).resolve() / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from chemsieve import config as configuration
-from chemsieve import tracking
-from chemsieve.bundled import BUNDLED
+from chemsieve.study import configuration
+from chemsieve.runtime import tracking
+from chemsieve.models.bundled import BUNDLED
 from chemsieve.errors import ChemsieveError
-from chemsieve.invocation import check_arguments
-from chemsieve.processes import name_user
-from chemsieve.provenance import code_hash, environment
-from chemsieve.warm import socket_folder
+from chemsieve.runtime.invocation import check_arguments
+from chemsieve.runtime.processes import name_user
+from chemsieve.runtime.provenance import code_hash, environment
+from chemsieve.runtime.warm import socket_folder
 
 name_user()
 
@@ -145,7 +145,7 @@ def cache_key(wildcards, input):
     """
     if not CACHE:
         return ""
-    from chemsieve.files import sha256
+    from chemsieve.runtime.files import sha256
 
     own = {name: path for name, path in input.items() if isinstance(path, str) and not path.startswith(f"{RESULTS}/")}
     return spec(
@@ -165,8 +165,8 @@ def gpu(wildcards=None):
 
 def expected(rule):
     """Memory (MB) and seconds that a rule's jobs are expected to take."""
-    from chemsieve import demands
-    from chemsieve.bundled import local_folder
+    from chemsieve.study import demands
+    from chemsieve.models.bundled import local_folder
 
     path = config["encoder"]["path"]
     # Not a function of `input`: Snakemake could not tell a group's demands before its files stand.
@@ -175,7 +175,7 @@ def expected(rule):
 
 def needs(rule):
     """Memory (MB) and time (minutes) that a rule's jobs ask for; a further attempt asks for twice as much."""
-    from chemsieve import demands
+    from chemsieve.study import demands
 
     return {
         "mem_mb": lambda wildcards, attempt: demands.ask(expected(rule), attempt, gpu() > 0)[0],
@@ -185,7 +185,7 @@ def needs(rule):
 
 # What failed and can no longer be done without is tried again: without its mark it is a step that has not run.
 if workflow.is_main_process:
-    from chemsieve.optional import forget
+    from chemsieve.study.optional import forget
 
     with one_sentence(OSError):
         for failed in forget(RESULTS, config, sys.argv[1:]):
@@ -235,7 +235,7 @@ def check_interpreter():
 
 def check_results():
     """Stop where results cannot be written: Snakemake would end with a traceback."""
-    from chemsieve.files import check_folder
+    from chemsieve.runtime.files import check_folder
 
     with one_sentence():
         check_folder(RESULTS)
@@ -251,7 +251,7 @@ def check_sizes():
     if pool.exists() and molecules.exists() and not any(job.rule.name == "data" for job in workflow.dag.needrun_jobs()):
         from pyarrow.parquet import read_metadata
 
-        from chemsieve import budgets
+        from chemsieve.study import budgets
         from chemsieve.influence._room import check_pool
 
         rows = read_metadata(pool).num_rows
@@ -260,14 +260,14 @@ def check_sizes():
             check_pool(config, read_metadata(molecules).num_rows - rows, rows)
 
 
-# The lock on the results folder, which ends with this process however it ends (see chemsieve/locking.py).
+# The lock on the results folder, which ends with this process however it ends (see chemsieve/runtime/locking.py).
 HELD = []
 
 
 def take_results():
     """Stop where another run writes the same results; remove what killed processes left half-written."""
-    from chemsieve.files import remove_partial
-    from chemsieve.locking import RUN, hold
+    from chemsieve.runtime.files import remove_partial
+    from chemsieve.runtime.locking import RUN, hold
 
     with one_sentence(OSError):
         HELD.append(hold(RESULTS))
@@ -278,7 +278,7 @@ def take_results():
 
 def give_up_results():
     """Leave the results folder to the next run."""
-    from chemsieve.files import remove_partial
+    from chemsieve.runtime.files import remove_partial
 
     remove_partial(RESULTS)  # of jobs that were killed
     while HELD:
@@ -290,7 +290,7 @@ def short_group(rule, name):
     one per member."""
 
     def group(wildcards):
-        from chemsieve import demands
+        from chemsieve.study import demands
 
         return name if expected(rule)[1] < demands.SHORT and not gpu() else None
 
@@ -299,7 +299,7 @@ def short_group(rule, name):
 
 def share_gpus():
     """Where jobs run on this machine and several may have a GPU at a time, each is to have one of its own."""
-    from chemsieve import devices
+    from chemsieve.runtime import devices
 
     limit = workflow.global_resources.get("gpu")
     if not (workflow.local_exec and gpu() and limit is not None and (limit.value or 0) > 1):
@@ -308,7 +308,7 @@ def share_gpus():
         os.environ.setdefault(devices.VARIABLE, devices.share(limit.value))
 
 
-# A server that imports the heavy libraries once for all jobs of this run (see chemsieve/warm.py).
+# A server that imports the heavy libraries once for all jobs of this run (see chemsieve/runtime/warm.py).
 WARM = {}
 
 
@@ -323,7 +323,7 @@ def start_warm_server():
     WARM["folder"] = place
     address = f"{WARM['folder'].name}/socket"
     os.environ |= {"CHEMSIEVE_WARM": address}
-    command = [sys.executable, str(SCRIPTS / "chemsieve" / "warm.py"), address, str(os.getpid())]
+    command = [sys.executable, str(SCRIPTS / "chemsieve" / "runtime" / "warm.py"), address, str(os.getpid())]
     WARM["server"] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 
@@ -381,7 +381,7 @@ def audited(name):
 
 def encoder_files():
     """Files of the local folder that the encoder is made from."""
-    from chemsieve.bundled import local_folder
+    from chemsieve.models.bundled import local_folder
 
     encoder = config["encoder"]
     names = [n for n in FOLDER_FILES if not (n == "tokenizer.json" and encoder["tokenizer"])]
@@ -401,7 +401,7 @@ def encoder_inputs(wildcards):
 def encoder_spec():
     """What the encoder depends on: its architecture only where it starts from random weights; in place of the dates of
     files that come with the project, their content."""
-    from chemsieve.files import sha256
+    from chemsieve.runtime.files import sha256
 
     encoder = {k: v for k, v in config["encoder"].items() if k not in ("stereo", "max_tokens", "unknown_tokens")}
     if encoder["path"] or encoder["repository"]:

@@ -87,6 +87,6 @@ rule data:
             unknown_tokens=config["encoder"]["unknown_tokens"],
             family=FAMILY,
         ),
-        code=code("data", f"encoders.{FAMILY}"),
+        code=code("data", f"models.encoders.{FAMILY}"),
     script:
         "../workflow_scripts/data.py"

@@ -15,7 +15,7 @@ rule encoder:
         **needs("encoder"),
     params:
         spec=encoder_spec(),
-        code=code("encoder", f"encoders.{FAMILY}"),
+        code=code("encoder", f"models.encoders.{FAMILY}"),
     script:
         "../workflow_scripts/encoder.py"
 
@@ -39,6 +39,6 @@ rule mlm:
     params:
         key=cache_key,
         spec=spec(mlm=config["mlm"], family=FAMILY, compute=COMPUTE),
-        code=code("mlm", f"encoders.{FAMILY}"),
+        code=code("mlm", f"models.encoders.{FAMILY}"),
     script:
         "../workflow_scripts/mlm.py"

@@ -27,7 +27,7 @@ rule finetune:
     params:
         key=cache_key,
         spec=spec(finetune=config["finetune"], family=FAMILY, compute=COMPUTE),
-        code=code("finetune", f"encoders.{FAMILY}", "methods.full"),
+        code=code("finetune", f"models.encoders.{FAMILY}", "methods.full"),
     script:
         "../workflow_scripts/finetune.py"
 
@@ -60,6 +60,6 @@ rule finetune_on_selection:
     params:
         key=cache_key,
         spec=cell_spec,
-        code=lambda wildcards: code("finetune_on_selection", f"encoders.{FAMILY}", cell_module(wildcards)),
+        code=lambda wildcards: code("finetune_on_selection", f"models.encoders.{FAMILY}", cell_module(wildcards)),
     script:
         "../workflow_scripts/finetune_on_selection.py"

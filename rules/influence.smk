@@ -31,7 +31,7 @@ rule gram:
             family=FAMILY,
             compute=COMPUTE,
         ),
-        code=code("gram", f"encoders.{FAMILY}", "methods.full"),
+        code=code("gram", f"models.encoders.{FAMILY}", "methods.full"),
     script:
         "../workflow_scripts/gram.py"
 
@@ -71,7 +71,7 @@ rule influence:
             compute=COMPUTE,
         ),
         code=lambda wildcards: code(
-            "influence", f"encoders.{FAMILY}", "methods.full", f"influence.{wildcards.estimator}"
+            "influence", f"models.encoders.{FAMILY}", "methods.full", f"influence.{wildcards.estimator}"
         ),
     script:
         "../workflow_scripts/influence.py"
@@ -130,7 +130,7 @@ rule influence_on_test:
             family=FAMILY,
             compute=COMPUTE,
         ),
-        code=code("influence_on_test", f"encoders.{FAMILY}", "methods.full"),
+        code=code("influence_on_test", f"models.encoders.{FAMILY}", "methods.full"),
     script:
         "../workflow_scripts/influence_on_test.py"
 
@@ -161,7 +161,7 @@ rule cell_influence:
         spec=cell_influence_spec,
         code=lambda wildcards: code(
             "cell_influence",
-            f"encoders.{FAMILY}",
+            f"models.encoders.{FAMILY}",
             cell_module(wildcards),
             *(f"influence.{name}" for name in kernel_estimators()),
         ),

@@ -36,7 +36,7 @@ rule export_model:
         spec=exported_spec,
         code=code(
             "export_model",
-            f"encoders.{FAMILY}",
+            f"models.encoders.{FAMILY}",
             "methods.full",
             *(
                 f"methods.{configuration.module_of(config['grid']['methods'][m], m, 'method')}"
@@ -66,6 +66,6 @@ rule predict:
             predict={key: config["predict"][key] for key in ("smiles", "delimiter", "format", "encoding", "chunk")},
             compute=COMPUTE,
         ),
-        code=code("predict", f"encoders.{FAMILY}"),
+        code=code("predict", f"models.encoders.{FAMILY}"),
     script:
         "../workflow_scripts/predict.py"

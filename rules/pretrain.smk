@@ -76,6 +76,6 @@ rule pretrain:
             family=FAMILY,
             compute=COMPUTE,
         ),
-        code=code("pretrain", f"encoders.{FAMILY}"),
+        code=code("pretrain", f"models.encoders.{FAMILY}"),
     script:
         "../workflow_scripts/pretrain.py"

@@ -41,7 +41,7 @@ rule selection:
         code=lambda wildcards: code(
             "selection",
             f"selection.{strategy_module(wildcards.strategy)}",
-            *((f"encoders.{FAMILY}", "methods.full") if strategy_uses_model(wildcards.strategy) else ()),
+            *((f"models.encoders.{FAMILY}", "methods.full") if strategy_uses_model(wildcards.strategy) else ()),
         ),
     script:
         "../workflow_scripts/selection.py"

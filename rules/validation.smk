@@ -33,7 +33,7 @@ rule retrain:
             family=FAMILY,
             compute=COMPUTE,
         ),
-        code=code("retrain", f"encoders.{FAMILY}", "methods.full"),
+        code=code("retrain", f"models.encoders.{FAMILY}", "methods.full"),
     script:
         "../workflow_scripts/retrain.py"
 

@@ -51,7 +51,7 @@ def rounding(width: int, products: int) -> float:
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory):
     """An encoder folder of a tiny MoLFormer with random weights."""
-    from chemsieve import backbone
+    from chemsieve.models import backbone
 
     folder = tmp_path_factory.mktemp("encoder")
     backbone.prepare(folder, {"family": "molformer", "architecture": TINY, "seed": 0})

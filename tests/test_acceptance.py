@@ -10,7 +10,6 @@ import pytest
 from rdkit import Chem
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from chemsieve import tokenization
 from chemsieve.audit import labelled
 from chemsieve.audit.findings import NOTE, WARNING, findings
 from chemsieve.audit.shift import compare_all
@@ -21,10 +20,11 @@ from chemsieve.data.molecules import EXTRA, prepare
 from chemsieve.data.reading import read_table, stream
 from chemsieve.deployment import folder
 from chemsieve.deployment.stream import predict_file
+from chemsieve.models import tokenization
+from chemsieve.models.unread import Unread
 from chemsieve.splitting import divide
 from chemsieve.tables import write_table
 from chemsieve.training.writings import Writer
-from chemsieve.unread import Unread
 from conftest import SMILES
 from test_audit import EMPTY_SHIFT
 from test_malformed import ALKANES, TABLE, nothing

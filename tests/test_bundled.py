@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from chemsieve import backbone, registry, tokenization
-from chemsieve.bundled import BUNDLED, local_folder
+from chemsieve import registry
 from chemsieve.data import chemistry, embedded
+from chemsieve.models import backbone, tokenization
+from chemsieve.models.bundled import BUNDLED, local_folder
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
 
@@ -70,7 +71,7 @@ def test_it_finds_masked_tokens_of_other_molecules(model, molecules):
     none = np.zeros((len(molecules), 0), np.float32)
     corpus = pretraining.Corpus(molecules, none)
     bigram = pretraining.bigram_baseline(corpus, corpus, collate, seed=0)
-    encoder = registry.load("encoders", "molformer").backbone(model)
+    encoder = registry.load("models.encoders", "molformer").backbone(model)
     both = torch.nn.ModuleDict({"model": model})
     found = pretraining._evaluate(both, encoder, corpus, collate, {}, 0, torch.device("cpu"))
     assert found["validation_loss"] < 0.5 * bigram["loss"]

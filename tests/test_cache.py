@@ -130,7 +130,7 @@ def test_a_hyperparameter_trains_its_own_part(shared, clone):
     ("path", "old", "new", "trained"),
     [
         ("chemsieve/methods/bitfit.py", "OPTIONS", "UNUSED = 1\nOPTIONS", "0/selected/bitfit/none"),
-        ("chemsieve/provenance.py", "platform.python_version()", "'another'", ".*"),
+        ("chemsieve/runtime/provenance.py", "platform.python_version()", "'another'", ".*"),
     ],
 )
 def test_edited_code_and_another_environment_are_other_keys(shared, clone, path, old, new, trained):

@@ -15,9 +15,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from chemsieve import demands, devices
-from chemsieve.config import normalise
 from chemsieve.errors import ChemsieveError
+from chemsieve.runtime import devices
+from chemsieve.study import demands
+from chemsieve.study.configuration import normalise
 from test_workflow import copy_workflow, plan, snakemake
 
 ROOT = Path(__file__).parent.parent
@@ -180,7 +181,7 @@ def test_sizes_are_those_of_the_tables_where_they_stand(tmp_path):
 
 HOLD = """
 import os, sys
-from chemsieve.devices import claim
+from chemsieve.runtime.devices import claim
 name = claim(sys.argv[1])
 print(name, os.environ["CUDA_VISIBLE_DEVICES"], claim(sys.argv[1]), flush=True)
 sys.stdin.read()

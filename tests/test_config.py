@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chemsieve import config as configuration
 from chemsieve import registry
 from chemsieve.errors import ChemsieveError
+from chemsieve.study import configuration
 
 ROOT = Path(__file__).parent.parent
 EMBEDDED = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
-from chemsieve import tokenization
 from chemsieve.data import chemistry
 from chemsieve.data.acceptance import Reader
 from chemsieve.data.binarising import binarised
 from chemsieve.data.molecules import EXTRA, prepare
 from chemsieve.data.reading import check_header, read_labelled
 from chemsieve.errors import ChemsieveError
+from chemsieve.models import tokenization
 from chemsieve.tables import read_table, write_table
 
 TOKENIZER = tokenization.build()

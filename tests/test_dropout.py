@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from chemsieve.molformer.dropout import Dropout
+from chemsieve.models.molformer.dropout import Dropout
 
 
 def test_elements_are_dropped_with_the_probability_and_the_rest_is_scaled():

@@ -11,12 +11,12 @@ from rdkit import Chem
 from rdkit.Chem import AllChem, Descriptors, rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-from chemsieve import tokenization
 from chemsieve.data import embedded
 from chemsieve.data.acceptance import Reader
 from chemsieve.data.molecules import prepare
 from chemsieve.data.reading import read_labelled
 from chemsieve.errors import ChemsieveError
+from chemsieve.models import tokenization
 from chemsieve.tables import read_table
 
 NOISE = 0.3

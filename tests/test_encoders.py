@@ -17,11 +17,12 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 
-from chemsieve import backbone, registry, regressor, tokenization
-from chemsieve.checkpoints import trained_state, write_tensors
+from chemsieve import registry
 from chemsieve.errors import CheckpointMismatch, ChemsieveError
-from chemsieve.files import sha256
 from chemsieve.influence._problem import Molecules, Problem
+from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.models.checkpoints import trained_state, write_tensors
+from chemsieve.runtime.files import sha256
 from chemsieve.training.loop import Settings
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune, predict
@@ -423,7 +424,10 @@ def test_random_weights_of_a_peer_family(tmp_path):
                     "intermediate_size": 16, "max_position_embeddings": 32}  # fmt: skip
     backbone.prepare(tmp_path, {"family": "automodel", "architecture": architecture, "seed": 0})
     assert backbone.token_limit(tmp_path, "automodel", None) == 32
-    assert registry.load("encoders", "automodel").backbone(backbone.load_masked_lm(tmp_path, "automodel")) is not None
+    assert (
+        registry.load("models.encoders", "automodel").backbone(backbone.load_masked_lm(tmp_path, "automodel"))
+        is not None
+    )
     said = refusal(tmp_path / "x", {"family": "automodel", "architecture": {"model_type": "none such"}, "seed": 0})
     assert said.startswith("encoder.architecture: ")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chemsieve.errors import ChemsieveError
-from chemsieve.evaluation import regression_metrics
+from chemsieve.statistics.evaluation import regression_metrics
 
 
 def test_hand_computed_values():
@@ -60,5 +60,5 @@ def test_lengths_that_cannot_be_compared(labels, predictions):
 
 
 def test_libraries_load_on_the_first_call_only():
-    code = "import sys, chemsieve.evaluation; sys.exit('sklearn' in sys.modules or 'scipy' in sys.modules)"
+    code = "import sys, chemsieve.statistics.evaluation; sys.exit('sklearn' in sys.modules or 'scipy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1] / "workflow_scripts")

@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from chemsieve import aggregation, datamodelling, failures, job, optional
+from chemsieve import aggregation, datamodelling
 from chemsieve.errors import ChemsieveError
-from chemsieve.runs import read_facts
+from chemsieve.runtime import failures, job
+from chemsieve.study import optional
+from chemsieve.study.runs import read_facts
 from chemsieve.tables import TABLES, read_table, write_table
 
 AXES = {"splitter": "scaffold", "split_seed": "0", "seed": "1", "origin": "baseline", "checkpoint": "2"}

@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from chemsieve import registry, tokenization
+from chemsieve import registry
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence import Task, _gramfile, _kernel, _landmarks, _room, cg, exact
 from chemsieve.influence._gram import _extrapolated, gram
 from chemsieve.influence._problem import Molecules, Problem
 from chemsieve.influence._score import from_kernel
 from chemsieve.influence._subsets import restrict
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.modeling import MolformerModel
-from chemsieve.regressor import Regressor
+from chemsieve.models import tokenization
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.modeling import MolformerModel
+from chemsieve.models.regressor import Regressor
 from conftest import SMILES, TINY, rounding
 
 TOKENIZER = tokenization.build()

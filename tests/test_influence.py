@@ -8,15 +8,15 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from chemsieve import backbone, regressor, tokenization
-from chemsieve.checkpoints import trained_state, write_tensors
 from chemsieve.errors import InfluenceDivergence
 from chemsieve.influence import _loading, lissa
 from chemsieve.influence._problem import Molecules, Problem
 from chemsieve.influence._score import from_model as influence
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.modeling import MolformerModel
-from chemsieve.regressor import Regressor
+from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.models.checkpoints import trained_state, write_tensors
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.modeling import MolformerModel
+from chemsieve.models.regressor import Regressor
 from chemsieve.tables import write_table
 from conftest import SMILES, TINY
 

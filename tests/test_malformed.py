@@ -25,13 +25,14 @@ from rdkit import Chem
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from chemsieve import backbone, files, tokenization
-from chemsieve import config as configuration
 from chemsieve.data.acceptance import Reader
 from chemsieve.data.molecules import check_pool, prepare
 from chemsieve.data.reading import check_table, read_table
 from chemsieve.errors import ChemsieveError
+from chemsieve.models import backbone, tokenization
+from chemsieve.runtime import files
 from chemsieve.splitting import divide
+from chemsieve.study import configuration
 from conftest import TINY
 from test_config import UNLABELLED, changed
 from test_workflow import copy_workflow, snakemake

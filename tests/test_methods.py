@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from chemsieve import backbone, registry, regressor, tokenization
-from chemsieve.checkpoints import read_tensors, trained_state, write_tensors
+from chemsieve import registry
 from chemsieve.errors import CheckpointMismatch, ChemsieveError
 from chemsieve.methods import bitfit, full, ia3, ia3_pooled, lora
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.modeling import MolformerModel
-from chemsieve.regressor import Regressor
+from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.models.checkpoints import read_tensors, trained_state, write_tensors
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.modeling import MolformerModel
+from chemsieve.models.regressor import Regressor
 from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict
 from conftest import SMILES
@@ -242,7 +243,7 @@ def test_each_target_is_one_dense_layer_of_each_block(folders, family, role, lay
 def test_a_target_that_the_encoder_does_not_have_is_named(folders):
     albert = {"model_type": "albert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
               "intermediate_size": 24, "embedding_size": 8, "vocab_size": 30}  # fmt: skip
-    encoder = registry.load("encoders", "automodel").initialise(albert).base_model
+    encoder = registry.load("models.encoders", "automodel").initialise(albert).base_model
     with pytest.raises(ChemsieveError, match="no layer for the target 'intermediate'"):
         lora.apply(Regressor(encoder, 16, 0.0), targets=["intermediate"])
 

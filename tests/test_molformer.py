@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.func import functional_call
 
-from chemsieve import backbone
-from chemsieve.checkpoints import load_strictly
-from chemsieve.encoders import molformer
 from chemsieve.errors import CheckpointMismatch
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.modeling import (
+from chemsieve.models import backbone
+from chemsieve.models.checkpoints import load_strictly
+from chemsieve.models.encoders import molformer
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.modeling import (
     MolformerForMaskedLM,
     MolformerForSequenceClassification,
     MolformerModel,

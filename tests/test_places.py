@@ -17,11 +17,11 @@ import pytest
 import yaml
 from snakemake.cli import get_argument_parser, parse_args, parse_config
 
-from chemsieve import config as configuration
-from chemsieve import warm
 from chemsieve.errors import ChemsieveError
-from chemsieve.invocation import SEVERAL, check_arguments
-from chemsieve.processes import name_user
+from chemsieve.runtime import warm
+from chemsieve.runtime.invocation import SEVERAL, check_arguments
+from chemsieve.runtime.processes import name_user
+from chemsieve.study import configuration
 from test_style import merged
 from test_workflow import ROOT, copy_workflow, plan, snakemake
 

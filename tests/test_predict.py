@@ -21,8 +21,8 @@ import torch
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
-from chemsieve import backbone, registry, regressor, tokenization
 from chemsieve import predict as command
+from chemsieve import registry
 from chemsieve.data.acceptance import Reader
 from chemsieve.data.molecules import prepare
 from chemsieve.deployment import conformal, folder, inference
@@ -32,7 +32,8 @@ from chemsieve.deployment.export import export
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.deployment.stream import predict_file
 from chemsieve.errors import ChemsieveError
-from chemsieve.runs import Identity, predictions_table
+from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.study.runs import Identity, predictions_table
 from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict_smiles
 from conftest import SMILES
@@ -155,7 +156,7 @@ def test_a_loaded_folder_predicts_as_its_run_did(encoders, tmp_path, family, met
     # What training left in adapters is in the weights: the encoder alone, with the same head, answers otherwise.
     if method in ("lora", "ia3"):
         plain = backbone.load_masked_lm(encoders[family], family)
-        predictor.model.encoder = registry.load("encoders", family).backbone(plain)
+        predictor.model.encoder = registry.load("models.encoders", family).backbone(plain)
         without = predictor.predict(given)["exp"].to_numpy(float)
         assert np.abs(without - known["prediction"].to_numpy()).max() > 3e-4
 

@@ -12,11 +12,11 @@ from rdkit import Chem
 from rdkit.Chem import Descriptors
 from safetensors import safe_open
 
-from chemsieve import backbone, tokenization
 from chemsieve.data.corpus import prepare
 from chemsieve.data.vectors import write_aligned
-from chemsieve.encoders import molformer
 from chemsieve.errors import ChemsieveError
+from chemsieve.models import backbone, tokenization
+from chemsieve.models.encoders import molformer
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator, pad
 from chemsieve.training.pretrained import pretrain

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from chemsieve import processes
-from chemsieve.processes import progress
+from chemsieve.runtime import processes
+from chemsieve.runtime.processes import progress
 
 
 class Terminal(io.StringIO):

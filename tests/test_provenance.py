@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chemsieve import provenance
+from chemsieve.runtime import provenance
 
 SCRIPTS = Path(__file__).parent.parent / "workflow_scripts"
 CACHES = ("_tree", "_digest", "_imports")
@@ -61,9 +61,9 @@ USED = [
     "mlm.py",
     "chemsieve/training/mlm.py",
     "chemsieve/training/loop.py",
-    "chemsieve/checkpoints.py",
-    "chemsieve/tokenization.py",
-    "chemsieve/files.py",
+    "chemsieve/models/checkpoints.py",
+    "chemsieve/models/tokenization.py",
+    "chemsieve/runtime/files.py",
     "chemsieve/training/__init__.py",
 ]
 UNUSED = [

@@ -5,10 +5,10 @@ import math
 import pandas as pd
 import pytest
 
-from chemsieve import config as configuration
 from chemsieve.errors import ChemsieveError
 from chemsieve.report.published import MEASURES, ours, row, section, summarised
 from chemsieve.report.study import Study
+from chemsieve.study import configuration
 
 FULL = {"origin": "adapted", "method": "full", "selection": "none"}
 LORA = {"origin": "adapted", "method": "lora", "selection": "random"}

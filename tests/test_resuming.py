@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from chemsieve import backbone, regressor
-from chemsieve.checkpoints import read_tensors, trained_state
+from chemsieve.models import backbone, regressor
+from chemsieve.models.checkpoints import read_tensors, trained_state
 from chemsieve.training import state
 from chemsieve.training.loop import Settings
 from chemsieve.training.mlm import adapt
@@ -135,7 +135,7 @@ sys.path[:0] = [{scripts!r}, {tests!r}]
 from pathlib import Path
 import torch
 import test_resuming
-from chemsieve.checkpoints import write_tensors
+from chemsieve.models.checkpoints import write_tensors
 torch.set_num_threads(1)
 told = print
 class Told(test_resuming.Saves):

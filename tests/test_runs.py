@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from chemsieve import job, locking
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import remove_partial, write_text
-from chemsieve.locking import hold
+from chemsieve.runtime import job, locking
+from chemsieve.runtime.files import remove_partial, write_text
+from chemsieve.runtime.locking import hold
 from test_workflow import RESULTS, copy_workflow, snakemake, study
 
 SCRIPTS = str(Path(__file__).parent.parent / "workflow_scripts")
@@ -54,14 +54,14 @@ def gone(process, seconds=10.0):
 
 HOLD = """
 import sys, time
-from chemsieve.locking import hold
+from chemsieve.runtime.locking import hold
 kept = hold(sys.argv[1])
 print("held", flush=True)
 time.sleep(99)
 """
 WORK = """
 import sys, time
-from chemsieve.locking import working
+from chemsieve.runtime.locking import working
 with working(sys.argv[1]):
     print("working", flush=True)
     time.sleep(99)
@@ -102,7 +102,7 @@ def test_a_job_keeps_other_runs_out_and_ends_when_its_own_run_is_killed(tmp_path
 POOL = """
 import os, sys, time
 from concurrent.futures import ProcessPoolExecutor
-from chemsieve.locking import working
+from chemsieve.runtime.locking import working
 with working(sys.argv[1]), ProcessPoolExecutor(1) as pool:
     print(pool.submit(os.getpid).result(), flush=True)
     time.sleep(99)
@@ -137,7 +137,7 @@ def test_a_job_that_starts_after_its_run_was_killed_ends(tmp_path):
 WRITE = """
 import sys, time
 from pathlib import Path
-from chemsieve.files import write_atomically
+from chemsieve.runtime.files import write_atomically
 def write(temporary):
     temporary.write_text("half of it")
     (temporary.parent / ".tmpAb3Z9x").write_text("what safetensors writes to before it renames")
@@ -245,7 +245,7 @@ def test_other_errors_are_not_taken_for_memory():
 JOB = """
 import json, resource, sys
 from types import SimpleNamespace
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 snakemake = SimpleNamespace(
     log=["results/a/logs/mlm.log"], rule="mlm", wildcards={"seed": "0"}, config={"study": "a"},
     params=SimpleNamespace(spec="{}"), input=[], output=[],
@@ -274,9 +274,9 @@ FULL = """
 import resource, sys
 from pathlib import Path
 import pandas as pd, torch
-from chemsieve.checkpoints import write_tensors
+from chemsieve.models.checkpoints import write_tensors
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import write_json, write_text
+from chemsieve.runtime.files import write_json, write_text
 from chemsieve.tables import write_table
 from chemsieve.training.state import Saves
 folder = Path(sys.argv[1])

@@ -12,12 +12,13 @@ import plotly.graph_objects as go
 import pytest
 import yaml
 
-from chemsieve import backbone, checkpoints, tables, tokenization
-from chemsieve import config as configuration
+from chemsieve import tables
 from chemsieve.data.reading import stream
 from chemsieve.deployment import folder, neighbours
 from chemsieve.errors import ChemsieveError
+from chemsieve.models import backbone, checkpoints, tokenization
 from chemsieve.report.figure import drawn
+from chemsieve.study import configuration
 from conftest import SMILES
 from test_config import changed
 from test_malformed import Trap

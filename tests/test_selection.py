@@ -12,12 +12,12 @@ from rdkit.Chem import rdFingerprintGenerator
 from rdkit.SimDivFilters.rdSimDivPickers import MaxMinPicker
 from scipy.stats import spearmanr
 
-from chemsieve import budgets, registry
-from chemsieve import config as configuration
+from chemsieve import registry
 from chemsieve.aggregation import agreement_with_last, over_checkpoints
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence._kernel import Kernel
 from chemsieve.selection import Context, select
+from chemsieve.study import budgets, configuration
 from conftest import SMILES
 
 ROOT = Path(__file__).parent.parent

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge as Refit
 
-from chemsieve import budgets, registry
+from chemsieve import registry
 from chemsieve.influence._kernel import Kernel
 from chemsieve.selection import Context, s2l, ts_dshapley
 from chemsieve.selection._ridge import Ridge
+from chemsieve.study import budgets
 
 RANDOM = np.random.default_rng(0)
 
@@ -139,7 +140,7 @@ def test_magnitude_takes_both_signs():
 def test_embeddings_through_the_head_are_the_predictions(encoder_folder):
     import torch
 
-    from chemsieve import embeddings, regressor
+    from chemsieve.models import embeddings, regressor
     from chemsieve.training.regression import predict
 
     model = regressor.build(encoder_folder, "molformer", {})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chemsieve.bundled import BUNDLED
+from chemsieve.models.bundled import BUNDLED
 from test_workflow import copy_workflow, planned
 
 ROOT = Path(__file__).parent.parent

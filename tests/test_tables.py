@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chemsieve import files
 from chemsieve.errors import ChemsieveError
+from chemsieve.runtime import files
 from chemsieve.tables import TABLES, Column, collect, read_table, write_table
 
 

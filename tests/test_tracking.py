@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
-from chemsieve import backbone, regressor, tracking
-from chemsieve import config as configuration
-from chemsieve.checkpoints import trained_state
 from chemsieve.errors import ChemsieveError
+from chemsieve.models import backbone, regressor
+from chemsieve.models.checkpoints import trained_state
+from chemsieve.runtime import tracking
+from chemsieve.study import configuration
 from chemsieve.training.loop import Settings
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune

@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import TrainerControl
 
-from chemsieve import backbone, regressor, tokenization
-from chemsieve.checkpoints import trained_state
 from chemsieve.errors import ChemsieveError
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.modeling import MolformerModel
-from chemsieve.regressor import Regressor
+from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.models.checkpoints import trained_state
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.modeling import MolformerModel
+from chemsieve.models.regressor import Regressor
 from chemsieve.training import curriculum, dropout, layers, loop, mlm, regression
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_length, pad

@@ -13,9 +13,9 @@ import pytest
 import torch
 from sklearn.svm import SVR
 
-from chemsieve import backbone, regressor, tokenization
 from chemsieve.baselines._descriptors import descriptors
-from chemsieve.runs import Identity, predictions_table
+from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.study.runs import Identity, predictions_table
 from chemsieve.tables import read_table, write_table
 from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict, predict_smiles

@@ -27,7 +27,7 @@ from rdkit import Chem
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from chemsieve import backbone, regressor, tokenization
+from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.tables import TABLES
 from conftest import rounding
 

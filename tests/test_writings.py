@@ -5,10 +5,10 @@ import pytest
 import torch
 from rdkit import Chem
 
-from chemsieve import tokenization
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.modeling import MolformerModel
-from chemsieve.regressor import Regressor
+from chemsieve.models import tokenization
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.modeling import MolformerModel
+from chemsieve.models.regressor import Regressor
 from chemsieve.training.draws import feature_draws
 from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict, predict_smiles

@@ -1,6 +1,6 @@
 """Aggregate influence over the checkpoints of one model."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

@@ -1,6 +1,6 @@
 """Say what the audit found, per split and in sentences; to report and to warn, never to train or choose."""
 
-from chemsieve.job import job, optional_path
+from chemsieve.runtime.job import job, optional_path
 
 if __name__ == "__main__":
     with job(snakemake, collects=("shift",)) as spec:

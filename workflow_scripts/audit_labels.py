@@ -1,6 +1,6 @@
 """Find out where the pool's labels come from; all labels of the target are read, those of test molecules too."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -14,7 +14,7 @@ if __name__ == "__main__":
         from chemsieve.audit.shift import positions
         from chemsieve.audit.tracing import Found, trace
         from chemsieve.data.reading import read_table
-        from chemsieve.files import write_json
+        from chemsieve.runtime.files import write_json
         from chemsieve.tables import TABLES, write_table
 
         files = {}

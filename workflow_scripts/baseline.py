@@ -1,6 +1,6 @@
 """Fit a descriptor model on the training molecules, and predict validation and test molecules."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -10,8 +10,8 @@ if __name__ == "__main__":
         import numpy as np
 
         from chemsieve import registry
-        from chemsieve.processes import peak_memory_mb
-        from chemsieve.runs import Identity, predictions_table, write_facts
+        from chemsieve.runtime.processes import peak_memory_mb
+        from chemsieve.study.runs import Identity, predictions_table, write_facts
         from chemsieve.tables import read_table, write_table
 
         w = snakemake.wildcards

@@ -1,6 +1,6 @@
 """Influence at a finished cell of the grid, over the parameters that its method trains."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.runtime.job import job, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

@@ -1,6 +1,6 @@
 """Compare the test errors of every two configurations, to report only: every choice was made on validation."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

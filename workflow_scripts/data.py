@@ -1,18 +1,19 @@
 """Read target and pool; accept molecules or refuse them with a reason."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
         import logging
         from pathlib import Path
 
-        from chemsieve import backbone, budgets
         from chemsieve.data.acceptance import Reader
         from chemsieve.data.download import check_content
         from chemsieve.data.molecules import EXTRA, check_pool, prepare
         from chemsieve.data.reading import read_table
         from chemsieve.influence import _room
+        from chemsieve.models import backbone
+        from chemsieve.study import budgets
         from chemsieve.tables import TABLES, write_table
 
         tables = {name: read_table(snakemake.input[name], name, spec[name]) for name in ("target", "pool")}

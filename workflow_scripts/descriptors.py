@@ -1,6 +1,6 @@
 """RDKit descriptors of the target molecules, once for all baselines."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

@@ -1,11 +1,11 @@
 """Fetch the target set from its public sources, and check its content."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
         from chemsieve.data.download import fetch
-        from chemsieve.files import write_text
+        from chemsieve.runtime.files import write_text
 
         table = fetch(spec["downloads"], spec["content_sha256"])
         write_text(snakemake.output.target, table.to_csv(index=False))

@@ -1,11 +1,11 @@
 """Make the embedded molecules, and the table of which pool molecules are corrupted."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
         from chemsieve.data import embedded
-        from chemsieve.files import write_text
+        from chemsieve.runtime.files import write_text
         from chemsieve.tables import write_table
 
         given = spec["embedded"]

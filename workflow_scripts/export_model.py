@@ -1,16 +1,16 @@
 """Make a model folder from the chosen run: by validation, or by name."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.runtime.job import job, torch_device
 
 if __name__ == "__main__":
     with job(snakemake, collects=("candidates",)) as spec:
         import logging
         from pathlib import Path
 
-        from chemsieve import regressor
         from chemsieve.deployment.choice import choose
         from chemsieve.deployment.export import export
-        from chemsieve.files import sha256
+        from chemsieve.models import regressor
+        from chemsieve.runtime.files import sha256
         from chemsieve.tables import read_table
 
         chosen = choose(read_table(snakemake.input.metrics), spec["predict"]["model"])

@@ -1,13 +1,13 @@
 """List the steps that gave no result, and why."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake, collects=("runs", "selections", "scores", "retraining", "tables")):
         import logging
 
-        from chemsieve import tracking
-        from chemsieve.failures import table
+        from chemsieve.runtime import tracking
+        from chemsieve.runtime.failures import table
         from chemsieve.tables import write_table
 
         failed = table(snakemake.input, tracking.failed())

@@ -1,6 +1,6 @@
 """Write the report's figures as SVG files."""
 
-from chemsieve.job import goes_on, job
+from chemsieve.runtime.job import goes_on, job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

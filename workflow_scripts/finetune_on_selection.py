@@ -1,12 +1,12 @@
 """Fine-tune from the adapted encoder on the training molecules and a selection of the pool, by one method."""
 
-from chemsieve.job import job, optional_path, torch_device, training_state
+from chemsieve.runtime.job import job, optional_path, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
         from pathlib import Path
 
-        from chemsieve.runs import Identity
+        from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
         from chemsieve.training.run import train_and_write
 

@@ -1,6 +1,6 @@
 """Gram matrix of the outputs' gradients at one checkpoint, for every estimator that works on it."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.runtime.job import job, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

@@ -1,6 +1,6 @@
 """Influence of every pool molecule on the validation loss, at one checkpoint by one estimator."""
 
-from chemsieve.job import job, optional_path, torch_device
+from chemsieve.runtime.job import job, optional_path, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

@@ -1,6 +1,6 @@
 """Influence of the pool on single test molecules, for the report."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.runtime.job import job, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

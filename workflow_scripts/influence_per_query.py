@@ -1,6 +1,6 @@
 """Which pool molecule helps which validation molecule, by the exact estimator."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

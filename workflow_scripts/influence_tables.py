@@ -1,11 +1,11 @@
 """Collect influence scores, per checkpoint and aggregated, and their diagnostics."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake, collects=("scores", "aggregates", "diagnostics")) as spec:
         from chemsieve.aggregation import with_agreement, with_failures
-        from chemsieve.failures import present
+        from chemsieve.runtime.failures import present
         from chemsieve.tables import collect, gather, write_table
 
         scores, aggregates = present(snakemake.input.scores), present(snakemake.input.aggregates)

@@ -1,14 +1,14 @@
 """Join predictions with labels, those of test molecules too, and compute every metric."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake, collects=("predictions", "runs")) as spec:
         import pandas as pd
 
-        from chemsieve.evaluation import evaluate_runs
-        from chemsieve.failures import present
-        from chemsieve.runs import read_facts
+        from chemsieve.runtime.failures import present
+        from chemsieve.statistics.evaluation import evaluate_runs
+        from chemsieve.study.runs import read_facts
         from chemsieve.tables import read_table, write_table
 
         label_files = [*snakemake.input.validation, *snakemake.input.test_labels]

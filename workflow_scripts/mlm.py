@@ -1,13 +1,13 @@
 """Adapt the encoder to the training molecules by masked-language modelling."""
 
-from chemsieve.job import job, torch_device, training_state
+from chemsieve.runtime.job import job, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
         from pathlib import Path
 
-        from chemsieve import tracking
-        from chemsieve.runs import Identity, curve_table
+        from chemsieve.runtime import tracking
+        from chemsieve.study.runs import Identity, curve_table
         from chemsieve.tables import read_table, write_table
         from chemsieve.training.loop import Settings
         from chemsieve.training.mlm import adapt

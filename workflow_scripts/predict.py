@@ -1,6 +1,6 @@
 """Predict a file of molecules with the study's model folder."""
 
-from chemsieve.job import job, torch_device
+from chemsieve.runtime.job import job, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

@@ -1,6 +1,6 @@
 """Pretrain an encoder on a corpus, from random weights or from where a killed run stood."""
 
-from chemsieve.job import job, optional_path, torch_device
+from chemsieve.runtime.job import job, optional_path, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -8,8 +8,8 @@ if __name__ == "__main__":
 
         import pandas as pd
 
-        from chemsieve import tracking
-        from chemsieve.files import write_text
+        from chemsieve.runtime import tracking
+        from chemsieve.runtime.files import write_text
         from chemsieve.tables import REAL, Column, read_table, write_table
         from chemsieve.training.pretrained import pretrain
 

@@ -1,11 +1,11 @@
 """Read, canonicalise, tokenise and divide a corpus for pretraining."""
 
-from chemsieve.job import job, optional_path
+from chemsieve.runtime.job import job, optional_path
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
-        from chemsieve import tokenization
         from chemsieve.data.corpus import prepare
+        from chemsieve.models import tokenization
         from chemsieve.tables import write_table
 
         tokenizer = tokenization.load_or_build(optional_path(snakemake.input.get("tokenizer")))

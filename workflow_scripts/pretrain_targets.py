@@ -1,6 +1,6 @@
 """Bring the vectors that are learned beside the tokens into the order of a prepared corpus."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

@@ -1,13 +1,13 @@
 """Render the report from the tables."""
 
-from chemsieve.job import goes_on, job
+from chemsieve.runtime.job import goes_on, job
 
 if __name__ == "__main__":
     with job(snakemake, collects=("tables",)) as spec:
         from pathlib import Path
 
-        from chemsieve import config
         from chemsieve.report.page import render
+        from chemsieve.study import configuration as config
 
         tables = Path(snakemake.input.tables[0]).parent
         render(tables, config.read(snakemake.input.config), Path(snakemake.output.report), goes_on(snakemake))

@@ -1,6 +1,6 @@
 """Retrain on the training molecules and a random subset of the pool, to see whether scores predict the outcome."""
 
-from chemsieve.job import job, optional_path, torch_device, training_state
+from chemsieve.runtime.job import job, optional_path, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

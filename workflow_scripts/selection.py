@@ -1,6 +1,6 @@
 """Order the pool by one strategy and cut it by its budget."""
 
-from chemsieve.job import job, optional_path, torch_device
+from chemsieve.runtime.job import job, optional_path, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -20,7 +20,7 @@ if __name__ == "__main__":
             gains = read_table(path).set_index("molecule_id")["expected_gain"]
             given["expected_gain"] = gains.loc[pool["molecule_id"]].to_numpy()
         if snakemake.input.get("model"):
-            from chemsieve import backbone, embeddings, regressor, tokenization
+            from chemsieve.models import backbone, embeddings, regressor, tokenization
             from chemsieve.training import dropout, regression
 
             checkpoint, *encoder_files = snakemake.input.model

@@ -1,6 +1,6 @@
 """Divide the target set; keep the test labels apart from everything that trains or chooses."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

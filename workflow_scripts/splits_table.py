@@ -1,6 +1,6 @@
 """Collect the folds of every splitter and seed."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:

@@ -1,16 +1,16 @@
 """The pool of one split, with labels computed anew or without what depends on held-out labels, as configured."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
         import json
         from pathlib import Path
 
-        from chemsieve import budgets
         from chemsieve.audit.tracing import Found
         from chemsieve.audit.treatment import treat_split
         from chemsieve.data.binarising import above_mean
+        from chemsieve.study import budgets
         from chemsieve.tables import read_table, write_table
 
         w = snakemake.wildcards

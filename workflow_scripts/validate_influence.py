@@ -1,13 +1,13 @@
 """Compare what the scores of estimators and strategies predict with what retraining on random subsets did."""
 
-from chemsieve.job import job
+from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake, collects=("losses", "scores", "selections")) as spec:
         import pandas as pd
 
         from chemsieve.datamodelling import complete, table
-        from chemsieve.failures import present
+        from chemsieve.runtime.failures import present
         from chemsieve.tables import gather, write_table
 
         retraining = complete(gather(present(snakemake.input.losses), "retraining"))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from chemsieve import failures
+from chemsieve.runtime import failures
 from chemsieve.tables import TABLES
 
 _AXES = ("splitter", "split_seed", "seed", "origin", "checkpoint", "estimator")

@@ -10,7 +10,7 @@ import time
 
 from chemsieve.data.reading import FORMATS, check_encoding, check_molecules
 from chemsieve.errors import ChemsieveError
-from chemsieve.processes import name_user
+from chemsieve.runtime.processes import name_user
 
 
 def main(arguments: list[str] | None = None) -> int:

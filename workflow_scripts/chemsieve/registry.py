@@ -14,7 +14,7 @@ from chemsieve.errors import ChemsieveError
 
 def choices(package: str) -> list[str]:
     """Names of the modules in a package such as ``splitting``, sorted."""
-    folder = Path(__file__).parent / package
+    folder = Path(__file__).parent / package.replace(".", "/")
     return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
 
 

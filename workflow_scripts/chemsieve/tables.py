@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import write_atomically
+from chemsieve.runtime.files import write_atomically
 
 TEXT, INTEGER, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 

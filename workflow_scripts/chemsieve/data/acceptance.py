@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from rdkit import Chem
 from tokenizers import Tokenizer
 
-from chemsieve import tokenization
 from chemsieve.data import chemistry
-from chemsieve.unread import Inspector, Unread
+from chemsieve.models import tokenization
+from chemsieve.models.unread import Inspector, Unread
 
 REFUSE, FLAG = "refuse", "flag"  # values of encoder.unknown_tokens
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import write_atomically
+from chemsieve.runtime.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

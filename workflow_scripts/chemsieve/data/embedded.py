@@ -24,7 +24,7 @@ from rdkit.Chem import AllChem, Crippen, Descriptors
 
 from chemsieve.data import chemistry
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import write_text
+from chemsieve.runtime.files import write_text
 from chemsieve.tables import write_table
 
 SMILES, LABEL = "smiles", "crippen_logp_with_noise"

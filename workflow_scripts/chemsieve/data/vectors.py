@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from chemsieve.data import chemistry
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import write_atomically
+from chemsieve.runtime.files import write_atomically
 
 T = TypeVar("T")
 

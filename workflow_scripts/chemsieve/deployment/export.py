@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chemsieve import __version__, backbone
+from chemsieve import __version__
 from chemsieve.deployment import conformal, folder, inference
 from chemsieve.deployment.card import card
 from chemsieve.deployment.merging import merge
 from chemsieve.deployment.neighbours import training_table
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import write_text
-from chemsieve.regressor import Regressor
+from chemsieve.models import backbone
+from chemsieve.models.regressor import Regressor
+from chemsieve.runtime.files import write_text
 from chemsieve.training.regression import predict_smiles
 
 PERCENTILE = 5  # of the validation molecules' similarity to training, below which a molecule is out of the domain

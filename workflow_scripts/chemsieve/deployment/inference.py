@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chemsieve.embeddings import pooled_on
-from chemsieve.molformer.modeling import MolformerModel
-from chemsieve.regressor import Regressor
+from chemsieve.models.embeddings import pooled_on
+from chemsieve.models.molformer.modeling import MolformerModel
+from chemsieve.models.regressor import Regressor
 from chemsieve.training.draws import feature_draws
 
 KINDS = ("dropout", "features", "none")

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from chemsieve.regressor import Regressor, Scaling
+from chemsieve.models.regressor import Regressor, Scaling
 
 
 @torch.no_grad()

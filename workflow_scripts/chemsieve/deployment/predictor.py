@@ -8,12 +8,12 @@ import pandas as pd
 import torch
 from tokenizers import Tokenizer
 
-from chemsieve import tokenization
 from chemsieve.data import chemistry
 from chemsieve.data.acceptance import REFUSE, Reader, structure
 from chemsieve.deployment import inference
 from chemsieve.deployment.neighbours import Neighbours
-from chemsieve.regressor import Regressor
+from chemsieve.models import tokenization
+from chemsieve.models.regressor import Regressor
 from chemsieve.training.writings import Writer
 
 

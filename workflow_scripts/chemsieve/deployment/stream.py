@@ -13,8 +13,8 @@ from chemsieve.data.readers import Row
 from chemsieve.data.reading import stream
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import write_atomically
-from chemsieve.processes import progress
+from chemsieve.runtime.files import write_atomically
+from chemsieve.runtime.processes import progress
 
 
 def predict_file(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from chemsieve.influence._problem import Molecules, Problem, check_finite
-from chemsieve.processes import progress
+from chemsieve.runtime.processes import progress
 from chemsieve.training.batches import by_length
 
 BLOCK = 256  # rows of K per product: about half of K is computed, and one product is still large

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chemsieve.files import write_atomically, write_json
 from chemsieve.influence._kernel import Kernel
 from chemsieve.influence._room import room
-from chemsieve.processes import peak_memory_mb
+from chemsieve.runtime.files import write_atomically, write_json
+from chemsieve.runtime.processes import peak_memory_mb
 
 if TYPE_CHECKING:
     from chemsieve.influence._problem import Molecules, Problem

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigvalsh, solve_triangular
 
 from chemsieve.errors import ChemsieveError, InfluenceDivergence
-from chemsieve.processes import progress
+from chemsieve.runtime.processes import progress
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from torch import device as Device
 
-from chemsieve import backbone, regressor, tokenization
 from chemsieve.influence._problem import Molecules, Problem
 from chemsieve.influence._subsets import restrict
-from chemsieve.job import optional_path
+from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.runtime.job import optional_path
 from chemsieve.tables import read_table
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.func import functional_call, jvp
 
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.processes import progress
-from chemsieve.regressor import Regressor
+from chemsieve.models.regressor import Regressor
+from chemsieve.runtime.processes import progress
 from chemsieve.training.batches import by_length, pad
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from chemsieve import registry
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.processes import peak_memory_mb
+from chemsieve.runtime.processes import peak_memory_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -107,7 +107,7 @@ def _recursion(
     import numpy as np
     import torch
 
-    from chemsieve.processes import progress
+    from chemsieve.runtime.processes import progress
 
     generator = np.random.default_rng(problem.seed)
     total, total_half = torch.zeros_like(vector), torch.zeros_like(vector)

@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import write_json, write_text
 from chemsieve.report.browser import browser
+from chemsieve.runtime.files import write_json, write_text
 
 log = logging.getLogger(__name__)
 

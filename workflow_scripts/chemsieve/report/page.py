@@ -8,7 +8,6 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from chemsieve.files import write_text
 from chemsieve.report import (
     audit,
     calibration,
@@ -29,6 +28,7 @@ from chemsieve.report import (
 from chemsieve.report.assets import SCRIPT, STYLE
 from chemsieve.report.markup import Section, escape
 from chemsieve.report.study import Study, load
+from chemsieve.runtime.files import write_text
 
 log = logging.getLogger(__name__)
 

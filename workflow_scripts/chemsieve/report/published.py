@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from chemsieve.published import MEASURES
 from chemsieve.report.markup import MISSING, Section, bullets, heading, number, paragraph, table, warning
 from chemsieve.report.study import REPLICATE, Study, run_parts
+from chemsieve.study.published import MEASURES
 
 ENOUGH = 3  # replicates from which an interval is given
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from chemsieve import failures
+from chemsieve.runtime import failures
 from chemsieve.statistics.families import DESCRIPTORS
 from chemsieve.tables import read_table
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chemsieve import registry
-from chemsieve.budgets import cut
 from chemsieve.errors import ChemsieveError
+from chemsieve.study.budgets import cut
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chemsieve.budgets import most
-from chemsieve.processes import progress
+from chemsieve.runtime.processes import progress
+from chemsieve.study.budgets import most
 
 if TYPE_CHECKING:
     import pandas as pd

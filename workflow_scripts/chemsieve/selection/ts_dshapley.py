@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chemsieve.processes import progress
+from chemsieve.runtime.processes import progress
 from chemsieve.selection._blocks import Standardised
 from chemsieve.selection._ridge import Ridge
 

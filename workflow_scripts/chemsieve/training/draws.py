@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from chemsieve.molformer.modeling import FeatureMap, MolformerModel
+from chemsieve.models.molformer.modeling import FeatureMap, MolformerModel
 
 
 def feature_draws(model: nn.Module, count: int, seed: int = 0) -> Iterator[int]:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from chemsieve.errors import ChemsieveError
-from chemsieve.processes import progress
-from chemsieve.regressor import Regressor
+from chemsieve.models.regressor import Regressor
+from chemsieve.runtime.processes import progress
 from chemsieve.training.batches import by_length, pad
 
 

@@ -20,11 +20,11 @@ from accelerate import skip_first_batches
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from chemsieve.checkpoints import load_strictly, trained_names, trained_state
 from chemsieve.errors import ChemsieveError
-from chemsieve.processes import SAY_EVERY
-from chemsieve.processor import multiplies_bfloat16
-from chemsieve.tracking import Tracker
+from chemsieve.models.checkpoints import load_strictly, trained_names, trained_state
+from chemsieve.runtime.processes import SAY_EVERY
+from chemsieve.runtime.processor import multiplies_bfloat16
+from chemsieve.runtime.tracking import Tracker
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.curriculum import CurriculumSampler, admitted
 from chemsieve.training.layers import groups

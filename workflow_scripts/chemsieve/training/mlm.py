@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chemsieve import backbone, tokenization
 from chemsieve.errors import ChemsieveError
-from chemsieve.tracking import Tracker
+from chemsieve.models import backbone, tokenization
+from chemsieve.runtime.tracking import Tracker
 from chemsieve.training.batches import MaskingCollator, by_length
 from chemsieve.training.loop import Outcome, Settings, fit
 from chemsieve.training.state import Saves

@@ -7,10 +7,11 @@ import pandas as pd
 import torch
 from transformers import TrainingArguments
 
-from chemsieve import backbone, registry, tokenization
+from chemsieve import registry
 from chemsieve.data.vectors import DEFAULTS
-from chemsieve.processes import device_name
-from chemsieve.tracking import Tracker
+from chemsieve.models import backbone, tokenization
+from chemsieve.runtime.processes import device_name
+from chemsieve.runtime.tracking import Tracker
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
 
@@ -50,7 +51,7 @@ def pretrain(
     train, held = (_corpus(table, side, len(names), vectors) for side in (~held_out, held_out))
     measured = pretraining.sample(held, evaluated, seed)
     model = backbone.random_masked_lm(spec["family"], spec["architecture"], tokenizer, seed)
-    encoder = registry.load("encoders", spec["family"]).backbone(model)
+    encoder = registry.load("models.encoders", spec["family"]).backbone(model)
     width = model.config.hidden_size
     arguments = model, encoder, width, train, measured, collate, settings, seed, device, state
     if tracker is None:

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chemsieve.checkpoints import load_strictly
 from chemsieve.errors import ChemsieveError
-from chemsieve.molformer.modeling import masked_mean
-from chemsieve.processes import progress
+from chemsieve.models.checkpoints import load_strictly
+from chemsieve.models.molformer.modeling import masked_mean
+from chemsieve.runtime.processes import progress
 from chemsieve.training.batches import MaskingCollator, by_length, pad
 from chemsieve.training.loop import low_precision
 from chemsieve.training.state import below, moments, named, read_state, set_moments, write_state

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from chemsieve import tokenization
 from chemsieve.errors import ChemsieveError
-from chemsieve.processes import progress
-from chemsieve.regressor import Regressor
-from chemsieve.tracking import Tracker
+from chemsieve.models import tokenization
+from chemsieve.models.regressor import Regressor
+from chemsieve.runtime.processes import progress
+from chemsieve.runtime.tracking import Tracker
 from chemsieve.training.batches import RegressionCollator, by_length, pad
 from chemsieve.training.curriculum import DIFFICULTIES
 from chemsieve.training.draws import feature_draws

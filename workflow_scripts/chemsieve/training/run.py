@@ -8,10 +8,12 @@ import pandas as pd
 import torch
 from tokenizers import Tokenizer
 
-from chemsieve import backbone, registry, regressor, tracking
-from chemsieve.checkpoints import trained_state, write_tensors
-from chemsieve.processes import device_name, peak_memory_mb
-from chemsieve.runs import Identity, curve_table, predictions_table, write_facts
+from chemsieve import registry
+from chemsieve.models import backbone, regressor
+from chemsieve.models.checkpoints import trained_state, write_tensors
+from chemsieve.runtime import tracking
+from chemsieve.runtime.processes import device_name, peak_memory_mb
+from chemsieve.study.runs import Identity, curve_table, predictions_table, write_facts
 from chemsieve.tables import write_table
 from chemsieve.training.loop import Outcome, Settings, low_precision
 from chemsieve.training.regression import fine_tune, predict_smiles

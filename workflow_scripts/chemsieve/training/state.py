@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from chemsieve.files import write_atomically
+from chemsieve.runtime.files import write_atomically
 
 log = logging.getLogger(__name__)
 

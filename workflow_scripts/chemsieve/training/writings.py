@@ -12,8 +12,8 @@ from rdkit import Chem
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from chemsieve import tokenization
 from chemsieve.data.acceptance import Reader
+from chemsieve.models import tokenization
 from chemsieve.training.batches import RegressionCollator
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from chemsieve.errors import CheckpointMismatch, ChemsieveError
-from chemsieve.files import write_atomically
+from chemsieve.runtime.files import write_atomically
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:

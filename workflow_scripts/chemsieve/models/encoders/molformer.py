@@ -1,13 +1,13 @@
-"""The MoLFormer family: the published layout on our own classes (:mod:`chemsieve.molformer`)."""
+"""The MoLFormer family: the published layout on our own classes (:mod:`chemsieve.models.molformer`)."""
 
 from pathlib import Path
 
 from torch import nn
 
-from chemsieve.checkpoints import load_strictly, read_tensors
 from chemsieve.errors import ChemsieveError
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.modeling import MolformerForMaskedLM
+from chemsieve.models.checkpoints import load_strictly, read_tensors
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.modeling import MolformerForMaskedLM
 
 
 def initialise(architecture: dict) -> nn.Module:

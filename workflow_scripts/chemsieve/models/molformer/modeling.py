@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
 
-from chemsieve.molformer.configuration import MolformerConfig
-from chemsieve.molformer.dropout import Dropout
+from chemsieve.models.molformer.configuration import MolformerConfig
+from chemsieve.models.molformer.dropout import Dropout
 
 PAIRS = 2**17  # pairs of positions that kernel attention works on at a time: half a megabyte in single precision
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chemsieve.files import write_json
-from chemsieve.processor import instruction_set
+from chemsieve.runtime.files import write_json
+from chemsieve.runtime.processor import instruction_set
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ mark in its metadata, so that whoever reads the tables can. A step that needs wh
 first cause. Tables are collected without what is marked, and the table ``failures`` lists it.
 
 A mark stands, as a result would, until something changes that the step follows from, or until the study can no longer
-do without it (:mod:`chemsieve.optional`).
+do without it (:mod:`chemsieve.study.optional`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chemsieve.files import write_text
+from chemsieve.runtime.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent.parent  # as code_hash has its script
-_PACKAGE = Path(__file__).parent.name
+_ROOT = Path(__file__).resolve().parents[2]  # as code_hash has its script
+_PACKAGE = Path(__file__).parent.parent.name
 # Libraries whose version may change a number or the bytes of a file.
 LIBRARIES = (
     *("accelerate", "numpy", "pandas", "peft", "pyarrow", "rdkit", "safetensors", "scikit-learn", "scipy"),

@@ -20,8 +20,8 @@ def pooled_on(encoder: nn.Module, ids: Sequence[Sequence[int]], pad_id: int, dev
     """The same, left on the device in the precision that the encoder computes in."""
     import torch
 
-    from chemsieve.molformer.modeling import masked_mean
-    from chemsieve.processes import progress
+    from chemsieve.models.molformer.modeling import masked_mean
+    from chemsieve.runtime.processes import progress
     from chemsieve.training.batches import by_length, pad
 
     encoder.to(device).eval()

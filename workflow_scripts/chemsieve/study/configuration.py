@@ -14,13 +14,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from chemsieve import published, registry
-from chemsieve.bundled import BUNDLED
+from chemsieve import registry
 from chemsieve.data.reading import FORMATS, MOLECULES, check_encoding, check_molecules, check_table
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence._subsets import SUBSETS
-from chemsieve.tracking import TRACKERS
-from chemsieve.tracking import check as check_trackers
+from chemsieve.models.bundled import BUNDLED
+from chemsieve.runtime.tracking import TRACKERS
+from chemsieve.runtime.tracking import check as check_trackers
+from chemsieve.study import published
 
 Json = dict[str, Any]
 _READ_AS = (int, float, date)  # what YAML makes of a text without quotes; truth values and moments among them
@@ -157,7 +158,7 @@ def schema() -> Json:
             "seeds": _SEEDS,
             "encoder": _object(
                 {
-                    "family": {"enum": registry.choices("encoders")},
+                    "family": {"enum": registry.choices("models.encoders")},
                     "path": _OPTIONAL_TEXT,
                     "repository": _OPTIONAL_TEXT,
                     "revision": {"type": ["string", "null"], "pattern": r"^[0-9a-f]{40}\Z"},

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from chemsieve import failures
 from chemsieve.errors import ChemsieveError
-from chemsieve.files import disk_refusal, sha256
-from chemsieve.locking import working
-from chemsieve.processes import peak_memory_mb
-from chemsieve.warm import hand_over
+from chemsieve.runtime import failures
+from chemsieve.runtime.files import disk_refusal, sha256
+from chemsieve.runtime.locking import working
+from chemsieve.runtime.processes import peak_memory_mb
+from chemsieve.runtime.warm import hand_over
 
 # What makes a step need less memory, by rule.
 LIGHTER = {
@@ -55,7 +55,7 @@ def job(snakemake, collects: Sequence[str] = ()) -> Iterator[dict]:
     runs out end the job with one sentence; anything else with a traceback in the log. While it works, no other run can
     have its results folder, and it ends when its own run is gone.
 
-    A step that the study goes on without leaves the mark of its failure (:mod:`chemsieve.failures`) and ends well,
+    A step that the study goes on without leaves the mark of its failure (:mod:`chemsieve.runtime.failures`) and ends well,
     unless it was the machine that failed it: then the same command may succeed. It leaves a mark too where an input has
     one, except for the inputs named in ``collects``, of which the script takes those that are there.
     """
@@ -115,8 +115,8 @@ def _fail(snakemake, reason: str, log: logging.Logger) -> NoReturn:
 
 def _go_on_without(snakemake, failure: failures.Failure, log: logging.Logger) -> NoReturn:
     """Leave the mark of a failure and end well, or end with an error where the study needs the step."""
-    # By name, so that it is no part of a step's code (see chemsieve/provenance.py): no result follows from it.
-    optional = importlib.import_module("chemsieve.optional").optional
+    # By name, so that it is no part of a step's code (see chemsieve/runtime/provenance.py): no result follows from it.
+    optional = importlib.import_module("chemsieve.study.optional").optional
     if not optional(snakemake.config, snakemake.rule, dict(snakemake.wildcards)):
         if failure.cause:
             log.error("this step needs %s, which failed: %s", failure.cause, failure.reason)
@@ -175,7 +175,7 @@ def torch_device(spec: dict):
     where jobs share several."""
     import torch
 
-    from chemsieve.devices import claim
+    from chemsieve.runtime.devices import claim
     from chemsieve.training.loop import choose_device
 
     torch.set_num_threads(spec["compute"]["threads"])

@@ -5,10 +5,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from chemsieve import backbone, registry
-from chemsieve.checkpoints import load_strictly, read_tensors, trained_names
-from chemsieve.molformer.dropout import Dropout
-from chemsieve.molformer.modeling import masked_mean
+from chemsieve import registry
+from chemsieve.models import backbone
+from chemsieve.models.checkpoints import load_strictly, read_tensors, trained_names
+from chemsieve.models.molformer.dropout import Dropout
+from chemsieve.models.molformer.modeling import masked_mean
 
 
 class Scaling(nn.Module):
@@ -88,7 +89,7 @@ def build(encoder_folder: str | Path, family: str, dropout: dict, base: str | Pa
     ``base`` is a checkpoint of a fully fine-tuned regressor whose weights it takes instead, loaded strictly.
     """
     masked_lm = backbone.load_masked_lm(encoder_folder, family)
-    encoder = registry.load("encoders", family).backbone(masked_lm)
+    encoder = registry.load("models.encoders", family).backbone(masked_lm)
     model = Regressor(encoder, masked_lm.config.hidden_size, dropout.get("head") or 0.0)
     set_dropout(model, dropout.get("hidden"), dropout.get("embedding"))
     if base is not None:

@@ -1,6 +1,6 @@
 """Which steps a study goes on without, where they fail; and trying again those that it no longer goes on without.
 
-No result follows from this, so that no step's code hash covers it: :mod:`chemsieve.job` loads it by name.
+No result follows from this, so that no step's code hash covers it: :mod:`chemsieve.runtime.job` loads it by name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from chemsieve import registry
-from chemsieve.config import all_strategies, module_of
-from chemsieve.failures import Failure, of
+from chemsieve.runtime.failures import Failure, of
+from chemsieve.study.configuration import all_strategies, module_of
 
 _LARGEST = 1_000_000  # bytes; a mark is a few hundred
 _SUFFIXES = {".parquet", ".json", ".safetensors"}

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chemsieve.errors import ChemsieveError
-from chemsieve.failures import Failure
-from chemsieve.files import write_json
+from chemsieve.runtime.failures import Failure
+from chemsieve.runtime.files import write_json
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,0 +1,1 @@
+"""Encoders and regressors: folders, families, layers, checkpoints, tokens, embeddings."""
