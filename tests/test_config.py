@@ -405,9 +405,9 @@ def test_checking_imports_nothing_heavy(table):
     code = (
         "import json, sys\n"
         "sys.path.append(sys.argv[1])\n"
-        "from chemsieve import config\n"
+        "from chemsieve.study import configuration\n"
         "for text in sys.argv[2:]:\n"
-        "    config.validate(json.loads(text))\n"
+        "    configuration.validate(json.loads(text))\n"
         "print(*sorted(sys.modules))\n"
     )
     # Every strategy, method and estimator is configured, and so is a file.

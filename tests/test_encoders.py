@@ -424,10 +424,8 @@ def test_random_weights_of_a_peer_family(tmp_path):
                     "intermediate_size": 16, "max_position_embeddings": 32}  # fmt: skip
     backbone.prepare(tmp_path, {"family": "automodel", "architecture": architecture, "seed": 0})
     assert backbone.token_limit(tmp_path, "automodel", None) == 32
-    assert (
-        registry.load("models.encoders", "automodel").backbone(backbone.load_masked_lm(tmp_path, "automodel"))
-        is not None
-    )
+    family = registry.load("models.encoders", "automodel")
+    assert family.backbone(backbone.load_masked_lm(tmp_path, "automodel")) is not None
     said = refusal(tmp_path / "x", {"family": "automodel", "architecture": {"model_type": "none such"}, "seed": 0})
     assert said.startswith("encoder.architecture: ")
 

@@ -72,7 +72,10 @@ class Inspector:
             self.plain.normalizer = None
 
     def unread(self, smiles: Sequence[str], ids: Sequence[Sequence[int]]) -> list[Unread]:
-        """What is not read of each SMILES; ``ids`` (molecules,) are those of :func:`chemsieve.models.tokenization.encode`."""
+        """What is not read of each SMILES.
+
+        ``ids`` (molecules,) are those of :func:`chemsieve.models.tokenization.encode`.
+        """
         found = [Unread()] * len(smiles)
         # Where the tokens' own texts make the SMILES again, nothing is missing, and places need not be asked for.
         doubtful = [row for row, pair in enumerate(zip(smiles, ids, strict=True)) if not self._plainly_whole(*pair)]

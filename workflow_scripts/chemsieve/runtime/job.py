@@ -55,9 +55,9 @@ def job(snakemake, collects: Sequence[str] = ()) -> Iterator[dict]:
     runs out end the job with one sentence; anything else with a traceback in the log. While it works, no other run can
     have its results folder, and it ends when its own run is gone.
 
-    A step that the study goes on without leaves the mark of its failure (:mod:`chemsieve.runtime.failures`) and ends well,
-    unless it was the machine that failed it: then the same command may succeed. It leaves a mark too where an input has
-    one, except for the inputs named in ``collects``, of which the script takes those that are there.
+    A step that the study goes on without leaves the mark of its failure (:mod:`chemsieve.runtime.failures`) and ends
+    well, unless it was the machine that failed it: then the same command may succeed. It leaves a mark too where an
+    input has one, except for the inputs named in ``collects``, of which the script takes those that are there.
     """
     hand_over()  # before anything heavy is imported; returns only where the job runs by itself
     began = time.perf_counter()
