@@ -14,7 +14,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 export XDG_CONFIG_HOME ?= $(CURDIR)/.snakemake/config
 endif
 
-.PHONY: study test test-processors env check format lock audit clean
+.PHONY: study test test-processors env check format lock audit sbom docs clean
 
 study: env
 	$(RUN) snakemake --cores $(CORES) all
@@ -75,6 +75,24 @@ audit:
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
 	build/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
+
+# A software bill of materials of the pinned versions (CycloneDX), build/sbom.json.
+sbom:
+	$(PYTHON) -m venv build/sbom
+	build/sbom/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom
+	build/sbom/bin/cyclonedx-py requirements --output-reproducible --output-file build/sbom.json requirements.lock
+
+# The documents as a site, build/site/index.html, by MkDocs. A link that leads nowhere fails.
+docs:
+	$(PYTHON) -m venv build/docs
+	build/docs/bin/pip install --quiet --disable-pip-version-check 'mkdocs>=1.6,<2'
+	rm -rf build/pages
+	mkdir -p build/pages/benchmarks build/pages/resources/encoder
+	cp -R *.md LICENSE Dockerfile config.yaml docs studies build/pages
+	cp -R benchmarks/results build/pages/benchmarks
+	cp resources/encoder/README.md build/pages/resources/encoder
+	build/docs/bin/mkdocs build --strict
+	@echo "documents: $(CURDIR)/build/site/index.html"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache

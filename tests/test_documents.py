@@ -1,11 +1,17 @@
 """What the documents refer to is there, and their tables are what was measured."""
 
 import importlib.util
+import itertools
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.version import Version
+
+from chemsieve import __version__
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
@@ -136,3 +142,57 @@ def test_a_table_shows_what_it_is_told_to(results_page):
     assert results_page.table(measured) == "| value | name |\n| --- | --- |\n| 0.12 | a |\n|  | b\\|c |"
     measured["shown"]["rows"] = {"name": ["d"]}
     assert results_page.table(measured).splitlines()[2:] == ["| 12,345.00 | d |"]
+
+
+def test_versions_agree():
+    said = __version__
+    released = re.findall(
+        r"^## ([\d.]+) \((\d{4}-\d\d-\d\d)\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M
+    )
+    newest, date = released[0]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], str(citation["date-released"])) == (newest, date)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "chemsieve.__version__"}
+    # A released state, or one on the way to a later release.
+    assert said == newest or (".dev" in said and Version(said) > Version(newest))
+
+
+def test_authors_and_licence_are_those_of_the_licence_file():
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    (holder,) = re.findall(r"^Copyright \(c\) \d+ (.+)$", licence, re.MULTILINE)
+    assert [author["name"] for author in citation["authors"]] == [holder]
+    assert licence.startswith(f"{citation['license']} License")
+
+
+def test_continuous_integration_runs_what_everybody_runs():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    commands = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()}
+    assert commands["locked"] == [".ci/run"]
+    assert commands["newest"][-1] == ".ci/run"
+    assert not any("requirements.lock" in command for command in commands["newest"])
+    rules = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    made = re.findall(r"^make (.+)$", "\n".join(itertools.chain(*commands.values())), re.MULTILINE)
+    assert made
+    assert set(" ".join(made).split()) <= rules
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    least = project["requires-python"].removeprefix(">=")
+    assert {job["strategy"]["matrix"]["python"][0] for job in (jobs["locked"], jobs["newest"])} == {least}
+
+
+def test_site_has_every_document():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    listed = re.findall(r"[\w/]+\.md", json.dumps(site["nav"]))
+    assert sorted(listed) == sorted(str(path.relative_to(ROOT)) for path in DOCUMENTS)
+    # What their links lead to is copied beside them.
+    (copied,) = re.findall(
+        r"^\tcp -R (\*\.md .+) build/pages$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    kept = [*copied.split()[1:], "benchmarks/results", "resources/encoder/README.md"]
+    for path in DOCUMENTS:
+        for target in LINK.findall(CODE.sub("", path.read_text(encoding="utf-8"))):
+            if re.match(r"[a-z]+:|#", target):
+                continue
+            place = (path.parent / target.partition("#")[0]).resolve().relative_to(ROOT)
+            assert place.match("*.md") or any(place.is_relative_to(name) for name in kept), (path.name, target)

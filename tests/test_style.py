@@ -185,7 +185,19 @@ def test_scripts_do_nothing_when_imported():
 
 MACHINE = re.compile(r"(?<![\w.~$}/-])/(?:home|root|work|mnt|Users)/\w|\b[A-Z]:\\\\?Users")
 TEXT = {"", ".py", ".smk", ".yaml", ".yml", ".toml", ".md", ".lock", ".json", ".sh", ".cff"}
-KEPT = ("rules", "workflow_scripts", "studies", "profiles", "envs", "tests", "docs", "resources", "benchmarks", ".ci")
+KEPT = (
+    "rules",
+    "workflow_scripts",
+    "studies",
+    "profiles",
+    "envs",
+    "tests",
+    "docs",
+    "resources",
+    "benchmarks",
+    ".ci",
+    ".github",
+)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +227,19 @@ def test_no_paths_of_a_machine():
     assert found == {}
 
 
-@pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "README.md", "Makefile", ".ci/run", "requirements.lock"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "CITATION.cff",
+        "README.md",
+        "Makefile",
+        ".ci/run",
+        "requirements.lock",
+    ],
+)
 def test_file_is_there(name):
     assert (ROOT / name).stat().st_size > 0
 

@@ -1,3 +1,3 @@
 """chemsieve: influence and selection of training molecules for chemical language models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
