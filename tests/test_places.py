@@ -362,7 +362,7 @@ def test_commands_are_found_in_the_documents():
 def documented(copied):
     """The workflow with what the documents' commands name: an own study, further overlays, an encoder."""
     shutil.copy(copied / "studies/template.yaml", copied / "studies/mine.yaml")
-    for name in ("exact.yaml", "one_seed.yaml"):
+    for name in ("exact.yaml", "one_seed.yaml", "teacher.yaml"):
         (copied / name).write_text("seeds: [0]\n", encoding="utf-8")
     return copied
 

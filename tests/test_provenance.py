@@ -99,7 +99,7 @@ def test_code_that_is_not_imported_leaves_the_hash(copy, name):
 
 def test_comments_docstrings_and_formatting_leave_the_hash(copy):
     folder, code_hash = copy
-    module = folder / "chemsieve" / "files.py"
+    module = folder / "chemsieve" / "runtime" / "files.py"
     before = code_hash()
     append(module, "\n\n\n# A comment.\n")
     edit(module, '"""Write UTF-8 text atomically."""', '"""Another docstring,\n\n    of two lines.\n    """')
@@ -113,7 +113,7 @@ def test_comments_docstrings_and_formatting_leave_the_hash(copy):
 
 def test_text_that_is_not_a_docstring_is_code(copy):
     folder, code_hash = copy
-    module = folder / "chemsieve" / "files.py"
+    module = folder / "chemsieve" / "runtime" / "files.py"
     append(module, '\n\ndef message():\n    """Says it."""\n    return "one"\n')
     before = code_hash()
     edit(module, 'return "one"', 'return "two"')
@@ -155,7 +155,7 @@ def test_a_choice_loaded_by_name_counts_where_it_is_named(copy):
 
 def test_moving_code_between_files_changes_the_hash(copy):
     folder, code_hash = copy
-    module, other = folder / "chemsieve" / "files.py", folder / "chemsieve" / "errors.py"
+    module, other = folder / "chemsieve" / "runtime" / "files.py", folder / "chemsieve" / "errors.py"
     append(module, "\nMOVED = 1\n")
     here = code_hash()
     edit(module, "\nMOVED = 1\n", "")
