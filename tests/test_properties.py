@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from chemsieve import budgets, datamodelling
+from chemsieve import datamodelling
 from chemsieve.data.acceptance import structure
 from chemsieve.data.molecules import finite, prepare
 from chemsieve.data.reading import check_table, read_table
@@ -27,6 +27,7 @@ from chemsieve.statistics.anova import anova
 from chemsieve.statistics.comparisons import compare
 from chemsieve.statistics.friedman import friedman
 from chemsieve.statistics.holm import holm
+from chemsieve.study import budgets
 from conftest import SMILES
 from test_malformed import READER, TABLE, sdf_of
 from test_statistics import SETTINGS, step_down, study
