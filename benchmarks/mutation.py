@@ -45,7 +45,7 @@ NEEDED = ("workflow_scripts", "tests", "rules", "studies", "profiles", "envs", "
 
 # Sources below the package, and the tests that should see their faults.
 MODULES = {
-    "budgets": (["budgets.py"], ["test_selection.py", "test_properties.py"]),
+    "budgets": (["study/budgets.py"], ["test_selection.py", "test_properties.py"]),
     "data": (
         ["data/acceptance.py", "data/molecules.py"],
         ["test_data.py", "test_acceptance.py", "test_formats.py", "test_malformed.py", "test_properties.py"],
