@@ -25,13 +25,18 @@ test: env
 	$(RUN) pytest --numprocesses $(CORES) --dist loadfile
 
 # What computes, with the kernels of other processors: torch and oneDNN kept to AVX2 and two threads, and to no vector
-# extensions; and the tiny study so, to its report.
+# extensions; the tiny study so, to its report; and its influence after training in bfloat16, and in two threads.
 AVX2 = ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2
 PLAIN = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41
 COMPUTING = $(patsubst %,tests/test_%.py,molformer methods dropout influence gram kernel training pretraining)
+TINY = $(RUN) snakemake --cores $(CORES) --configfile studies/tiny.yaml --config on_failure=stop
+SOLVED = tables/influence_diagnostics.parquet
 
 test-processors: env
-	$(PLAIN) $(RUN) snakemake --cores $(CORES) all --configfile studies/tiny.yaml --config study=tiny_plain
+	$(PLAIN) $(TINY) study=tiny_plain -- all
+	$(TINY) study=tiny_bfloat16 'mlm={precision: bfloat16}' 'finetune={precision: bfloat16}' \
+		-- results/tiny_bfloat16/$(SOLVED)
+	$(AVX2) $(TINY) study=tiny_avx2 'compute={threads: 2}' -- results/tiny_avx2/$(SOLVED)
 	$(PLAIN) $(RUN) pytest --numprocesses $(CORES) --dist loadfile $(COMPUTING)
 	$(AVX2) $(RUN) pytest $(COMPUTING)
 
