@@ -136,6 +136,77 @@ def test_the_estimated_residual_is_that_of_independent_errors(damping):
     assert _kernel.estimated_residual(_kernel.Kernel(whole, residuals, n, m), damping, 0.0) == 0
 
 
+def test_norms_and_the_estimated_residual_are_those_of_their_formulas():
+    """With a small kernel, where nothing is hidden by averages; the error's share is of training and query alone."""
+    generator = np.random.default_rng(8)
+    rows, residuals = 0.01 * generator.normal(size=(11, 5)), generator.normal(size=11)
+    kernel = _kernel.Kernel(rows @ rows.T, residuals, 5, 3)
+    left = generator.normal(size=5)
+    assert _kernel.residual_norm(kernel, left) == pytest.approx(np.linalg.norm(2 / 5 * rows[:5].T @ left))
+    vector = 2 / 3 * rows[5:8].T @ residuals[5:8]
+    assert _kernel.query_gradient_norm(kernel) == pytest.approx(np.linalg.norm(vector))
+    damping, error = 0.3, 1.0
+    a = -np.linalg.solve(rows[:5] @ rows[:5].T + 5 * damping / 2 * np.eye(5), rows[:5] @ vector) / damping
+    b = 2 / 3 * residuals[5:8] / damping
+    entry = error * np.linalg.norm(rows[:8] @ rows[:8].T) / 8
+    off = entry * np.linalg.norm([*a, *b]) * 2 / 5 * np.linalg.norm(rows[:5]) / np.linalg.norm(vector)
+    assert _kernel.estimated_residual(kernel, damping, error) == pytest.approx(2 * off)  # with the allowance for both
+    learned = _kernel.Kernel(rows @ rows.T, np.where((np.arange(11) < 8) & (np.arange(11) >= 5), 0.0, residuals), 5, 3)
+    assert _kernel.estimated_residual(learned, damping, error) == 0
+
+
+def test_pairs_stand_with_their_names(problem):
+    _, kernel = problem
+    labels = np.random.default_rng(2).normal(size=TRAIN)
+    pool, query = [f"pool-{i}" for i in range(POOL)], [f"target-{i}" for i in range(QUERY)]
+    for damping in (0.5, None):
+        table = _kernel.per_query_table(kernel, labels, pool, query, damping, 4)
+        used = 0.5 if damping else _kernel.choose_damping(kernel, labels, folds=5, seed=4)[0]
+        assert set(table["damping"]) == {used}
+        model, expected = _kernel.refit(kernel, used), _kernel.per_query(kernel, used)
+        assert len(table) == POOL * QUERY
+        for row in table.itertuples():
+            z, q = pool.index(row.molecule_id), query.index(row.query_id)
+            assert row.influence == pytest.approx(expected[z, q])
+            assert row.residual == pytest.approx(model.pool_residuals[z])
+            assert row.leverage == pytest.approx(_kernel.leverage(model)[z])
+            assert row.self_influence == pytest.approx(_kernel.self_influence(model)[z])
+    without = _kernel.Kernel(kernel.matrix[:26, :26], kernel.residuals[:26], TRAIN, QUERY)
+    with pytest.raises(ChemsieveError, match=r"estimators\.exact: it needs the pool"):
+        _kernel.per_query_table(without, labels, [], query, 0.5, 4)
+
+
+def test_some_choices_are_the_first_of_all(problem):
+    model = _kernel.refit(problem[1], 0.5)
+    order, falls = _kernel.greedy(model)
+    some, fell = _kernel.greedy(model, 2)
+    assert some.tolist() == order[:2].tolist()
+    np.testing.assert_array_equal(fell, falls[:2])
+
+
+def test_folds_of_the_choice_of_damping_follow_from_their_number_and_seed():
+    generator = np.random.default_rng(5)
+    rows, labels = generator.normal(size=(30, 12)), generator.normal(size=30)
+    kernel = _kernel.Kernel(rows @ rows.T, np.zeros(30), 30, 0)
+
+    def errors(**options):
+        return tuple(_kernel.choose_damping(kernel, labels, dampings=[0.1, 1.0], **options)[1])
+
+    assert errors() == errors(folds=5, seed=0)
+    assert len({errors(), errors(seed=1), errors(folds=3)}) == 3
+    alone = [
+        np.mean([(_left_out(rows, labels, i, damping) - labels[i]) ** 2 for i in range(30)]) for damping in (0.1, 1.0)
+    ]
+    np.testing.assert_allclose(errors(folds=30), alone, rtol=1e-8)
+
+
+def _left_out(rows, labels, i, damping):
+    """Prediction of one molecule by the ridge of all others, in the space of the parameters."""
+    rest = np.delete(np.arange(len(labels)), i)
+    matrix = rows[rest].T @ rows[rest] + len(rest) * damping / 2 * np.eye(rows.shape[1])
+    return rows[i] @ np.linalg.solve(matrix, rows[rest].T @ labels[rest])
+
+
 def test_leverage_and_self_influence_are_those_of_joining(problem):
     rows, kernel = problem
     model = _kernel.refit(kernel, 0.5)
@@ -220,6 +291,10 @@ def test_what_cannot_be_computed_is_an_error(problem):
     _, kernel = problem
     with pytest.raises(InfluenceDivergence, match="not finite"):
         _kernel.Kernel(np.full((4, 4), np.nan), np.zeros(4), 2, 1)
+    with pytest.raises(InfluenceDivergence, match="not finite"):
+        _kernel.Kernel(np.diag([1.0, np.inf, 1.0, 1.0]), np.zeros(4), 2, 1)
+    with pytest.raises(InfluenceDivergence, match="not finite"):
+        _kernel.Kernel(np.eye(4), np.array([0.0, 0.0, np.nan, 0.0]), 2, 1)
     negative = _kernel.Kernel(-kernel.matrix, kernel.residuals, TRAIN, QUERY)
     with pytest.raises(InfluenceDivergence, match="raise the damping"):
         _kernel.first_order(negative, 0.01)
