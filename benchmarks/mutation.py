@@ -272,6 +272,16 @@ class Lines:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
 
 
+class Unshrunk:
+    """A pytest plugin that spares Hypothesis the search for the smallest example of a failure."""
+
+    def pytest_collection(self):
+        from hypothesis import Phase, settings
+
+        settings.register_profile("unshrunk", settings(phases=[Phase.explicit, Phase.generate]))
+        settings.load_profile("unshrunk")
+
+
 def warm() -> None:
     """Import what takes long, and nothing of the project's own: each fork imports that anew."""
     for name in LIBRARIES:
@@ -299,19 +309,10 @@ def forked(folder: Path, work) -> int:
 def run_tests(tests: list[str], *plugins: object) -> int:
     """Pytest's status for some tests, up to the first failure."""
     import pytest
-    from hypothesis import Phase, settings
 
-    load = settings.load_profile
-
-    def load_without_shrinking(name: str) -> None:
-        load(name)
-        settings.register_profile("quick", settings(phases=[Phase.explicit, Phase.generate]))
-        load("quick")
-
-    settings.load_profile = load_without_shrinking
     # Nothing that takes a second anew in each fork: plugins that are not needed, assertions that explain themselves.
     quick = ["--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "-p", "no:threadexception"]
-    return pytest.main(["-x", "-q", *quick, *LEFT_OUT, *tests], plugins=list(plugins))
+    return pytest.main(["-x", "-q", *quick, *LEFT_OUT, *tests], plugins=[Unshrunk(), *plugins])
 
 
 def surveyed(folder: Path, tests: list[str], files: list[str]) -> tuple[dict, dict]:

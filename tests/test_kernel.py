@@ -99,6 +99,20 @@ def test_scores_of_half_the_permutations_are_compared_with_those_of_all():
     assert diagnostics["spearman_vs_half"] == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize(("asked", "made"), [(1, 4), (4, 4), (5, 6), (8, 8)])
+def test_as_many_permutations_are_made_as_are_asked_for(problem, monkeypatch, asked, made):
+    """In pairs, an order and its reverse, and at least two pairs, so that there is a half to compare with."""
+    orders, gains = [], _kernel.marginal_gains
+    monkeypatch.setattr(_kernel, "marginal_gains", lambda model, order: orders.append(order) or gains(model, order))
+    model = _kernel.refit(problem[1], 0.5)
+    values, half = _kernel.shapley(model, asked, 0)
+    assert len(orders) == made
+    assert all((one == other[::-1]).all() for one, other in zip(orders[::2], orders[1::2], strict=True))
+    each = [np.bincount(order, gains(model, order)) for order in orders]
+    np.testing.assert_allclose(values, np.mean(each, axis=0))
+    np.testing.assert_allclose(half, np.mean(each[: made // 4 * 2], axis=0))
+
+
 def test_greedy_takes_the_best_next_molecule_each_time(problem):
     rows, kernel = problem
     order, falls = _kernel.greedy(_kernel.refit(kernel, 0.5))
