@@ -382,7 +382,7 @@ EVERYTHING = {
     "target": {"binarise": "mean"},
     "tracking": {"run": ["tensorboard"]},
     "validation": {"run": True},
-    "pretrain": {"corpus": "corpus.smi"},
+    "pretrain": {"corpus": "corpus.smi", "targets": {"teacher": {"path": "vectors.parquet"}}},
     "predict": {"input": "new.csv"},
     "baselines": {"run": ["svr", "gradient_boosting", "random_forest"], "methods": {"random_forest": {}}},
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
@@ -391,7 +391,17 @@ ON_DEMAND = ["all", "figures", "export_model", "predict", "pretrain"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/influence/adapted/2/per_query.parquet"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/selected/lora/influence/influence.parquet"]
 # What trains, scores or chooses. (Of test molecules some of these read the structures, to predict them.)
-CHOOSING = {"encoder", "pretrain_corpus", "pretrain", "mlm", "finetune", "finetune_on_selection", "retrain", "gram"}
+CHOOSING = {
+    "encoder",
+    "pretrain_corpus",
+    "pretrain_targets",
+    "pretrain",
+    "mlm",
+    "finetune",
+    "finetune_on_selection",
+    "retrain",
+    "gram",
+}
 CHOOSING |= {"influence", "influence_per_query", "cell_influence", "aggregate_influence", "selection", "baseline"}
 CHOOSING |= {"validate_influence"}
 
@@ -403,6 +413,7 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     everything = EVERYTHING | {"selection": {"run": sorted(strategies), "strategies": more}}
     for name in ("corpus.smi", "new.csv"):
         (fresh / name).write_text("smiles\nCCO\n", encoding="utf-8")
+    pd.DataFrame({"smiles": ["CCO"], "vector": [[0.0, 1.0]]}).to_parquet(fresh / "vectors.parquet")
     jobs = plan(fresh, *ON_DEMAND, *overlay(fresh, everything))
     planned = {job.rule for job in jobs}
     defined = set(
