@@ -214,6 +214,17 @@ def test_folds_of_the_choice_of_damping_follow_from_their_number_and_seed():
     np.testing.assert_allclose(errors(folds=30), alone, rtol=1e-8)
 
 
+def test_where_no_damping_is_configured_the_seeds_choice_is_taken():
+    generator = np.random.default_rng(3)
+    rows = generator.normal(size=(20, 6))
+    labels = 1.5 * generator.normal(size=20) + rows[:, 0]
+    kernel = _kernel.Kernel(rows @ rows.T, np.zeros(20), 20, 0)
+    chosen = [_kernel.damping_or_choice(kernel, labels, seed, None) for seed in range(12)]
+    assert chosen == [_kernel.choose_damping(kernel, labels, seed=seed)[0] for seed in range(12)]
+    assert len(set(chosen)) > 1, "or it shows nothing of the seed"
+    assert _kernel.damping_or_choice(kernel, labels, 0, 0.123) == 0.123
+
+
 def _left_out(rows, labels, i, damping):
     """Prediction of one molecule by the ridge of all others, in the space of the parameters."""
     rest = np.delete(np.arange(len(labels)), i)

@@ -88,6 +88,7 @@ def test_butina_cutoff_is_a_distance():
         ((0.8, 0.1), 0, "fractions"),
         ((0.8, 0.3, -0.1), 0, "fractions"),
         ((0.8, 0.1, 0.2), 0, "fractions"),
+        ((0.5, 0.1, 0.1), 0, "fractions"),
         ((0.8, 0.1, float("nan")), 0, "fractions"),
         (FRACTIONS, -1, "seed"),
         (FRACTIONS, 2**31, "seed"),
