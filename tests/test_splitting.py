@@ -108,6 +108,27 @@ def test_empty_folds_are_refused(splitter, n, fractions):
         divide(splitter, SMALL["smiles"][:n], fractions, 0)
 
 
+@pytest.mark.parametrize("splitter", ["fingerprint", "maxmin", "random", "weight"])
+@pytest.mark.parametrize("sizes", [(1, 10, 1), (10, 1, 1), (1, 1, 10), (4, 4, 4)])
+def test_folds_of_one_molecule_are_folds(splitter, sizes):
+    folds = divide(splitter, SMALL["smiles"][:12], tuple(size / 12 for size in sizes), 0)
+    assert tuple((folds == fold).sum() for fold in FOLDS) == sizes
+
+
+@pytest.mark.parametrize(
+    ("splitter", "n", "fractions", "fold"),
+    [
+        ("fingerprint", 10, (0.05, 0.5, 0.45), "train"),
+        ("fingerprint", 13, (0.5, 0.5, 0.0), "test"),  # rounding leaves a molecule, which DeepChem leaves out too
+        ("fingerprint", 13, (0.95, 0.05, 0.0), "validation"),
+        ("cross_validation", 10, (0.0, 0.0, 1.0), "validation"),
+    ],
+)
+def test_a_fold_that_is_not_asked_for_is_empty(splitter, n, fractions, fold):
+    with pytest.raises(ChemsieveError, match=f"the {fold} fold of {n} molecules is empty"):
+        divide(splitter, SMALL["smiles"][:n], fractions, 0)
+
+
 def test_the_empty_fold_is_named():
     with pytest.raises(ChemsieveError, match="the validation fold of 4 molecules is empty"):
         divide("random", ["C", "CC", "CCC", "CCCC"], (0.5, 0.1, 0.4), 0)
