@@ -15,6 +15,7 @@ from sklearn.svm import SVR
 
 from chemsieve.baselines._descriptors import descriptors
 from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.models.checkpoints import load_strictly, trained_names
 from chemsieve.study.runs import Identity, predictions_table
 from chemsieve.tables import read_table, write_table
 from chemsieve.training.loop import Settings
@@ -105,7 +106,7 @@ def test_retraining_is_read_at_its_end_and_not_where_it_was_best(encoder_folder)
     outcome = fine_tune(model, backbone.load_tokenizer(encoder_folder), *given, settings, 5, CPU)
     losses = [row["validation_rmse"] ** 2 for row in outcome.curve]
     assert min(losses) < 0.98 * losses[-1], "or it shows nothing"
-    model.load_state_dict(outcome.kept[6], strict=False)
+    load_strictly(model, outcome.kept[6], trained_names(model))
     ids = tokenization.encode(backbone.load_tokenizer(encoder_folder), SMILES[TRAIN])
     at_the_end = np.mean((predict(model, ids, 2, CPU) - opposite["label"].to_numpy()) ** 2)
     assert losses[-1] == pytest.approx(at_the_end, rel=1e-5)
