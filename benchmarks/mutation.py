@@ -5,8 +5,8 @@
 
 A fault is one small change of the syntax tree: another comparison, operator or number, a condition that is negated, an
 argument that is left out, a statement that is not run. Each is planted in a copy of the sources, and the tests that run
-its line are run there, quickest first, up to the first failure; where none fails, so are all tests that
-run any line of the module. A fault that makes them take far longer than before counts as seen. Not planted: docstrings,
+its line are run there, quickest first, up to the first failure; where none fails, so are all tests that run any line of
+the module. A fault that makes them take far longer than before counts as seen. Not planted: docstrings,
 annotations, messages of errors, options' schemas.
 
 `benchmarks/mutants.txt` lists the survivors that are no gap, a line each: file, function, change, and why the change is
@@ -14,7 +14,7 @@ equivalent or harmless. The command prints all others and ends with status 1 whe
 of that list that are seen by now or no longer there.
 
 It costs half a second to some seconds a fault on one core, since the libraries are imported once and each fault runs in
-a fork: on a busy machine of two cores 43 s for budgets (26 faults), 139 s for the kernel (224) and 3 minutes for the
+a fork: on a busy machine of two cores 43 s for budgets (26 faults), 139 s for the kernel (224) and 230 s for the
 splitters (217). Statistics (719) and data (108) have slower tests: there --only takes one file, --jobs more cores.
 Established tools start Python and import torch anew for each fault. It needs a system that forks (Linux, macOS).
 """
