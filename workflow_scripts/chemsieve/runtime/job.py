@@ -165,9 +165,7 @@ def training_state(snakemake, output: str):
 
 def optional_path(paths) -> str | None:
     """The one file of an input that a rule's function gives or leaves out (Snakemake may hand over a list)."""
-    if not paths:
-        return None
-    return paths if isinstance(paths, str) else paths[0]
+    return next(iter(_listed(paths)), None)
 
 
 def torch_device(spec: dict):
