@@ -14,7 +14,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 export XDG_CONFIG_HOME ?= $(CURDIR)/.snakemake/config
 endif
 
-.PHONY: study test test-processors env check format lock audit sbom docs clean
+.PHONY: study test test-processors env check reference format lock audit sbom docs clean
 
 study: env
 	$(RUN) snakemake --cores $(CORES) all
@@ -54,6 +54,11 @@ check: env
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile rules
 	$(RUN) snakemake --lint
+	PYTHONPATH=workflow_scripts $(RUN) chemsieve.tables.reference --check docs/tables.md
+
+# The pages that follow from declarations in the code.
+reference: env
+	PYTHONPATH=workflow_scripts $(RUN) chemsieve.tables.reference docs/tables.md
 
 format: env
 	$(RUN) ruff check --fix .

@@ -17,6 +17,7 @@ if os.path.exists("config.yaml") and not os.path.samefile("config.yaml", f"{work
 
 
 include: "rules/common.smk"
+include: "rules/session.smk"
 include: "rules/data.smk"
 include: "rules/split.smk"
 include: "rules/audit.smk"
@@ -65,4 +66,4 @@ rule all:
     input:
         f"{RESULTS}/report.html",
         f"{RESULTS}/config.yaml",
-        expand(f"{RESULTS}/tables/{{table}}.parquet", table=TABLES),
+        PLAN.table_files,

@@ -135,12 +135,12 @@ def times(logs: Path) -> pd.DataFrame:
 def demanded(study: Path) -> pd.DataFrame:
     """What each step took, and what its jobs would ask a cluster for."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
-    from chemsieve.study import demands
+    from chemsieve.study import resources, steps
 
     config = yaml.safe_load((study / "config.yaml").read_text(encoding="utf-8"))
-    sizes = demands.sizes(config, study)
+    sizes = resources.sizes(config, study)
     frame = times(study / "logs")
-    asked = [demands.ask(demands.demand(step, sizes, config)) for step in frame["step"]]
+    asked = [resources.ask(steps.step(name).takes(sizes, config)) for name in frame["step"]]
     return frame.assign(asked_mb=[mb for mb, _ in asked], asked_minutes=[minutes for _, minutes in asked])
 
 

@@ -4,12 +4,12 @@
 # by what is found, except that a pool label may be computed anew or left out.
 
 
-if LABELLED_POOL:
+if PLAN.labelled:
 
     rule audit_labels:
         input:
-            target=table_file("target"),
-            pool=table_file("pool"),
+            target=PLAN.table_file("target"),
+            pool=PLAN.table_file("pool"),
         output:
             rules=f"{RESULTS}/tables/audit_labels.parquet",
             sources=f"{RESULTS}/tables/label_sources.parquet",
@@ -19,7 +19,7 @@ if LABELLED_POOL:
         cache: CACHE
         priority: 1
         group:
-            "data"
+            group("audit_labels")
         conda:
             ENVIRONMENT
         resources:
@@ -27,7 +27,7 @@ if LABELLED_POOL:
         params:
             key=cache_key,
             spec=spec(
-                tables={source: table_columns(source) for source in ("target", "pool")},
+                tables={source: PLAN.table_columns(source) for source in ("target", "pool")},
                 molecules=config["audit"]["molecules"],
             ),
             code=code("audit_labels"),
@@ -38,7 +38,7 @@ if LABELLED_POOL:
 rule audit_shift:
     input:
         molecules=f"{RESULTS}/tables/molecules.parquet",
-        encoder=folder(ENCODER),
+        encoder=plan.encoder_folder(ENCODER),
     output:
         table=f"{RESULTS}/tables/audit_shift.parquet",
     log:
@@ -46,17 +46,16 @@ rule audit_shift:
     cache: CACHE
     priority: 1
     group:
-        "audit"
+        group("audit_shift")
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         **needs("audit_shift"),
-        gpu=gpu,
     params:
         key=cache_key,
         spec=spec(family=FAMILY, compute=COMPUTE, **config["audit"]),
-        code=code("audit_shift", f"models.encoders.{FAMILY}"),
+        code=code("audit_shift"),
     script:
         "../workflow_scripts/audit_shift.py"
 
@@ -73,7 +72,7 @@ rule treat_pool:
     log:
         f"{RESULTS}/logs/treat_pool/{{splitter}}/{{split_seed}}.log",
     group:
-        "split"
+        group("treat_pool")
     conda:
         ENVIRONMENT
     resources:
@@ -95,10 +94,10 @@ rule audit:
         rejected=f"{RESULTS}/tables/rejected.parquet",
         splits=f"{RESULTS}/tables/splits.parquet",
         shift=f"{RESULTS}/tables/audit_shift.parquet",
-        facts=audited("data/label_facts.json"),
-        rules=audited("tables/audit_labels.parquet"),
-        sources=audited("tables/label_sources.parquet"),
-        treated=expand(f"{SPLIT}/pool_treatment.parquet", **SPLITS) if TREATED else [],
+        facts=PLAN.audited("data/label_facts.json"),
+        rules=PLAN.audited("tables/audit_labels.parquet"),
+        sources=PLAN.audited("tables/label_sources.parquet"),
+        treated=PLAN.of_splits(f"{SPLIT}/pool_treatment.parquet") if PLAN.treated else [],
     output:
         audit=f"{RESULTS}/tables/audit.parquet",
         audit_identity=f"{RESULTS}/tables/audit_identity.parquet",
@@ -108,7 +107,7 @@ rule audit:
         f"{RESULTS}/logs/audit.log",
     priority: 1
     group:
-        "audit"
+        group("audit")
     conda:
         ENVIRONMENT
     resources:

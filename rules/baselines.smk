@@ -10,7 +10,7 @@ rule descriptors:
     log:
         f"{RESULTS}/logs/descriptors.log",
     group:
-        "data"
+        group("descriptors")
     conda:
         ENVIRONMENT
     resources:
@@ -35,7 +35,7 @@ rule baseline:
         f"{RESULTS}/logs/baseline/{{splitter}}/{{split_seed}}/{{seed}}/{{baseline}}.log",
     cache: CACHE
     group:
-        "baselines"
+        group("baseline")
     conda:
         ENVIRONMENT
     threads: THREADS
@@ -44,6 +44,6 @@ rule baseline:
     params:
         key=cache_key,
         spec=lambda wildcards: spec(options=config["baselines"]["methods"][wildcards.baseline]),
-        code=lambda wildcards: code("baseline", f"baselines.{wildcards.baseline}"),
+        code=code("baseline"),
     script:
         "../workflow_scripts/baseline.py"

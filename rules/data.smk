@@ -19,18 +19,18 @@ rule effective_config:
         "../workflow_scripts/effective_config.py"
 
 
-if EMBEDDED:
+if PLAN.embedded:
 
     rule embedded_data:
         output:
             target=f"{RESULTS}/embedded/target.csv",
             pool=f"{RESULTS}/embedded/pool.csv",
             # The truth about the pool. Only the report reads it.
-            control=f"{RESULTS}/{'tables' if CONTROL else 'embedded'}/pool_control.parquet",
+            control=f"{RESULTS}/{'tables' if PLAN.control else 'embedded'}/pool_control.parquet",
         log:
             f"{RESULTS}/logs/embedded_data.log",
         group:
-            "data"
+            group("embedded_data")
         conda:
             ENVIRONMENT
         resources:
@@ -60,9 +60,9 @@ rule download_target:
 
 rule data:
     input:
-        target=table_file("target"),
-        pool=table_file("pool"),
-        encoder=folder(ENCODER),
+        target=PLAN.table_file("target"),
+        pool=PLAN.table_file("pool"),
+        encoder=plan.encoder_folder(ENCODER),
     output:
         molecules=f"{RESULTS}/tables/molecules.parquet",
         rejected=f"{RESULTS}/tables/rejected.parquet",
@@ -70,7 +70,7 @@ rule data:
     log:
         f"{RESULTS}/logs/data.log",
     group:
-        "data"
+        group("data")
     conda:
         ENVIRONMENT
     resources:
@@ -78,15 +78,15 @@ rule data:
     params:
         key=cache_key,
         spec=spec(
-            target=table_columns("target"),
-            pool=table_columns("pool"),
-            pool_labels=LABELLED_POOL,
+            target=PLAN.table_columns("target"),
+            pool=PLAN.table_columns("pool"),
+            pool_labels=PLAN.labelled,
             content_sha256=config["target"]["content_sha256"],
             stereo=config["encoder"]["stereo"],
             max_tokens=config["encoder"]["max_tokens"],
             unknown_tokens=config["encoder"]["unknown_tokens"],
             family=FAMILY,
         ),
-        code=code("data", f"models.encoders.{FAMILY}"),
+        code=code("data"),
     script:
         "../workflow_scripts/data.py"

@@ -4,9 +4,9 @@
 
 rule encoder:
     input:
-        encoder_inputs,
+        PLAN.encoder_inputs,
     output:
-        folder(ENCODER),
+        plan.encoder_folder(ENCODER),
     log:
         f"{RESULTS}/logs/encoder.log",
     conda:
@@ -14,8 +14,8 @@ rule encoder:
     resources:
         **needs("encoder"),
     params:
-        spec=encoder_spec(),
-        code=code("encoder", f"models.encoders.{FAMILY}"),
+        spec=spec(**PLAN.encoder_source),
+        code=code("encoder"),
     script:
         "../workflow_scripts/encoder.py"
 
@@ -23,7 +23,7 @@ rule encoder:
 rule mlm:
     input:
         train=f"{SPLIT}/train.parquet",
-        encoder=folder(ENCODER),
+        encoder=plan.encoder_folder(ENCODER),
     output:
         **named_folder(f"{SEED}/mlm"),
         curve=f"{SEED}/mlm/curve.parquet",
@@ -35,10 +35,9 @@ rule mlm:
     threads: THREADS
     resources:
         **needs("mlm"),
-        gpu=gpu,
     params:
         key=cache_key,
         spec=spec(mlm=config["mlm"], family=FAMILY, compute=COMPUTE),
-        code=code("mlm", f"models.encoders.{FAMILY}"),
+        code=code("mlm"),
     script:
         "../workflow_scripts/mlm.py"

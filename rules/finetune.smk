@@ -8,9 +8,9 @@ rule finetune:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
-        encoder=origin_encoder,
+        encoder=PLAN.origin_encoder,
     output:
-        **{f"checkpoint_{c}": f"{SEED}/finetune/{{origin}}/checkpoint-{c}.safetensors" for c in CHECKPOINTS},
+        **{f"checkpoint_{c}": f"{SEED}/finetune/{{origin}}/checkpoint-{c}.safetensors" for c in PLAN.checkpoints},
         model=f"{SEED}/finetune/{{origin}}/model.safetensors",
         curve=f"{SEED}/finetune/{{origin}}/curve.parquet",
         predictions=f"{SEED}/finetune/{{origin}}/predictions.parquet",
@@ -23,11 +23,10 @@ rule finetune:
     threads: THREADS
     resources:
         **needs("finetune"),
-        gpu=gpu,
     params:
         key=cache_key,
         spec=spec(finetune=config["finetune"], family=FAMILY, compute=COMPUTE),
-        code=code("finetune", f"models.encoders.{FAMILY}", "methods.full"),
+        code=code("finetune"),
     script:
         "../workflow_scripts/finetune.py"
 
@@ -39,8 +38,8 @@ rule finetune_on_selection:
         test=f"{SPLIT}/test.parquet",
         pool=POOL,
         selection=f"{SEED}/selection/{{strategy}}.parquet",
-        encoder=origin_encoder,
-        regressor=cell_regressor,
+        encoder=PLAN.origin_encoder,
+        regressor=PLAN.cell_regressor,
     output:
         model=f"{SEED}/selected/{{method}}/{{strategy}}/model.safetensors",
         curve=f"{SEED}/selected/{{method}}/{{strategy}}/curve.parquet",
@@ -50,16 +49,15 @@ rule finetune_on_selection:
         f"{RESULTS}/logs/finetune_on_selection/{{splitter}}/{{split_seed}}/{{seed}}/{{method}}/{{strategy}}.log",
     cache: CACHE
     group:
-        short_group("finetune_on_selection", "cells")
+        group("finetune_on_selection")
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         **needs("finetune_on_selection"),
-        gpu=gpu,
     params:
         key=cache_key,
-        spec=cell_spec,
-        code=lambda wildcards: code("finetune_on_selection", f"models.encoders.{FAMILY}", cell_module(wildcards)),
+        spec=lambda wildcards: spec(**PLAN.cell(wildcards.method)),
+        code=code("finetune_on_selection"),
     script:
         "../workflow_scripts/finetune_on_selection.py"

@@ -8,7 +8,7 @@ rule gram:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
         pool=POOL,
-        encoder=origin_encoder,
+        encoder=PLAN.origin_encoder,
         checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
     output:
         matrix=f"{SEED}/influence/{{origin}}/{{checkpoint}}/gram.safetensors",
@@ -21,7 +21,6 @@ rule gram:
     threads: THREADS
     resources:
         **needs("gram"),
-        gpu=gpu,
     params:
         key=cache_key,
         spec=spec(
@@ -31,7 +30,7 @@ rule gram:
             family=FAMILY,
             compute=COMPUTE,
         ),
-        code=code("gram", f"models.encoders.{FAMILY}", "methods.full"),
+        code=code("gram"),
     script:
         "../workflow_scripts/gram.py"
 
@@ -41,10 +40,10 @@ rule influence:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
         pool=POOL,
-        encoder=origin_encoder,
+        encoder=PLAN.origin_encoder,
         checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
-        gram=lambda wildcards: gram_inputs(wildcards, "safetensors"),
-        gram_facts=lambda wildcards: gram_inputs(wildcards, "json"),
+        gram=lambda wildcards: PLAN.gram(wildcards, "safetensors"),
+        gram_facts=lambda wildcards: PLAN.gram(wildcards, "json"),
     output:
         scores=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/scores.parquet",
         diagnostics=f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/diagnostics.parquet",
@@ -52,13 +51,12 @@ rule influence:
         f"{RESULTS}/logs/influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{checkpoint}}/{{estimator}}.log",
     cache: CACHE
     group:
-        scores_group
+        group("influence")
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         **needs("influence"),
-        gpu=gpu,
     params:
         key=cache_key,
         spec=lambda wildcards: spec(
@@ -70,9 +68,7 @@ rule influence:
             family=FAMILY,
             compute=COMPUTE,
         ),
-        code=lambda wildcards: code(
-            "influence", f"models.encoders.{FAMILY}", "methods.full", f"influence.{wildcards.estimator}"
-        ),
+        code=code("influence"),
     script:
         "../workflow_scripts/influence.py"
 
@@ -106,7 +102,7 @@ rule influence_on_test:
         test=f"{SPLIT}/test.parquet",
         test_labels=f"{SPLIT}/test_labels.parquet",
         pool=POOL,
-        encoder=origin_encoder,
+        encoder=PLAN.origin_encoder,
         checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
     output:
         table=f"{SEED}/influence/{{origin}}/{{checkpoint}}/on_test.parquet",
@@ -118,7 +114,6 @@ rule influence_on_test:
     threads: THREADS
     resources:
         **needs("influence_on_test"),
-        gpu=gpu,
     params:
         key=cache_key,
         spec=spec(
@@ -130,7 +125,7 @@ rule influence_on_test:
             family=FAMILY,
             compute=COMPUTE,
         ),
-        code=code("influence_on_test", f"models.encoders.{FAMILY}", "methods.full"),
+        code=code("influence_on_test"),
     script:
         "../workflow_scripts/influence_on_test.py"
 
@@ -141,9 +136,9 @@ rule cell_influence:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
         pool=POOL,
-        encoder=lambda wildcards: folder(below_seed(wildcards, "mlm")),
+        encoder=PLAN.origin_encoder,
         checkpoint=f"{SEED}/selected/{{method}}/{{strategy}}/model.safetensors",
-        regressor=cell_regressor,
+        regressor=PLAN.cell_regressor,
     output:
         scores=f"{SEED}/selected/{{method}}/{{strategy}}/influence.parquet",
         diagnostics=f"{SEED}/selected/{{method}}/{{strategy}}/influence_diagnostics.parquet",
@@ -155,16 +150,10 @@ rule cell_influence:
     threads: THREADS
     resources:
         **needs("cell_influence"),
-        gpu=gpu,
     params:
         key=cache_key,
-        spec=cell_influence_spec,
-        code=lambda wildcards: code(
-            "cell_influence",
-            f"models.encoders.{FAMILY}",
-            cell_module(wildcards),
-            *(f"influence.{name}" for name in kernel_estimators()),
-        ),
+        spec=lambda wildcards: spec(**PLAN.cell_influence(wildcards.method)),
+        code=code("cell_influence"),
     script:
         "../workflow_scripts/cell_influence.py"
 
@@ -173,7 +162,7 @@ rule aggregate_influence:
     input:
         scores=expand(
             f"{SEED}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/scores.parquet",
-            checkpoint=CHECKPOINTS,
+            checkpoint=PLAN.checkpoints,
             allow_missing=True,
         ),
         curve=f"{SEED}/finetune/{{origin}}/curve.parquet",
@@ -182,7 +171,7 @@ rule aggregate_influence:
     log:
         f"{RESULTS}/logs/aggregate_influence/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{estimator}}.log",
     group:
-        "scores"
+        group("aggregate_influence")
     conda:
         ENVIRONMENT
     resources:

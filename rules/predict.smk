@@ -1,17 +1,7 @@
 # Needs: the metrics, and the run that they or the configuration choose. On demand: no part of `all`.
 # Makes: a model folder that predicts without the workflow; predictions of a file of molecules.
 
-MODEL_FOLDER = [
-    f"{RESULTS}/model/{name}"
-    for name in (
-        "chemsieve.json",
-        "config.json",
-        "tokenizer.json",
-        "model.safetensors",
-        "training.parquet",
-        "README.md",
-    )
-]
+MODEL_FOLDER = [f"{RESULTS}/model/{name}" for name in plan.MODEL_FILES]
 
 
 rule export_model:
@@ -19,9 +9,9 @@ rule export_model:
         metrics=f"{RESULTS}/tables/metrics.parquet",
         predictions=f"{RESULTS}/tables/predictions.parquet",
         molecules=f"{RESULTS}/tables/molecules.parquet",
-        target=table_file("target"),
-        pool=table_file("pool"),
-        candidates=exported_files,
+        target=PLAN.table_file("target"),
+        pool=PLAN.table_file("pool"),
+        candidates=said(PLAN.exported_files),
     output:
         model=MODEL_FOLDER,
     log:
@@ -31,18 +21,9 @@ rule export_model:
     threads: THREADS
     resources:
         **needs("export_model"),
-        gpu=gpu,
     params:
-        spec=exported_spec,
-        code=code(
-            "export_model",
-            f"models.encoders.{FAMILY}",
-            "methods.full",
-            *(
-                f"methods.{configuration.module_of(config['grid']['methods'][m], m, 'method')}"
-                for m in config["grid"]["run"]
-            ),
-        ),
+        spec=said(lambda wildcards: spec(**PLAN.exported())),
+        code=code("export_model"),
     script:
         "../workflow_scripts/export_model.py"
 
@@ -50,7 +31,7 @@ rule export_model:
 rule predict:
     input:
         model=MODEL_FOLDER,
-        molecules=predict_input,
+        molecules=said(PLAN.predicted_file),
     output:
         predictions=f"{RESULTS}/predictions.csv",
     log:
@@ -60,12 +41,11 @@ rule predict:
     threads: THREADS
     resources:
         **needs("predict"),
-        gpu=gpu,
     params:
         spec=spec(
             predict={key: config["predict"][key] for key in ("smiles", "delimiter", "format", "encoding", "chunk")},
             compute=COMPUTE,
         ),
-        code=code("predict", f"models.encoders.{FAMILY}"),
+        code=code("predict"),
     script:
         "../workflow_scripts/predict.py"

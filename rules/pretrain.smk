@@ -4,9 +4,9 @@
 
 rule pretrain_corpus:
     input:
-        corpus=pretrain_corpus_file,
-        excluded=pretrain_excluded,
-        tokenizer=pretrain_tokenizer,
+        corpus=said(PLAN.corpus_file),
+        excluded=[file["path"] for file in config["pretrain"]["exclude"]],
+        tokenizer=PLAN.tokenizer,
     output:
         corpus=f"{RESULTS}/pretrain/corpus.parquet",
         refused=f"{RESULTS}/pretrain/refused.parquet",
@@ -31,7 +31,7 @@ rule pretrain_corpus:
 rule pretrain_targets:
     input:
         corpus=f"{RESULTS}/pretrain/corpus.parquet",
-        vectors=lambda wildcards: pretrain_table(wildcards)["path"],
+        vectors=lambda wildcards: PLAN.vectors(wildcards.table)["path"],
     output:
         targets=f"{RESULTS}/pretrain/targets/{{table}}.npy",
     log:
@@ -41,7 +41,7 @@ rule pretrain_targets:
     resources:
         **needs("pretrain_targets"),
     params:
-        spec=lambda wildcards: spec(table=pretrain_table(wildcards)),
+        spec=lambda wildcards: spec(table=PLAN.vectors(wildcards.table)),
         code=code("pretrain_targets"),
     script:
         "../workflow_scripts/pretrain_targets.py"
@@ -51,8 +51,8 @@ rule pretrain:
     input:
         corpus=f"{RESULTS}/pretrain/corpus.parquet",
         refused=f"{RESULTS}/pretrain/refused.parquet",
-        targets=pretrain_targets,
-        tokenizer=pretrain_tokenizer,
+        targets=[f"{RESULTS}/pretrain/targets/{name}.npy" for name in config["pretrain"]["targets"]],
+        tokenizer=PLAN.tokenizer,
     output:
         **named_folder(f"{RESULTS}/pretrain/encoder"),
         card=f"{RESULTS}/pretrain/encoder/README.md",
@@ -65,17 +65,16 @@ rule pretrain:
     threads: THREADS
     resources:
         **needs("pretrain"),
-        gpu=gpu,
     params:
         key=cache_key,
         # Not declared as an output: Snakemake would remove it when a job fails, and nothing could be resumed.
         state=f"{RESULTS}/pretrain/state.safetensors",
         spec=spec(
-            pretrain=pretrain_settings(),
+            pretrain=PLAN.pretraining,
             architecture=config["encoder"]["architecture"],
             family=FAMILY,
             compute=COMPUTE,
         ),
-        code=code("pretrain", f"models.encoders.{FAMILY}"),
+        code=code("pretrain"),
     script:
         "../workflow_scripts/pretrain.py"

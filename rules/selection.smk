@@ -6,42 +6,26 @@
 rule selection:
     input:
         pool=POOL,
-        model=model_inputs,
-        influence=influence_inputs,
-        training=training_inputs,
-        validation=validation_inputs,
-        gram=selection_gram_inputs,
+        model=PLAN.selection_model,
+        influence=PLAN.selection_influence,
+        training=PLAN.selection_training,
+        validation=PLAN.selection_validation,
+        gram=PLAN.selection_grams,
     output:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
     log:
         f"{RESULTS}/logs/selection/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
     cache: CACHE
     group:
-        selection_group
+        group("selection")
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         **needs("selection"),
-        gpu=selection_gpu,
     params:
         key=cache_key,
-        spec=lambda wildcards: spec(
-            module=strategy_module(wildcards.strategy),
-            budget=config["selection"]["strategies"][wildcards.strategy].get("budget"),
-            options=configuration.options_of(
-                config["selection"]["strategies"][wildcards.strategy], configuration.STRATEGY_KEYS
-            ),
-            **(
-                {"family": FAMILY, "compute": COMPUTE, "dropout": config["finetune"]["dropout"]}
-                if strategy_uses_model(wildcards.strategy)
-                else {}
-            ),
-        ),
-        code=lambda wildcards: code(
-            "selection",
-            f"selection.{strategy_module(wildcards.strategy)}",
-            *((f"models.encoders.{FAMILY}", "methods.full") if strategy_uses_model(wildcards.strategy) else ()),
-        ),
+        spec=lambda wildcards: spec(**PLAN.strategy(wildcards.strategy)),
+        code=code("selection"),
     script:
         "../workflow_scripts/selection.py"

@@ -15,7 +15,7 @@ rule split:
     log:
         f"{RESULTS}/logs/split/{{splitter}}/{{split_seed}}.log",
     group:
-        "split"
+        group("split")
     conda:
         ENVIRONMENT
     resources:
@@ -26,6 +26,6 @@ rule split:
             options=config["split"]["options"].get(wildcards.splitter, {}),
             binarise=config["target"]["binarise"],
         ),
-        code=lambda wildcards: code("split", f"splitting.{wildcards.splitter}"),
+        code=code("split"),
     script:
         "../workflow_scripts/split.py"

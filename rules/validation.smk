@@ -7,21 +7,20 @@ rule retrain:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
         pool=POOL,
-        encoder=lambda wildcards: folder(below_seed(wildcards, "mlm")),
-        regressor=retrained_regressor,
+        encoder=PLAN.origin_encoder,
+        regressor=PLAN.retrained_regressor,
     output:
         loss=f"{SEED}/validation/{{subset}}/{{retrain_seed}}.parquet",
     log:
         f"{RESULTS}/logs/retrain/{{splitter}}/{{split_seed}}/{{seed}}/{{subset}}/{{retrain_seed}}.log",
     cache: CACHE
     group:
-        short_group("retrain", "retrain")
+        group("retrain")
     conda:
         ENVIRONMENT
     threads: THREADS
     resources:
         **needs("retrain"),
-        gpu=gpu,
     params:
         key=cache_key,
         spec=spec(
@@ -33,23 +32,23 @@ rule retrain:
             family=FAMILY,
             compute=COMPUTE,
         ),
-        code=code("retrain", f"models.encoders.{FAMILY}", "methods.full"),
+        code=code("retrain"),
     script:
         "../workflow_scripts/retrain.py"
 
 
 rule validate_influence:
     input:
-        losses=VALIDATION_LOSSES,
-        scores=VALIDATED_SCORES,
-        selections=[f"{replicate}/selection/{name}.parquet" for replicate in VALIDATED for name in STRATEGIES],
+        losses=PLAN.validation_losses,
+        scores=PLAN.validated_scores,
+        selections=PLAN.validated_selections,
     output:
         table=f"{RESULTS}/tables/influence_validation.parquet",
         retraining=f"{RESULTS}/tables/retraining.parquet",
     log:
         f"{RESULTS}/logs/validate_influence.log",
     group:
-        "tables"
+        group("validate_influence")
     conda:
         ENVIRONMENT
     resources:

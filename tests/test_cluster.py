@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.runtime import devices
-from chemsieve.study import demands
+from chemsieve.study import resources, steps
 from chemsieve.study.configuration import normalise
 from test_workflow import copy_workflow, plan, snakemake
 
@@ -99,7 +99,8 @@ def test_every_rule_says_what_it_needs(copied):
         for part in re.split(r"(?m)^(?= *rule \w+:$)", text)[1:]:
             name = re.match(r" *rule (\w+):", part)[1]
             assert f'**needs("{name}")' in part, name
-    assert set(RULES) <= set(demands._RULES)
+    for rule in RULES:
+        steps.step(rule)
 
 
 def test_small_jobs_are_grouped(on_slurm):
@@ -116,8 +117,8 @@ def configuration(name=None):
     return config | normalise(config)
 
 
-SMALL = demands.Sizes(512, 64, 300, 384, 2, 2_700_000)
-LARGE = demands.Sizes(48, 6, 36, 768, 12, 44_400_000)
+SMALL = resources.Sizes(512, 64, 300, 384, 2, 2_700_000)
+LARGE = resources.Sizes(48, 6, 36, 768, 12, 44_400_000)
 
 
 # The embedded study (benchmarks/results/demands.json), and the full-size check with its own settings.
@@ -127,9 +128,9 @@ LARGE = demands.Sizes(48, 6, 36, 768, 12, 44_400_000)
      ("influence", 677, 12.5), ("retrain", 669, 10.3), ("selection", 620, 6.8), ("baseline", 481, 3.3),
      ("report", 542, 2.5), ("audit_shift", 565, 3.2), ("audit", 480, 1.0), ("comparisons_table", 427, 6.1)],
 )  # fmt: skip
-def test_demands_exceed_the_measured_embedded_study_and_are_not_silly(rule, memory, seconds):
-    mb, minutes = demands.ask(demands.demand(rule, SMALL, configuration()))
-    assert memory + demands.RUNNER_MB < mb < 4 * (memory + demands.RUNNER_MB)
+def test_resources_exceed_the_measured_embedded_study_and_are_not_silly(rule, memory, seconds):
+    mb, minutes = resources.ask(steps.step(rule).takes(SMALL, configuration()))
+    assert memory + resources.RUNNER_MB < mb < 4 * (memory + resources.RUNNER_MB)
     assert seconds < minutes * 60 <= 30 * 60
 
 
@@ -137,7 +138,7 @@ def test_demands_exceed_the_measured_embedded_study_and_are_not_silly(rule, memo
     ("rule", "memory", "seconds"),
     [("finetune", 1974, 39.0), ("mlm", 1558, 17.0), ("influence", 4043, 189.0), ("finetune_on_selection", 1763, 39.5)],
 )
-def test_demands_follow_the_encoder(rule, memory, seconds):
+def test_resources_follow_the_encoder(rule, memory, seconds):
     config = configuration()
     full = yaml.safe_load((ROOT / "studies" / "full_size_check.yaml").read_text(encoding="utf-8"))
     for section in ("mlm", "finetune", "influence"):
@@ -148,31 +149,31 @@ def test_demands_follow_the_encoder(rule, memory, seconds):
             else given
         )
         config[section] = config[section] | given
-    mb, minutes = demands.ask(demands.demand(rule, LARGE, config))
-    assert memory + demands.RUNNER_MB < mb < 4 * memory
+    mb, minutes = resources.ask(steps.step(rule).takes(LARGE, config))
+    assert memory + resources.RUNNER_MB < mb < 4 * memory
     assert seconds < minutes * 60 < 30 * seconds + 600
 
 
-def test_demands_grow_with_the_attempt_and_the_molecules():
+def test_resources_grow_with_the_attempt_and_the_molecules():
     config = configuration()
-    once, twice = (demands.ask(demands.demand("gram", SMALL, config), attempt) for attempt in (1, 2))
+    once, twice = (resources.ask(steps.step("gram").takes(SMALL, config), attempt) for attempt in (1, 2))
     assert twice == pytest.approx((2 * once[0], 2 * once[1]), abs=1)
-    many = demands.Sizes(30_000, 4_000, 300_000, 384, 2, 2_700_000)
+    many = resources.Sizes(30_000, 4_000, 300_000, 384, 2, 2_700_000)
     for rule in ("finetune", "finetune_on_selection", "influence", "data", "selection"):
-        few, more = demands.demand(rule, SMALL, config), demands.demand(rule, many, config)
+        few, more = steps.step(rule).takes(SMALL, config), steps.step(rule).takes(many, config)
         assert more[0] > few[0], rule
         assert more[1] > 10 * few[1], rule
 
 
 def test_sizes_are_those_of_the_tables_where_they_stand(tmp_path):
     config = configuration()
-    before = demands.sizes(config, tmp_path, ROOT / "resources" / "encoder")
+    before = resources.sizes(config, tmp_path, ROOT / "resources" / "encoder")
     assert (before.train, before.pool, before.hidden) == (512, 300, 384)
     assert before.parameters == pytest.approx(2_683_777, rel=0.03)  # as the metrics table counts them
     for name, rows in (("tables/molecules", 1250), ("data/pool", 1000)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame({"row": range(rows)}).to_parquet(tmp_path / f"{name}.parquet")
-    after = demands.sizes(config, tmp_path)
+    after = resources.sizes(config, tmp_path)
     assert (after.train, after.query, after.pool) == (200, 25, 1000)
     assert after.hidden == 768  # no encoder is known: as large as MoLFormer-XL
 

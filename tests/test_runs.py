@@ -16,6 +16,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.runtime import job, locking
 from chemsieve.runtime.files import remove_partial, write_text
 from chemsieve.runtime.locking import hold
+from chemsieve.study.steps import STEPS
 from test_workflow import RESULTS, copy_workflow, snakemake, study
 
 SCRIPTS = str(Path(__file__).parent.parent / "workflow_scripts")
@@ -239,7 +240,12 @@ def test_other_errors_are_not_taken_for_memory():
         OSError(28, "x"),
     ):
         assert job._out_of_memory(error, "mlm") is None
-    assert job.LIGHTER.keys() <= {path.stem for path in Path(SCRIPTS).glob("*.py")}
+
+
+def test_every_step_has_its_script():
+    scripts = {path.stem for path in Path(SCRIPTS).glob("*.py")}
+    named = {declared.script or rule for rule, declared in STEPS.items() if rule != "all"}
+    assert named == scripts
 
 
 JOB = """

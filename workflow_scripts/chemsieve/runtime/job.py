@@ -21,22 +21,6 @@ from chemsieve.runtime.locking import working
 from chemsieve.runtime.processes import peak_memory_mb
 from chemsieve.runtime.warm import hand_over
 
-# What makes a step need less memory, by rule.
-LIGHTER = {
-    "audit_labels": "audit.molecules",
-    "audit_shift": "audit.molecules",
-    "cell_influence": "influence.gram.memory_mb and influence.batch_size",
-    "finetune": "finetune.batch_size",
-    "finetune_on_selection": "finetune.batch_size, or that of the method in grid.methods",
-    "gram": "influence.gram.memory_mb and influence.gram.largest",
-    "influence": "influence.batch_size and influence.gram.memory_mb",
-    "influence_on_test": "influence.gram.memory_mb and influence.gram.largest",
-    "influence_per_query": "influence.gram.memory_mb",
-    "mlm": "mlm.batch_size",
-    "predict": "predict.chunk",
-    "pretrain": "pretrain.batch_size",
-    "retrain": "finetune.batch_size",
-}
 _OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|bad_alloc", re.IGNORECASE)
 
 
@@ -136,7 +120,9 @@ def _out_of_memory(error: Exception, rule: str) -> str | None:
     what = re.search(r"allocate ([\d.]+ ?[A-Za-z]+)", str(error))
     wanted = f" (it asked for {what[1]} more)" if what else ""
     where = "the GPU's memory" if "CUDA" in str(error) else "memory"
-    less = f"lower {LIGHTER[rule]}, " if rule in LIGHTER else ""
+    # By name, so that it is no part of a step's code (see chemsieve/runtime/provenance.py): no result follows from it.
+    lighter = importlib.import_module("chemsieve.study.steps").lighter(rule)
+    less = f"lower {lighter}, " if lighter else ""
     return (
         f"{where} ran out in the step {rule}{wanted}; what other steps made is kept, and the same command goes on from "
         f"here: {less}run fewer steps at a time (--cores), or use a machine with more"

@@ -1,1 +1,1 @@
-"""What a study consists of: its configuration, budgets, demands, runs, and the steps that it goes on without."""
+"""What a study consists of: its configuration, its plan, its steps and what they take, budgets, and runs."""

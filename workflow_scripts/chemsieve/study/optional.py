@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chemsieve import registry
 from chemsieve.runtime.failures import Failure, of
-from chemsieve.study.configuration import all_strategies, module_of
+from chemsieve.study.steps import step
 
 _LARGEST = 1_000_000  # bytes; a mark is a few hundred
 _SUFFIXES = {".parquet", ".json", ".safetensors"}
@@ -20,43 +19,14 @@ LOOKING = {
     *("--list-changes", "--lc", "--list-input-changes", "--li", "--list-params-changes", "--lp", "--unlock"),
     *("--cleanup-metadata", "--cm", "--containerize", "--print-compilation", "--delete-all-output", "--touch", "-t"),
 }
-# Rules whose every job is optional. Others depend on the configuration: see `optional`.
-ALWAYS = {
-    *("baseline", "descriptors", "finetune_on_selection", "retrain", "validate_influence", "audit_shift"),
-    *("influence_on_test", "influence_on_test_table", "comparisons_table"),
-}
-CONTROLS = ("none", "all")  # strategies that the report cannot do without
 
 
 def optional(config: dict[str, Any], rule: str, wildcards: Mapping[str, str]) -> bool:
     """Whether a study goes on where a step fails: its report can be written, and each selection made, without it."""
     if config["on_failure"] == "stop":
         return False
-    if rule in ALWAYS:
-        return True
-    if rule == "selection":
-        return _module(config, wildcards["strategy"]) not in CONTROLS
-    if rule in ("influence", "aggregate_influence", "gram"):
-        return not _needed(config, rule, wildcards)
-    return False
-
-
-def _needed(config: dict[str, Any], rule: str, wildcards: Mapping[str, str]) -> bool:
-    """Whether the scores that the influence strategies use come from such a step."""
-    chosen = config["selection"]
-    if wildcards["origin"] != chosen["origin"]:
-        return False
-    if not any(
-        "influence" in registry.load("selection", _module(config, name)).NEEDS for name in all_strategies(config)
-    ):
-        return False
-    if rule == "gram":
-        return getattr(registry.load("influence", chosen["estimator"]), "KERNEL", False)
-    return wildcards["estimator"] == chosen["estimator"]
-
-
-def _module(config: dict[str, Any], strategy: str) -> str:
-    return module_of(config["selection"]["strategies"][strategy], strategy, "strategy")
+    declared = step(rule).optional
+    return declared if isinstance(declared, bool) else declared(config, wildcards)
 
 
 def forget(results: str | Path, config: dict[str, Any], arguments: Sequence[str]) -> list[Failure]:

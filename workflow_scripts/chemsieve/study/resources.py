@@ -1,5 +1,8 @@
 """What a job asks a cluster for: memory and time, from the sizes of what it works on.
 
+A function for each kind of job gives the peak memory (MB) and the seconds that are expected, without headroom.
+:mod:`chemsieve.study.steps` says which rule's jobs are of which kind.
+
 Each coefficient was read off measured jobs (docs/results.md, What jobs ask for), of encoders of 2.7 and 44 million
 parameters on one thread in float32. Headroom comes on top, and a job that failed asks for more when it is tried again.
 Estimates err to the large side: what is asked for and not used costs waiting, what is lacking costs the job.
@@ -17,7 +20,6 @@ MEMORY_HEADROOM = 1.5
 TIME_HEADROOM = 3
 LEAST_MB = 1000
 LEAST_MINUTES = 5
-SHORT = 300  # seconds; trainings below it share a submission
 RUNNER_MB = 500  # Snakemake's own processes beside the job's on a cluster
 GPU_MB = 3000  # of host memory for the libraries of a GPU; not measured
 PLAIN_MB = 480  # a process that has read tables
@@ -50,18 +52,6 @@ class Sizes:
     def activations(self, batch: int) -> float:
         """MB that a training step on ``batch`` molecules keeps for its backward pass."""
         return batch * TOKENS * self.layers * self.hidden * ACTIVATION
-
-
-def demand(rule: str, sizes: Sizes, config: dict) -> tuple[float, float]:
-    """Expected peak memory in MB and seconds of a job of ``rule``, without headroom.
-
-    Args:
-        config: of the study, complete.
-
-    Raises:
-        KeyError: no such rule is known here.
-    """
-    return _RULES[rule](sizes, config)
 
 
 def ask(expected: tuple[float, float], attempt: int = 1, gpu: bool = False) -> tuple[int, int]:
@@ -137,7 +127,7 @@ def _rows_at(path: str, changed: int) -> int | None:
         return None
 
 
-def _table(s: Sizes, config: dict) -> tuple[float, float]:
+def table(s: Sizes, config: dict) -> tuple[float, float]:
     """Steps that read and write a few columns per molecule and run."""
     runs = 2 + len(config["selection"]["run"]) + len(config["grid"]["run"]) * len(config["grid"]["selections"])
     checkpoints = len(config["finetune"]["checkpoints"]) + 1
@@ -147,7 +137,7 @@ def _table(s: Sizes, config: dict) -> tuple[float, float]:
     return PLAIN_MB + rows * 1e-3, 30 + rows * 1e-4 + 0.02 * runs**2
 
 
-def _molecule_table(s: Sizes, config: dict) -> tuple[float, float]:
+def molecule_table(s: Sizes, config: dict) -> tuple[float, float]:
     """Steps that compute something of each molecule."""
     return PLAIN_MB + 0.02 * s.molecules, 30 + 0.02 * s.molecules
 
@@ -157,27 +147,32 @@ def _training(s: Sizes, training: dict, molecules: float) -> tuple[float, float]
     return memory, 30 + STEP * s.parameters * molecules * training["epochs"]
 
 
-def _mlm(s: Sizes, config: dict) -> tuple[float, float]:
+def mlm(s: Sizes, config: dict) -> tuple[float, float]:
+    """Adaptation by masked-language modelling."""
     memory, seconds = _training(s, config["mlm"], s.train)
     return memory + 200, seconds  # scores of all tokens of the vocabulary
 
 
-def _finetune(s: Sizes, config: dict) -> tuple[float, float]:
+def finetune(s: Sizes, config: dict) -> tuple[float, float]:
+    """Fine-tuning on the training molecules."""
     return _training(s, config["finetune"], s.train)
 
 
-def _selected(s: Sizes, config: dict) -> tuple[float, float]:
+def selected(s: Sizes, config: dict) -> tuple[float, float]:
+    """Fine-tuning on training molecules and, at most, the whole pool."""
     epochs = [config["finetune"]["epochs"]]
     epochs += [(m.get("training") or {}).get("epochs", epochs[0]) for m in config["grid"]["methods"].values()]
     return _training(s, config["finetune"] | {"epochs": max(epochs)}, s.train + s.pool)
 
 
-def _retrain(s: Sizes, config: dict) -> tuple[float, float]:
+def retrain(s: Sizes, config: dict) -> tuple[float, float]:
+    """Fine-tuning with a random subset of the pool."""
     training = config["finetune"] | config["validation"]["training"]
     return _training(s, training, s.train + config["validation"]["fraction"] * s.pool)
 
 
-def _pretrain(s: Sizes, config: dict) -> tuple[float, float]:
+def pretrain(s: Sizes, config: dict) -> tuple[float, float]:
+    """Pretraining on a corpus."""
     chosen = config["pretrain"]
     memory, seconds = _training(s, chosen | {"epochs": 0}, 0)
     return memory + 200, seconds + STEP * s.parameters * chosen["steps"] * chosen["batch_size"]
@@ -187,13 +182,15 @@ def _in_matrix(s: Sizes, config: dict) -> int:
     return min(s.train + s.query + s.pool, config["influence"]["gram"]["largest"])
 
 
-def _gram(s: Sizes, config: dict) -> tuple[float, float]:
+def gram(s: Sizes, config: dict) -> tuple[float, float]:
+    """All products of the molecules' gradients."""
     n = _in_matrix(s, config)
     memory = TORCH_MB + 1.2 * config["influence"]["gram"]["memory_mb"] + 40 / 1e6 * s.parameters + 24 / 1e6 * n**2
     return memory, 30 + s.parameters * (1e-8 * n + 1e-12 * n**2)
 
 
-def _influence(s: Sizes, config: dict) -> tuple[float, float]:
+def influence(s: Sizes, config: dict) -> tuple[float, float]:
+    """Scores of the pool by the dearest estimator."""
     chosen = config["influence"]
     n, curvature = _in_matrix(s, config), min(chosen["hessian_molecules"] or s.train, s.train)
     steps = [0]  # of the dearest estimator, as many as a molecule's training steps
@@ -213,83 +210,51 @@ def _influence(s: Sizes, config: dict) -> tuple[float, float]:
     return memory + 48 / 1e6 * n**2 + 0.005 * s.molecules, 30 + STEP * s.parameters * passes + 1e-9 * n**3
 
 
-def _selection(s: Sizes, config: dict) -> tuple[float, float]:
+def selection(s: Sizes, config: dict) -> tuple[float, float]:
+    """An order of the pool, at most by the model's embeddings and the Gram matrices."""
     n = _in_matrix(s, config)
     memory = TORCH_MB + 4 / 1e6 * s.parameters + s.activations(16) + 24 / 1e6 * n**2
     seconds = 30 + 15 * PASS * s.parameters * s.molecules + 1e-7 * s.molecules * min(s.molecules, 10_000)
     return memory + 0.02 * s.molecules, seconds
 
 
-def _baseline(s: Sizes, config: dict) -> tuple[float, float]:
+def baseline(s: Sizes, config: dict) -> tuple[float, float]:
+    """A descriptor model."""
     return PLAIN_MB + 100 + 0.02 * s.train, 30 + 5e-6 * s.train**2
 
 
-def _audit(s: Sizes, config: dict) -> tuple[float, float]:
+def audit(s: Sizes, config: dict) -> tuple[float, float]:
+    """Comparisons of all pairs of molecules, at most so many as `audit.molecules`."""
     most = min(config["audit"]["molecules"], s.molecules)
     memory = TORCH_MB + STATE / 4 * s.parameters + s.activations(16) + 40 / 1e6 * most**2 + 0.02 * s.molecules
     seconds = 60 + PASS * s.parameters * 2 * most + 2e-5 * most**2 + 1e-6 * s.pool * s.train + 0.02 * s.molecules
     return memory, seconds
 
 
-def _encoder(s: Sizes, config: dict) -> tuple[float, float]:
+def encoder(s: Sizes, config: dict) -> tuple[float, float]:
+    """An encoder folder that is made or fetched."""
     return TORCH_MB + 12 / 1e6 * s.parameters, 120
 
 
-def _predict(s: Sizes, config: dict) -> tuple[float, float]:
+def predict(s: Sizes, config: dict) -> tuple[float, float]:
+    """Predictions of a file of molecules."""
     rows = _lines(config["predict"]["input"])
     memory = TORCH_MB + 8 / 1e6 * s.parameters + s.activations(64) + 0.05 * config["predict"]["chunk"]
     return memory + 0.01 * s.train, 60 + rows * (2e-3 + PASS * s.parameters * (1 + config["predict"]["passes"]))
 
 
-def _corpus(s: Sizes, config: dict) -> tuple[float, float]:
+def corpus(s: Sizes, config: dict) -> tuple[float, float]:
+    """A corpus that is read and tokenised."""
     rows = min(_lines(config["pretrain"]["corpus"]), config["pretrain"]["limit"] or math.inf)
     return PLAIN_MB + rows * 1e-3, 60 + rows * 1e-3
 
 
-def _vectors(s: Sizes, config: dict) -> tuple[float, float]:
+def vectors(s: Sizes, config: dict) -> tuple[float, float]:
+    """A teacher's vectors that are brought into a corpus's order."""
     rows = min(_lines(config["pretrain"]["corpus"]), config["pretrain"]["limit"] or math.inf)
     return PLAIN_MB + rows * 2e-3, 60 + rows * 1e-3
 
 
-_RULES = {
-    "all": _table,
-    "effective_config": _table,
-    "embedded_data": _molecule_table,
-    "download_target": _molecule_table,
-    "data": _molecule_table,
-    "descriptors": _molecule_table,
-    "split": _molecule_table,
-    "treat_pool": _molecule_table,
-    "audit_labels": _audit,
-    "audit_shift": _audit,
-    "audit": _audit,
-    "encoder": _encoder,
-    "pretrain_corpus": _corpus,
-    "pretrain_targets": _vectors,
-    "pretrain": _pretrain,
-    "mlm": _mlm,
-    "baseline": _baseline,
-    "finetune": _finetune,
-    "finetune_on_selection": _selected,
-    "retrain": _retrain,
-    "gram": _gram,
-    "influence": _influence,
-    "cell_influence": _influence,
-    "influence_per_query": _influence,
-    "influence_on_test": _gram,
-    "influence_on_test_table": _table,
-    "aggregate_influence": _table,
-    "selection": _selection,
-    "validate_influence": _table,
-    "splits_table": _table,
-    "learning_curves_table": _table,
-    "metrics_table": _table,
-    "comparisons_table": _table,
-    "influence_tables": _table,
-    "selections_table": _table,
-    "failures_table": _table,
-    "report": _table,
-    "figures": lambda s, config: (1500.0, 300.0),
-    "export_model": _predict,
-    "predict": _predict,
-}
+def figures(s: Sizes, config: dict) -> tuple[float, float]:
+    """A browser that draws each figure of a report."""
+    return 1500.0, 300.0

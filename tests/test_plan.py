@@ -1,0 +1,161 @@
+"""What a study consists of, from its configuration alone: no Snakemake, no file."""
+
+import copy
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from chemsieve.errors import ChemsieveError
+from chemsieve.study.plan import Plan, expand
+from chemsieve.study.steps import STEPS, step
+from chemsieve.tables import DECLARED
+from chemsieve.tables.reference import page
+
+ROOT = Path(__file__).parent.parent
+AT = SimpleNamespace(splitter="random", split_seed=3, seed=1, origin="adapted", checkpoint=2, estimator="exact")
+
+
+@pytest.fixture
+def config():
+    return copy.deepcopy(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
+
+
+def test_the_plan_needs_no_snakemake():
+    code = (
+        "import sys; import chemsieve.study.plan, chemsieve.study.steps; "
+        "sys.exit('snakemake' in sys.modules or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workflow_scripts").returncode == 0
+
+
+def test_the_last_axis_varies_fastest():
+    assert expand("{b}/{a}", a="xy", b=[1, 2]) == ["1/x", "2/x", "1/y", "2/y"]
+    with pytest.raises(KeyError):
+        expand("{b}/{a}", a="xy")
+
+
+def test_every_run_has_its_curve_its_predictions_and_one_place(config):
+    config["seeds"], config["split"]["seeds"] = [0, 1, 2], [5, 6]
+    plan = Plan(config)
+    assert len(set(plan.runs)) == len(plan.runs)
+    assert {"finetune/baseline", "finetune/adapted"} <= set(plan.runs)
+    assert "selected/full/none" not in plan.runs  # it is finetune/adapted
+    crossed = itertools.product(config["grid"]["run"], config["grid"]["selections"])
+    assert {f"selected/{method}/{selection}" for method, selection in crossed} <= set(plan.runs)
+    replicates = 3 * 2 * len(config["split"]["splitters"])
+    assert len(set(plan.curves)) == replicates * (1 + len(plan.runs))
+    assert len(plan.exported_cells) == len(plan.runs)
+
+
+def test_a_pool_without_labels_is_ordered_and_trains_nothing(config):
+    config["pool"] |= {"labels": "unlabelled"}
+    config["grid"]["selections"] = ["none"]
+    plan = Plan(config)
+    assert not plan.labelled
+    assert all(run.endswith("/none") for run in plan.runs if run.startswith("selected"))
+    assert not {"audit_labels", "label_sources"} & set(plan.tables)
+    assert plan.selections
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "own"),
+    [("pool", {"leaks": "drop"}, True), ("pool", {"labels": "relabel_from_training"}, True),
+     ("target", {"binarise": "mean"}, True), ("pool", {}, False)],
+)  # fmt: skip
+def test_a_split_has_a_pool_of_its_own_where_labels_are_treated(config, section, change, own):
+    config[section] |= change
+    plan = Plan(config)
+    assert plan.treated is own
+    assert plan.pool.startswith(plan.split) is own
+
+
+def test_tables_are_those_that_the_configuration_asks_for(config):
+    assert "influence_on_test" not in Plan(config).tables
+    config["influence"]["test_molecules"] = 3
+    assert "influence_on_test" in Plan(config).tables
+    config["validation"]["run"] = False
+    assert not {"retraining", "influence_validation"} & set(Plan(config).tables)
+    config["pool"] |= {"source": "file", "path": "pool.csv"}
+    assert "pool_control" not in Plan(config).tables
+
+
+def test_a_job_starts_from_its_origins_encoder(config):
+    plan = Plan(config)
+    baseline = plan.origin_encoder(SimpleNamespace(**vars(AT) | {"origin": "baseline"}))
+    assert {Path(path).parent.as_posix() for path in baseline} == {"results/embedded/encoder"}
+    without = SimpleNamespace(splitter="random", split_seed=3, seed=1)
+    for at in (AT, without):
+        folders = {Path(path).parent.as_posix() for path in plan.origin_encoder(at)}
+        assert folders == {"results/embedded/runs/random/3/1/mlm"}
+
+
+def test_only_estimators_on_the_gram_matrix_read_it(config):
+    config["influence"]["run"] = ["exact", "lissa"]
+    plan = Plan(config)
+    assert plan.gram(AT, "json") == ["results/embedded/runs/random/3/1/influence/adapted/2/gram.json"]
+    assert plan.gram(SimpleNamespace(**vars(AT) | {"estimator": "lissa"}), "json") == []
+
+
+def test_a_named_model_is_one_of_the_study(config):
+    config["predict"]["model"] = "scaffold/0/1/adapted/lora/random"
+    plan = Plan(config)
+    replicates, cells = plan.exported_candidates()
+    assert (replicates, list(cells)) == (
+        {"splitter": ["scaffold"], "split_seed": [0], "seed": [1]},
+        ["adapted/lora/random"],
+    )
+    assert {path.split("/")[-2] for path in plan.exported_files() if path.endswith("model.safetensors")} >= {
+        "random",
+        "mlm",
+    }
+    config["predict"]["model"] = "scaffold/0/1/adapted/lora/rando"
+    with pytest.raises(ChemsieveError, match="lora/random"):
+        Plan(config).exported_candidates()
+
+
+@pytest.mark.parametrize("ask", [Plan.predicted_file, Plan.corpus_file])
+def test_a_file_that_is_not_named_is_asked_for(config, ask):
+    with pytest.raises(ChemsieveError, match=r"^configuration: (predict\.input|pretrain\.corpus): "):
+        ask(Plan(config))
+
+
+def test_vectors_of_a_teacher_rerun_the_training_only_by_their_weight(config):
+    config["pretrain"]["targets"] = {"teacher": {"path": "a", "weight": 2.0}}
+    before = Plan(copy.deepcopy(config))
+    config["pretrain"]["targets"]["teacher"]["path"] = "b"
+    after = Plan(config)
+    assert before.pretraining == after.pretraining
+    assert before.vectors("teacher") != after.vectors("teacher")
+
+
+def test_declared_steps_load_modules_that_there_are(config):
+    plan = Plan(config)
+    at = SimpleNamespace(**vars(AT), method="lora", strategy="uncertainty", baseline="svr")
+    package = ROOT / "workflow_scripts" / "chemsieve"
+    for rule, declared in STEPS.items():
+        for module in declared.loads(plan, at):
+            assert (package / f"{module.replace('.', '/')}.py").is_file(), (rule, module)
+
+
+def test_what_a_selection_depends_on_has_the_model_only_where_it_is_read(config):
+    plan = Plan(config)
+    assert "family" in plan.strategy("uncertainty")
+    assert "family" not in plan.strategy("random")
+
+
+def test_a_collected_table_brings_its_rule(config):
+    for name, table in DECLARED.items():
+        if table.collected:
+            assert step(f"{name}_table").script == "collect_table"
+            assert step(f"{name}_table").optional == table.optional
+    with pytest.raises(KeyError):
+        step("metrics_of_table")
+
+
+def test_the_page_of_tables_says_what_is_declared():
+    assert (ROOT / "docs" / "tables.md").read_text(encoding="utf-8") == page()

@@ -1,0 +1,542 @@
+"""What a study consists of: its axes, files, runs and tables, and what each step depends on.
+
+All of it follows from the configuration alone (:class:`Plan`), so that it can be asked and tested without Snakemake.
+The rules ask it for paths and for the slices of the configuration that their jobs depend on.
+"""
+
+import itertools
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from chemsieve import registry
+from chemsieve.errors import ChemsieveError
+from chemsieve.models.bundled import BUNDLED, local_folder
+from chemsieve.runtime.files import sha256
+from chemsieve.study import configuration
+
+Json = dict[str, Any]
+# The files of an encoder folder, and of a model folder that predicts without the workflow.
+ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+MODEL_FILES = (
+    "chemsieve.json",
+    *("config.json", "tokenizer.json", "model.safetensors"),
+    "training.parquet",
+    "README.md",
+)
+FULL = "full"  # fine-tuning all parameters: of every study, and no entry of grid.methods
+NONE = "none"  # the control without any pool molecule
+
+
+def expand(pattern: str, **axes: Sequence[object]) -> list[str]:
+    """Paths of a pattern over the product of some axes, the last of which varies fastest.
+
+    Raises:
+        KeyError: the pattern has an axis that is not given.
+    """
+    return [pattern.format(**dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+
+
+def encoder_folder(path: str) -> list[str]:
+    """The files of an encoder folder."""
+    return [f"{path}/{name}" for name in ENCODER_FILES]
+
+
+class Plan:
+    """A study as its configuration describes it.
+
+    Paths are patterns with the wildcards ``splitter``, ``split_seed`` and ``seed`` where they say so, and below the
+    study's folder ``results``. ``at`` is where a job stands on the study's axes: an object with an attribute for each
+    of its wildcards.
+
+    Args:
+        config: of the study, complete and valid.
+    """
+
+    def __init__(self, config: Json):
+        self.config = config
+        self.results = f"results/{config['study']}"
+        self.split = f"{self.results}/splits/{{splitter}}/{{split_seed}}"
+        self.replicate = f"{self.results}/runs/{{splitter}}/{{split_seed}}/{{seed}}"
+        self.encoder = f"{self.results}/encoder"
+        self.splits = {"splitter": config["split"]["splitters"], "split_seed": config["split"]["seeds"]}
+        self.replicates = self.splits | {"seed": config["seeds"]}
+        self.checkpoints = sorted(config["finetune"]["checkpoints"])
+        self.strategies = configuration.all_strategies(config)
+        self.family = config["encoder"]["family"]
+        self.threads = config["compute"]["threads"]
+        # What results depend on; a warm start changes none.
+        self.compute = {key: config["compute"][key] for key in ("device", "threads")}
+
+    # The data.
+
+    @property
+    def embedded(self) -> bool:
+        """Whether a file of the study is the project's own."""
+        return "embedded" in (self.config["target"]["source"], self.config["pool"]["source"])
+
+    @property
+    def control(self) -> bool:
+        """Whether the truth about the pool's labels is known."""
+        return self.config["pool"]["source"] == "embedded"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the pool's labels are used."""
+        return configuration.pool_is_labelled(self.config)
+
+    @property
+    def treated(self) -> bool:
+        """Whether every split has a pool of its own: labels computed anew or left out, or cut at the training mean."""
+        return (
+            self.config["pool"]["labels"] == "relabel_from_training"
+            or self.config["pool"]["leaks"] == "drop"
+            or self.config["target"]["binarise"] is not None
+        )
+
+    @property
+    def pool(self) -> str:
+        """The pool that training and selection read."""
+        return f"{self.split}/pool.parquet" if self.treated else f"{self.results}/data/pool.parquet"
+
+    def table_file(self, section: str) -> str:
+        """Where the target or the pool is read from: the user's path, the embedded data, or a download."""
+        table = self.config[section]
+        if table["source"] == "embedded":
+            return f"{self.results}/embedded/{section}.csv"
+        return table["path"] or f"{self.results}/data/downloaded_{section}.csv"
+
+    def table_columns(self, section: str) -> Json:
+        """How a table is read.
+
+        What the project writes itself is plain CSV; a download has the column names smiles and label.
+        """
+        keys = ("smiles", "label", "fold", "delimiter", "format", "encoding", "decimal")
+        table = {key: self.config[section].get(key) for key in keys}
+        if not self.config[section]["path"]:
+            table |= {"delimiter": ",", "format": "csv", "encoding": "utf-8", "decimal": "."}
+            if self.config[section]["source"] == "file":
+                table |= {"smiles": "smiles", "label": "label", "fold": None}
+        return table
+
+    def audited(self, name: str) -> list[str]:
+        """A file of what is known of the pool's labels, where they are used."""
+        return [f"{self.results}/{name}"] if self.labelled else []
+
+    # Files of the study.
+
+    def of_splits(self, pattern: str, **axes: Sequence[object]) -> list[str]:
+        """Files of a pattern, of every split."""
+        return expand(pattern, **axes, **self.splits)
+
+    def of_replicates(self, pattern: str, **axes: Sequence[object]) -> list[str]:
+        """Files of a pattern, of every replicate."""
+        return expand(pattern, **axes, **self.replicates)
+
+    def below(self, at: Any, name: str) -> str:
+        """A file or folder of the replicate that a job is of."""
+        return f"{self.results}/runs/{at.splitter}/{at.split_seed}/{at.seed}/{name}"
+
+    def origin_encoder(self, at: Any) -> list[str]:
+        """The encoder that a job's origin starts from; without an origin, the adapted one."""
+        adapted = getattr(at, "origin", "adapted") == "adapted"
+        return encoder_folder(self.below(at, "mlm") if adapted else self.encoder)
+
+    @property
+    def encoder_files(self) -> dict[str, str]:
+        """Files of the local folder that the encoder is made from, by name."""
+        encoder = self.config["encoder"]
+        if not encoder["path"]:
+            return {}
+        names = [name for name in ENCODER_FILES if not (name == "tokenizer.json" and encoder["tokenizer"])]
+        return {name: f"{local_folder(encoder['path'])}/{name}" for name in names}
+
+    @property
+    def encoder_inputs(self) -> list[str]:
+        """The user's files that the encoder is made from.
+
+        Not those that come with the project: they are as old as the checkout, and a study beside a newer one would run
+        anew.
+        """
+        files = [] if self.config["encoder"]["path"] == BUNDLED else list(self.encoder_files.values())
+        return [*files, *self.tokenizer]
+
+    @property
+    def encoder_source(self) -> Json:
+        """What the encoder depends on.
+
+        Its architecture only where it starts from random weights; in place of the dates of files that come with the
+        project, their content.
+        """
+        read = ("stereo", "max_tokens", "unknown_tokens")  # how molecules are read, which the encoder is not made of
+        encoder = {key: value for key, value in self.config["encoder"].items() if key not in read}
+        if encoder["path"] or encoder["repository"]:
+            encoder |= {"architecture": None, "seed": None}
+        shipped = self.encoder_files if encoder["path"] == BUNDLED else {}
+        return {"encoder": encoder, "shipped": {name: sha256(path) for name, path in shipped.items()}}
+
+    @property
+    def tokenizer(self) -> list[str]:
+        """The user's tokenizer, where one is given."""
+        return [self.config["encoder"]["tokenizer"]] if self.config["encoder"]["tokenizer"] else []
+
+    # Runs.
+
+    @cached_property
+    def runs(self) -> list[str]:
+        """Folders of the language models' runs below a replicate.
+
+        Fine-tuning the adapted encoder on no pool molecule is the control `none`, and stands there once.
+        """
+        selected = [name for name in self.config["selection"]["run"] if name != NONE]
+        grid = self.config["grid"]
+        return [
+            "finetune/baseline",
+            "finetune/adapted",
+            # A pool without labels is ordered, and nothing is trained on it.
+            *(f"selected/{FULL}/{strategy}" for strategy in selected if self.labelled),
+            *(f"selected/{method}/{strategy}" for method in grid["run"] for strategy in grid["selections"]),
+        ]
+
+    @cached_property
+    def baselines(self) -> list[str]:
+        """Folders of the descriptor models' runs below a replicate."""
+        return [f"descriptors/{name}" for name in self.config["baselines"]["run"]]
+
+    @property
+    def curves(self) -> list[str]:
+        """Learning curves: of adaptation, then of fine-tuning."""
+        return [
+            *self.of_replicates(f"{self.replicate}/mlm/curve.parquet"),
+            *self.of_replicates(f"{self.replicate}/{{run}}/curve.parquet", run=self.runs),
+        ]
+
+    @property
+    def selections(self) -> list[str]:
+        """The pool as each strategy orders it."""
+        return self.of_replicates(f"{self.replicate}/selection/{{strategy}}.parquet", strategy=self.strategies)
+
+    def cell(self, method: str) -> Json:
+        """Method, options and hyperparameters of full fine-tuning, or of a method of the grid."""
+        if method == FULL:
+            module, options = FULL, {}
+            training = {key: value for key, value in self.config["finetune"].items() if key != "dropout"}
+        else:
+            entry = self.config["grid"]["methods"][method]
+            module = configuration.module_of(entry, method, "method")
+            options = configuration.options_of(entry, configuration.METHOD_KEYS)
+            training = configuration.training_of(self.config, method)
+        return {
+            "method": module,
+            "options": options,
+            "training": {key: value for key, value in training.items() if key != "checkpoints"},
+            "dropout": self.config["finetune"]["dropout"],
+            "family": self.family,
+            "compute": self.compute,
+        }
+
+    def cell_influence(self, method: str) -> Json:
+        """What influence at a cell of the grid depends on."""
+        cell, chosen = self.cell(method), self.config["influence"]
+        return {
+            "method": cell["method"],
+            "method_options": cell["options"],
+            "gram": chosen["gram"],
+            "batch_size": chosen["batch_size"],
+            "tolerance": chosen["tolerance"],
+            "estimators": {name: chosen["estimators"][name] for name in self.kernel_estimators},
+            "family": self.family,
+            "compute": self.compute,
+        }
+
+    def cell_regressor(self, at: Any) -> list[str]:
+        """The fine-tuned regressor that a cell starts from, where the configuration says so."""
+        if at.method == FULL or self.config["grid"]["start"] == "encoder":
+            return []
+        return [self.below(at, "finetune/adapted/model.safetensors")]
+
+    # Influence.
+
+    @cached_property
+    def kernel_estimators(self) -> list[str]:
+        """Estimators of the study that work on the Gram matrix."""
+        run = self.config["influence"]["run"]
+        return [name for name in run if getattr(registry.load("influence", name), "KERNEL", False)]
+
+    def gram(self, at: Any, suffix: str) -> list[str]:
+        """The Gram matrix, or the facts about it, for an estimator that works on it."""
+        if at.estimator not in self.kernel_estimators:
+            return []
+        return [self.below(at, f"influence/{at.origin}/{at.checkpoint}/gram.{suffix}")]
+
+    def scores(self, name: str) -> list[str]:
+        """A file of each estimator at each checkpoint: ``scores`` or ``diagnostics``."""
+        chosen = self.config["influence"]
+        return expand(
+            f"{self.replicate}/influence/{{origin}}/{{checkpoint}}/{{estimator}}/{name}.parquet",
+            origin=chosen["origins"],
+            checkpoint=self.checkpoints,
+            estimator=chosen["run"],
+            **self.replicates,
+        )
+
+    @property
+    def aggregates(self) -> list[str]:
+        """Each estimator's scores over all checkpoints."""
+        chosen = self.config["influence"]
+        return expand(
+            f"{self.replicate}/influence/{{origin}}/aggregate/{{estimator}}.parquet",
+            origin=chosen["origins"],
+            estimator=chosen["run"],
+            **self.replicates,
+        )
+
+    @property
+    def on_test(self) -> list[str]:
+        """Influence on single test molecules, at the last checkpoint."""
+        return expand(
+            f"{self.replicate}/influence/{{origin}}/{{checkpoint}}/on_test.parquet",
+            origin=[self.config["selection"]["origin"]],
+            checkpoint=[max(self.checkpoints)],
+            **self.replicates,
+        )
+
+    # Scores held against retraining.
+
+    @property
+    def _validated(self) -> list[str]:
+        """The replicates that are trained again with random subsets of the pool."""
+        return self.of_replicates(self.replicate)[: self.config["validation"]["replicates"]]
+
+    @property
+    def validates(self) -> bool:
+        """Whether scores are held against retraining."""
+        return bool(self.config["validation"]["run"] and self.validated_scores)
+
+    @property
+    def validation_losses(self) -> list[str]:
+        """Validation losses after each retraining."""
+        chosen = self.config["validation"]
+        return expand(
+            "{replicate}/validation/{subset}/{seed}.parquet",
+            replicate=self._validated,
+            subset=range(chosen["subsets"]),
+            seed=chosen["seeds"],
+        )
+
+    @property
+    def validated_scores(self) -> list[str]:
+        """The scores that are held against them."""
+        chosen = self.config["influence"]
+        return [
+            f"{replicate}/influence/{origin}/{place}"
+            for replicate in self._validated
+            for origin in chosen["origins"]
+            for estimator in chosen["run"]
+            for place in (
+                *(f"{checkpoint}/{estimator}/scores.parquet" for checkpoint in self.checkpoints),
+                f"aggregate/{estimator}.parquet",
+            )
+        ]
+
+    @property
+    def validated_selections(self) -> list[str]:
+        """The orders of the strategies that are held against them."""
+        return expand("{replicate}/selection/{name}.parquet", replicate=self._validated, name=self.strategies)
+
+    def retrained_regressor(self, at: Any) -> list[str]:
+        """The fine-tuned regressor that retraining starts from, where the configuration says so."""
+        started = self.config["validation"]["start"] == "regressor"
+        return [self.below(at, "finetune/adapted/model.safetensors")] if started else []
+
+    # Selection.
+
+    def strategy_module(self, name: str) -> str:
+        """Module of a strategy."""
+        return configuration.module_of(self.config["selection"]["strategies"][name], name, "strategy")
+
+    def strategy_needs(self, name: str) -> set[str]:
+        """What a strategy reads besides the pool."""
+        return set(registry.load("selection", self.strategy_module(name)).NEEDS)
+
+    def strategy_uses_model(self, name: str) -> bool:
+        """Whether a strategy reads anything that the fine-tuned model computes."""
+        return not {"model", "predictions", "embeddings"}.isdisjoint(self.strategy_needs(name))
+
+    def strategy(self, name: str) -> Json:
+        """What a selection depends on."""
+        entry = self.config["selection"]["strategies"][name]
+        uses = {"family": self.family, "compute": self.compute, "dropout": self.config["finetune"]["dropout"]}
+        return {
+            "module": self.strategy_module(name),
+            "budget": entry.get("budget"),
+            "options": configuration.options_of(entry, configuration.STRATEGY_KEYS),
+            **(uses if self.strategy_uses_model(name) else {}),
+        }
+
+    def selection_model(self, at: Any) -> list[str]:
+        """The fine-tuned model of the scoring origin and its encoder, for a strategy that reads what it computes."""
+        if not self.strategy_uses_model(at.strategy):
+            return []
+        origin = self.config["selection"]["origin"]
+        encoder = encoder_folder(self.encoder if origin == "baseline" else self.below(at, "mlm"))
+        return [self.below(at, f"finetune/{origin}/model.safetensors"), *encoder]
+
+    def selection_influence(self, at: Any) -> list[str]:
+        """Aggregated influence scores, for a strategy that needs them."""
+        if "influence" not in self.strategy_needs(at.strategy):
+            return []
+        chosen = self.config["selection"]
+        return [self.below(at, f"influence/{chosen['origin']}/aggregate/{chosen['estimator']}.parquet")]
+
+    def selection_grams(self, at: Any) -> list[str]:
+        """The scoring model's curve, then Gram matrices with their facts, for a strategy that needs them."""
+        if "gram" not in self.strategy_needs(at.strategy):
+            return []
+        origin = self.config["selection"]["origin"]
+        names = [f"finetune/{origin}/curve.parquet"]
+        for checkpoint in self.checkpoints:
+            names += [f"influence/{origin}/{checkpoint}/gram.{suffix}" for suffix in ("safetensors", "json")]
+        return [self.below(at, name) for name in names]
+
+    def selection_training(self, at: Any) -> list[str]:
+        """Training molecules, for a strategy that needs them."""
+        return self._fold(at, "train") if {"training", "embeddings"} & self.strategy_needs(at.strategy) else []
+
+    def selection_validation(self, at: Any) -> list[str]:
+        """Validation molecules, for a strategy that needs them."""
+        return self._fold(at, "validation") if "validation" in self.strategy_needs(at.strategy) else []
+
+    def _fold(self, at: Any, name: str) -> list[str]:
+        return [f"{self.results}/splits/{at.splitter}/{at.split_seed}/{name}.parquet"]
+
+    # Tables.
+
+    @cached_property
+    def tables(self) -> list[str]:
+        """Names of the study's result tables."""
+        from chemsieve.tables import DECLARED
+
+        return [name for name, table in DECLARED.items() if table.made and table.made(self)]
+
+    @property
+    def table_files(self) -> list[str]:
+        """The study's result tables."""
+        return [f"{self.results}/tables/{name}.parquet" for name in self.tables]
+
+    @property
+    def collected(self) -> dict[str, list[str]]:
+        """Tables that only join files, with those files."""
+        from chemsieve.tables import DECLARED
+
+        tables = {name: DECLARED[name].collected for name in self.tables}
+        return {name: files(self) for name, files in tables.items() if files}
+
+    # The model that is exported.
+
+    @cached_property
+    def exported_cells(self) -> dict[str, Json]:
+        """What each language model is made of: settings, and files as patterns; by origin/method/selection."""
+        cells = {}
+        for run in self.runs:
+            kind, *names = run.split("/")
+            origin, method, selection = (names[0], FULL, NONE) if kind == "finetune" else ("adapted", *names)
+            made = self.cell(method)
+            on_regressor = method != FULL and self.config["grid"]["start"] == "regressor"
+            cells[f"{origin}/{method}/{selection}"] = {
+                "model": f"{self.replicate}/{run}/model.safetensors",
+                "encoder": self.encoder if origin == "baseline" else f"{self.replicate}/mlm",
+                "base": f"{self.replicate}/finetune/adapted/model.safetensors" if on_regressor else None,
+                "selection": f"{self.replicate}/selection/{selection}.parquet" if kind == "selected" else None,
+                **{key: made[key] for key in ("method", "options", "dropout")},
+                "averaged": {key: made["training"][key] for key in ("writings", "draws")},
+            }
+        return cells
+
+    def exported_candidates(self) -> tuple[Json, dict[str, Json]]:
+        """The replicates, as axes, and the cells among which predict.model chooses.
+
+        Raises:
+            ChemsieveError: predict.model names no run of the study.
+        """
+        cells, wanted = self.exported_cells, self.config["predict"]["model"]
+        if wanted == "best":
+            return self.replicates, cells
+        from chemsieve.deployment.choice import check_named
+
+        known = {
+            "/".join([*map(str, values), name]): (
+                {axis: [value] for axis, value in zip(self.replicates, values, strict=True)},
+                {name: cell},
+            )
+            for values in itertools.product(*self.replicates.values())
+            for name, cell in cells.items()
+        }
+        check_named(wanted, list(known))
+        return known[wanted]
+
+    def exported_files(self, at: Any = None) -> list[str]:
+        """All that the model may be made of: which run it is shows in the metrics alone."""
+        replicates, cells = self.exported_candidates()
+        patterns = [f"{self.split}/train.parquet"]
+        for cell in cells.values():
+            patterns += encoder_folder(cell["encoder"]) + [cell[k] for k in ("model", "base", "selection") if cell[k]]
+        return sorted({path for pattern in patterns for path in expand(pattern, **replicates)})
+
+    def exported(self) -> Json:
+        """What a model folder depends on."""
+        encoder, predict = self.config["encoder"], self.config["predict"]
+        return {
+            "study": self.config["study"],
+            "target": {key: self.config["target"][key] for key in ("label", "name", "unit")},
+            "cells": self.exported_candidates()[1],
+            "train": f"{self.split}/train.parquet",
+            "family": self.family,
+            **{key: encoder[key] for key in ("stereo", "max_tokens", "unknown_tokens")},
+            "predict": {key: predict[key] for key in ("model", "coverage", "uncertainty", "passes", "seed")},
+            "compute": self.compute,
+        }
+
+    def predicted_file(self, at: Any = None) -> str:
+        """The file to predict.
+
+        Raises:
+            ChemsieveError: the configuration names none.
+        """
+        return self._named(
+            "predict", "input", "give your file, for example --config 'predict={input: my_molecules.csv}'"
+        )
+
+    def _named(self, section: str, key: str, otherwise: str) -> str:
+        if not self.config[section][key]:
+            raise ChemsieveError(f"configuration: {section}.{key}: {otherwise}")
+        return self.config[section][key]
+
+    # Pretraining.
+
+    def corpus_file(self, at: Any = None) -> str:
+        """The corpus.
+
+        Raises:
+            ChemsieveError: the configuration names none.
+        """
+        return self._named("pretrain", "corpus", "name a file of SMILES to pretrain on")
+
+    @property
+    def pretraining(self) -> Json:
+        """What pretraining depends on: not the corpus's preparation, nor where a teacher's vectors come from."""
+        chosen = {
+            key: value
+            for key, value in self.config["pretrain"].items()
+            if key not in ("corpus", "limit", "held_out", "exclude")
+        }
+        learned = {
+            name: {key: table[key] for key in ("weight", "credit") if key in table}
+            for name, table in chosen["targets"].items()
+        }
+        return chosen | {"targets": learned}
+
+    def vectors(self, name: str) -> Json:
+        """A table of vectors that are learned beside the tokens, without what concerns their learning."""
+        table = self.config["pretrain"]["targets"][name]
+        return {key: value for key, value in table.items() if key not in ("weight", "credit")}

@@ -1,0 +1,137 @@
+"""What the audit finds in the data, and what is done about it."""
+
+import pyarrow as pa
+
+from chemsieve.tables.declaration import FLAG, INTEGER, LABEL_UNIT, MOLECULE, REAL, SPLIT, TEXT, Column, Table, always
+
+TABLES = {
+    "audit": Table(
+        "finding about the data, worst first, in words",
+        {
+            "topic": Column(TEXT, "labels, identity, reading, splits, shift or treatment"),
+            "severity": Column(TEXT, "leak, warning or note"),
+            "splitter": Column(TEXT, "split that it is about; empty where it is about the files"),
+            "split_seed": Column(INTEGER, "seed of that division", nullable=True),
+            "finding": Column(TEXT, "what was found, in words"),
+            "count": Column(INTEGER, "molecules that it concerns", nullable=True),
+            "of": Column(INTEGER, "among so many", nullable=True),
+        },
+        made=always,
+        optional=True,
+    ),
+    "audit_identity": Table(
+        "two places of a split that share molecules",
+        {
+            **SPLIT,
+            "place": Column(TEXT, "pool (as accepted), validation or test"),
+            "other": Column(TEXT, "where its molecules were looked for"),
+            "level": Column(TEXT, "what two molecules have in common"),
+            "molecules": Column(INTEGER, "molecules of the place that have an equal in the other"),
+            "of": Column(INTEGER, "molecules of the place"),
+        },
+        made=always,
+        optional=True,
+    ),
+    "audit_shift": Table(
+        "property in which pool and target may differ",
+        {
+            "what": Column(TEXT, "property, or the encoder's embedding"),
+            "target_mean": Column(REAL, "mean of the target", nullable=True),
+            "target_sd": Column(REAL, "standard deviation of the target", nullable=True),
+            "pool_mean": Column(REAL, "mean of the pool", nullable=True),
+            "pool_sd": Column(REAL, "standard deviation of the pool", nullable=True),
+            "standardised_difference": Column(REAL, "difference of the means over the deviation", nullable=True),
+            "statistic": Column(REAL, "Kolmogorov-Smirnov; of the embedding the squared maximum mean discrepancy"),
+            "p_value": Column(REAL, "p of no difference; of the embedding by permutation"),
+            "target": Column(INTEGER, "target molecules compared"),
+            "pool": Column(INTEGER, "pool molecules compared"),
+        },
+        made=always,
+        optional=True,
+    ),
+    "nearest_training": Table(
+        "molecule and its most similar training molecule",
+        {
+            "molecule_id": MOLECULE,
+            **SPLIT,
+            "fold": Column(TEXT, "validation, test or pool"),
+            "nearest_id": Column(TEXT, "the most similar training molecule"),
+            "similarity": Column(REAL, "Tanimoto similarity to it, ECFP4 of 2,048 bits, 0 to 1"),
+        },
+        made=always,
+        optional=True,
+    ),
+    "pool_treatment": Table(
+        "split, and what was done about the pool's labels",
+        {
+            **SPLIT,
+            "labels": Column(TEXT, "as_given, relabel_from_training or unlabelled, as configured"),
+            "leaks": Column(TEXT, "keep or drop, as configured"),
+            "accepted": Column(INTEGER, "pool molecules accepted"),
+            "computed": Column(INTEGER, "of those, molecules whose label the rule that was found gives"),
+            "validation": Column(INTEGER, "labels that depend on a validation label, whatever the choice among ties"),
+            "test": Column(INTEGER, "labels that depend on a test label, whatever the choice among ties"),
+            "validation_used": Column(INTEGER, "labels that do by the choice that was found"),
+            "test_used": Column(INTEGER, "labels that do by the choice that was found"),
+            "rows": Column(INTEGER, "labelled rows of the pool's file, where a rule was found"),
+            "validation_rows": Column(INTEGER, "of those, labels that depend on a validation label"),
+            "test_rows": Column(INTEGER, "of those, labels that depend on a test label"),
+            "dropped": Column(INTEGER, "molecules left out"),
+            "relabelled": Column(INTEGER, "labels computed anew from training molecules"),
+            "mean_change": Column(REAL, "mean change of a label by that", LABEL_UNIT),
+            "largest_change": Column(REAL, "largest change", LABEL_UNIT),
+            "kept": Column(INTEGER, "pool molecules that are used"),
+        },
+        made=always,
+        optional=True,
+    ),
+    "audit_labels": Table(
+        "rule that may have made the pool's labels",
+        {
+            "kind": Column(TEXT, "nearest neighbours, linear model or computed property"),
+            "features": Column(TEXT, "fingerprint, or property"),
+            "bits": Column(INTEGER, "bits of the fingerprint", nullable=True),
+            "metric": Column(TEXT, "what orders neighbours, or the linear model"),
+            "k": Column(INTEGER, "neighbours whose mean label is taken", nullable=True),
+            "weighting": Column(TEXT, "uniform, or by one over the distance"),
+            "map": Column(TEXT, "equal, or line: after a straight line"),
+            "slope": Column(REAL, "slope of that line"),
+            "intercept": Column(REAL, "its intercept", LABEL_UNIT),
+            "rows": Column(INTEGER, "pool labels that the rule determines: no tie, and not the molecule itself"),
+            "matched": Column(INTEGER, "of those, labels that it gives to the last decimal"),
+            "expected": Column(REAL, "how many it would give by chance, at its skill"),
+            "p_value": Column(REAL, "probability of as many by chance, times the number of rules tried"),
+            "found": Column(FLAG, "whether this is no accident"),
+        },
+        made=lambda plan: plan.labelled,
+        optional=True,
+    ),
+    "label_sources": Table(
+        "row of the pool, and what made its label",
+        {
+            "row": Column(INTEGER, "0-based row in the pool's file"),
+            "label": Column(REAL, "label as given", LABEL_UNIT),
+            "reproduced": Column(REAL, "label that the rule gives, the earlier row counting among ties", LABEL_UNIT),
+            "match": Column(TEXT, "exact, within ties, or not reproduced"),
+            "nearer": Column(pa.list_(INTEGER), "target rows that count in any case"),
+            "nearer_labels": Column(pa.list_(REAL), "their labels", LABEL_UNIT),
+            "tied": Column(pa.list_(INTEGER), "target rows equally near, among which the rest was chosen"),
+            "tied_labels": Column(pa.list_(REAL), "their labels", LABEL_UNIT),
+            "used": Column(
+                pa.list_(INTEGER), "one choice of target rows that gives the label; the nearest if none does"
+            ),
+        },
+        made=lambda plan: plan.labelled,
+        optional=True,
+    ),
+    "treatment": Table(
+        "split, and what was done about its pool's labels",
+        {
+            **SPLIT,
+            "dropped": Column(INTEGER, "molecules left out"),
+            "relabelled": Column(INTEGER, "labels computed anew from training molecules"),
+            "mean_change": Column(REAL, "mean change of a label by that", LABEL_UNIT),
+            "largest_change": Column(REAL, "largest change", LABEL_UNIT),
+        },
+    ),
+}

@@ -1,0 +1,151 @@
+"""What runs leave behind: curves, predictions, errors, comparisons of errors, failures."""
+
+from chemsieve.tables.declaration import (
+    INTEGER,
+    LABEL_UNIT,
+    MOLECULE,
+    REAL,
+    RUN,
+    SEED,
+    SPLIT,
+    TEXT,
+    Column,
+    Table,
+    always,
+)
+
+TABLES = {
+    "learning_curves": Table(
+        "run and epoch, adaptation and fine-tuning",
+        {
+            "run_id": RUN,
+            "stage": Column(TEXT, "mlm or regression"),
+            "epoch": Column(INTEGER, "epoch, from 1; 0 is before training"),
+            "train_loss": Column(REAL, "mean training loss over the epoch (standardised labels)", nullable=True),
+            "validation_loss": Column(REAL, "loss on held-out molecules (standardised labels)"),
+            "validation_rmse": Column(REAL, "validation RMSE", LABEL_UNIT, nullable=True),
+            "learning_rate": Column(REAL, "learning rate at the end of the epoch", nullable=True),
+            "gradient_norm": Column(REAL, "mean gradient norm before clipping", nullable=True),
+            "seconds": Column(REAL, "wall time of the epoch, validation included", "s", nullable=True),
+            "evaluation_seconds": Column(REAL, "wall time of its pass over the held-out molecules", "s", nullable=True),
+            "masked_accuracy": Column(REAL, "fraction of masked tokens found, for the stage mlm", nullable=True),
+        },
+        made=always,
+        collected=lambda plan: plan.curves,
+    ),
+    "metrics": Table(
+        "run and fold",
+        {
+            "run_id": RUN,
+            "study": Column(TEXT, "name of the study"),
+            **SPLIT,
+            "seed": SEED,
+            "origin": Column(TEXT, "baseline, adapted or descriptors"),
+            "method": Column(TEXT, "full, bitfit, lora, ia3, svr, gradient_boosting, ..."),
+            "selection": Column(TEXT, "strategy whose pool molecules were added; none and all are controls"),
+            "n_train": Column(INTEGER, "training molecules, selected ones included"),
+            "n_selected": Column(INTEGER, "pool molecules among them"),
+            "trainable_parameters": Column(INTEGER, "parameters that training changed", nullable=True),
+            "total_parameters": Column(INTEGER, "parameters of the model", nullable=True),
+            "fold": Column(TEXT, "validation or test"),
+            "mse": Column(REAL, "mean squared error", f"squared {LABEL_UNIT}"),
+            "rmse": Column(REAL, "root mean squared error", LABEL_UNIT),
+            "mae": Column(REAL, "mean absolute error", LABEL_UNIT),
+            "r2": Column(REAL, "coefficient of determination; missing where labels are constant", nullable=True),
+            "spearman": Column(REAL, "Spearman correlation; missing where either side is constant", nullable=True),
+            "best_epoch": Column(INTEGER, "epoch with the lowest validation loss, which was restored", nullable=True),
+            "epochs": Column(INTEGER, "epochs run", nullable=True),
+            "train_seconds": Column(REAL, "wall time of training", "s"),
+            "peak_memory_mb": Column(REAL, "peak resident memory of the process", "MB"),
+            "device": Column(TEXT, "cpu or the GPU's name"),
+            "precision": Column(TEXT, "of the matrix products in training: float32, bfloat16 or float64"),
+            "threads": Column(INTEGER, "torch's threads; missing for descriptor models", "threads", nullable=True),
+            "instruction_set": Column(TEXT, "of the processor, and limits that the environment set on its use"),
+        },
+        made=always,
+    ),
+    "predictions": Table(
+        "run and molecule",
+        {
+            "run_id": RUN,
+            "molecule_id": MOLECULE,
+            "fold": Column(TEXT, "validation or test"),
+            "label": Column(REAL, "label", LABEL_UNIT),
+            "prediction": Column(REAL, "prediction", LABEL_UNIT),
+        },
+        made=always,
+    ),
+    "comparisons": Table(
+        "two configurations compared: difference, interval, tests, verdict in words",
+        {
+            "splitter": SPLIT["splitter"],
+            "family": Column(TEXT, "selections, adaptation, methods on a selection, or descriptors: tested together"),
+            "what": Column(TEXT, "configuration, as it is called in its family"),
+            "versus": Column(TEXT, "what it is compared with"),
+            "method": Column(TEXT, "training method of the former"),
+            "n_replicates": Column(INTEGER, "replicates (split and seed) that all configurations of the family have"),
+            "n_splits": Column(INTEGER, "distinct splits among them"),
+            "n_units": Column(INTEGER, "independent units: the splits, seeds averaged, or with one split the seeds"),
+            "difference": Column(
+                REAL, "mean difference of the test RMSE; negative is better", LABEL_UNIT, nullable=True
+            ),
+            "sd": Column(
+                REAL, "standard deviation of the paired differences over the units", LABEL_UNIT, nullable=True
+            ),
+            "low": Column(REAL, "lower end of the simultaneous interval of the difference", LABEL_UNIT, nullable=True),
+            "high": Column(REAL, "upper end of the simultaneous interval of the difference", LABEL_UNIT, nullable=True),
+            "omnibus": Column(
+                REAL,
+                "p that the family is equal: repeated-measures ANOVA, or Friedman (of two alone, Wilcoxon)",
+                nullable=True,
+            ),
+            "p_tukey": Column(REAL, "p of no difference, Tukey HSD on repeated measures", nullable=True),
+            "p_paired": Column(
+                REAL, "p of no difference, the pair's own t test, adjusted by Bonferroni", nullable=True
+            ),
+            "p_conover": Column(
+                REAL,
+                "p of no difference, Conover after Friedman, adjusted by Holm; of two alone, Wilcoxon",
+                nullable=True,
+            ),
+            "p_equivalence": Column(
+                REAL, "p of a difference beyond the margin, two one-sided tests, adjusted by Holm", nullable=True
+            ),
+            "cohen_dz": Column(REAL, "difference over the standard deviation of the differences", nullable=True),
+            "cohen_dav": Column(REAL, "difference over the mean standard deviation of the two", nullable=True),
+            "seed_sd": Column(
+                REAL, "noise floor: standard deviation between seeds, pooled over the family", LABEL_UNIT, nullable=True
+            ),
+            "detectable": Column(
+                REAL, "smallest difference that this design detects at the stated power", LABEL_UNIT, nullable=True
+            ),
+            "replicates_needed": Column(
+                INTEGER, "units that would tell the difference, or equivalence; missing beyond 1,000", nullable=True
+            ),
+            "test_used": Column(TEXT, "test that decides: Tukey, paired t, Conover, Wilcoxon, or none"),
+            "verdict": Column(TEXT, "what can be said, in words"),
+        },
+        made=always,
+    ),
+    "failures": Table(
+        "step that failed, or could not be made without one that did",
+        {
+            "rule": Column(TEXT, "step that gave no result"),
+            "part": Column(TEXT, "its place on the study's axes: splitter, split seed, seed, ..."),
+            "reason": Column(TEXT, "why, as the step that failed said it"),
+            "cause": Column(TEXT, "step whose result was needed; empty where the step itself failed"),
+            "log": Column(TEXT, "log of the step that failed"),
+            "file": Column(TEXT, "where its mark stands; empty where it left none"),
+        },
+        made=always,
+    ),
+    "run_predictions": Table(
+        "molecule that a run predicts",
+        {
+            "run_id": RUN,
+            "molecule_id": MOLECULE,
+            "fold": Column(TEXT, "validation or test"),
+            "prediction": Column(REAL, "prediction", LABEL_UNIT),
+        },
+    ),
+}
