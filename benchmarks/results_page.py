@@ -1,7 +1,7 @@
-"""Write the tables of docs/results.md from the measurements' files.
+"""Write the tables of docs/results.md and docs/measurements.md from the measurements' files.
 
-python benchmarks/results_page.py            rewrite what stands between the page's markers
-python benchmarks/results_page.py --check    end with 1 where the page is not what the files say
+python benchmarks/results_page.py            rewrite what stands between the pages' markers
+python benchmarks/results_page.py --check    end with 1 where a page is not what the files say
 
 A measurement is one file, benchmarks/results/<name>.json, with
 
@@ -16,7 +16,7 @@ and, where need be, ``formats`` (a Python format for a column's numbers), ``note
 ``shown`` (columns, and for a column the values whose rows the page shows: null for any; the file has them all) and
 ``raw`` (what the command printed beside its table, as JSON).
 
-On the page ``<!-- table: NAME -->`` and ``<!-- end -->`` stand around the command, its origin and its table.
+On a page ``<!-- table: NAME -->`` and ``<!-- end -->`` stand around the command, its origin and its table.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "results.md"
+PAGES = [ROOT / "docs" / name for name in ("results.md", "measurements.md")]
 FOLDER = ROOT / "benchmarks" / "results"
 REQUIRED = ("command", "commit", "date", "machine", "columns", "rows")
 OPTIONAL = ("formats", "note", "shown", "raw")
@@ -91,15 +91,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; say whether the page is up to date")
     given = parser.parse_args()
-    try:
-        before = PAGE.read_text(encoding="utf-8")
-        after = rewritten(before)
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
-    if given.check and after != before:
-        sys.exit(f"{PAGE.relative_to(ROOT)}: not what the files say; run python benchmarks/results_page.py")
-    if not given.check:
-        PAGE.write_text(after, encoding="utf-8")
+    for page in PAGES:
+        try:
+            before = page.read_text(encoding="utf-8")
+            after = rewritten(before)
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))
+        if given.check and after != before:
+            sys.exit(f"{page.relative_to(ROOT)}: not what the files say; run python benchmarks/results_page.py")
+        if not given.check:
+            page.write_text(after, encoding="utf-8")
 
 
 if __name__ == "__main__":

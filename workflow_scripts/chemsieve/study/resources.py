@@ -3,7 +3,7 @@
 A function for each kind of job gives the peak memory (MB) and the seconds that are expected, without headroom.
 :mod:`chemsieve.study.steps` says which rule's jobs are of which kind.
 
-Each coefficient was read off measured jobs (docs/results.md, What jobs ask for), of encoders of 2.7 and 44 million
+Each coefficient was read off measured jobs (docs/measurements.md, What jobs ask for), of encoders of 2.7 and 44 million
 parameters on one thread in float32. Headroom comes on top, and a job that failed asks for more when it is tried again.
 Estimates err to the large side: what is asked for and not used costs waiting, what is lacking costs the job.
 """
