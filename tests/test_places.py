@@ -353,8 +353,8 @@ def commands():
 def test_commands_are_found_in_the_documents():
     found = commands()
     assert len(found) > 40
-    assert "README.md: snakemake --profile profiles/slurm all" in found
-    assert any(c.startswith("README.md: ") and c.endswith("'validation={run: false}'") for c in found)
+    assert any(c.startswith("README.md: snakemake predict --cores 2 ") for c in found)
+    assert any(c.startswith("data.md: ") and c.endswith("'validation={run: false}'") for c in found)
     assert any(c.startswith("wise2025.yaml: ") for c in found)
 
 
