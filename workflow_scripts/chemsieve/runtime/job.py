@@ -173,8 +173,7 @@ def torch_device(spec: dict):
     where jobs share several."""
     import torch
 
-    from chemsieve.runtime.devices import claim
-    from chemsieve.training.loop import choose_device
+    from chemsieve.runtime.devices import choose_device, claim
 
     torch.set_num_threads(spec["compute"]["threads"])
     if spec["compute"]["device"] != "cpu":
