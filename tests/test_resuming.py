@@ -17,12 +17,13 @@ from safetensors.torch import save_file
 
 from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import read_tensors, trained_state
-from chemsieve.training import state
+from chemsieve.training import saves as state_file
 from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.mlm import Masking, adapt
 from chemsieve.training.regression import Labelled, fine_tune
-from chemsieve.training.state import Saves, generator_states, read_state, set_generators, write_state
+from chemsieve.training.saves import Saves, read_state, write_state
+from chemsieve.training.state import generator_states, set_generators
 from conftest import SMILES
 
 CPU = torch.device("cpu")
@@ -218,13 +219,13 @@ def test_a_state_of_another_training_or_a_spoilt_one_is_not_resumed(encoder_fold
 
 def test_states_take_no_more_than_their_share_of_the_time(tmp_path, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(state.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(state_file.time, "perf_counter", lambda: now)
 
     def slow(*_):
         nonlocal now
         now += 2.0
 
-    monkeypatch.setattr(state, "write_state", slow)
+    monkeypatch.setattr(state_file, "write_state", slow)
     saves = Saves(tmp_path / "state", "", 30, written=0.0)
     spent = 0.0
     for step in range(1, 1001):
@@ -232,7 +233,7 @@ def test_states_take_no_more_than_their_share_of_the_time(tmp_path, monkeypatch)
         if saves.due(step):
             saves.write({}, {})
             spent += 2.0
-    assert 10 < spent <= state.SHARE * now
+    assert 10 < spent <= state_file.SHARE * now
     now = 0.0
     assert not Saves(tmp_path / "state", "", None, written=0.0).due(1)
     assert Saves(tmp_path / "state", "", 0, written=0.0).due(1)

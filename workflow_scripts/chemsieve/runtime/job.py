@@ -155,7 +155,7 @@ def training_state(snakemake, output: str):
     """
     import torch
 
-    from chemsieve.training.state import Saves
+    from chemsieve.training.saves import Saves
 
     parts = [snakemake.params.spec, snakemake.params.code, torch.__version__, *map(str, snakemake.wildcards)]
     parts += [sha256(path) for path in snakemake.input]

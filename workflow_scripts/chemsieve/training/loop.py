@@ -23,7 +23,8 @@ from chemsieve.runtime.processes import progress as shown
 from chemsieve.runtime.processor import multiplies_bfloat16
 from chemsieve.runtime.tracking import Tracker
 from chemsieve.training.averaging import WeightAverage
-from chemsieve.training.state import Saves, restore, snapshot
+from chemsieve.training.saves import Saves
+from chemsieve.training.state import restore, snapshot
 
 log = logging.getLogger(__name__)
 

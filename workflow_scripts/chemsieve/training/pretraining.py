@@ -26,7 +26,8 @@ from chemsieve.models.molformer.modeling import masked_mean
 from chemsieve.training.batches import MaskingCollator, by_length, pad
 from chemsieve.training.held_out import masked_figures
 from chemsieve.training.loop import Conditions, Training, low_precision, train
-from chemsieve.training.state import SavesBySteps, below, named
+from chemsieve.training.saves import SavesBySteps
+from chemsieve.training.state import below, named
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from chemsieve.tables import write_table
 from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions, low_precision
 from chemsieve.training.regression import Labelled, fine_tune
-from chemsieve.training.state import Saves
+from chemsieve.training.saves import Saves
 
 log = logging.getLogger(__name__)
 
