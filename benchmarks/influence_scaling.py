@@ -61,7 +61,7 @@ def measure(kind: str, molecules: int, shape: str, threads: int, tolerance: floa
     import torch
 
     from chemsieve.influence._gram import gram
-    from chemsieve.training.regression import predict
+    from chemsieve.models.prediction import predict
 
     torch.set_num_threads(threads)
     problem, chosen = problem_of(molecules, shape, own_smiles(1000))

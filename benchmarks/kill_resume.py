@@ -221,9 +221,8 @@ def told(log: Path) -> tuple[set[str], set[str]]:
 def resumed(log: Path) -> str:
     """Where trainings were taken up."""
     text = log.read_text(encoding="utf-8", errors="replace")
-    found = re.findall(r"\[(\w+)[^\]]*\] resuming in epoch (\d+) after its step (\d+)", text)
-    found += [(name, "step", at) for name, at in re.findall(r"\[(pretrain)[^\]]*\] resuming at step (\d+)", text)]
-    return ", ".join(f"{rule} {epoch}/{step}" for rule, epoch, step in found)
+    found = re.findall(r"\[(\w+)[^\]]*\] resuming at step (\d+) of (\d+)", text)
+    return ", ".join(f"{rule} {step}/{steps}" for rule, step, steps in found)
 
 
 # -- comparison --------------------------------------------------------------------------------------------------------

@@ -28,11 +28,10 @@ def main(study: Path) -> None:
     from chemsieve import registry
     from chemsieve.aggregation import learning_rates
     from chemsieve.influence import _gramfile
-    from chemsieve.models import backbone, embeddings, regressor, tokenization
+    from chemsieve.models import backbone, embeddings, prediction, regressor, tokenization
     from chemsieve.report.control import CORRUPTED, auroc
     from chemsieve.selection import Context
     from chemsieve.study import configuration as config
-    from chemsieve.training import regression
 
     settings = config.read(study / "config.yaml")
     pool = pd.read_parquet(study / "data/pool.parquet")
@@ -56,7 +55,7 @@ def main(study: Path) -> None:
             for part in (training, pool, validation)
         )
         ids = tokenization.encode(tokenizer, list(pool["encoder_smiles"]))
-        predictions = regression.predict(model, ids, pad_id, device)
+        predictions = prediction.predict(model, ids, pad_id, device)
         kept = sorted(settings["finetune"]["checkpoints"])
         grams = [folder / "influence/adapted" / str(epoch) for epoch in kept]
         kernels = [_gramfile.read(place / "gram.safetensors", place / "gram.json")[0] for place in grams]

@@ -28,6 +28,7 @@ from chemsieve.models.encoders import molformer
 from chemsieve.tables import read_table
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
+from chemsieve.training.loop import Conditions
 
 
 def train(shape: str, rate: float, arguments: argparse.Namespace, data: tuple, steps: int) -> tuple[dict, float, int]:
@@ -52,11 +53,12 @@ def train(shape: str, rate: float, arguments: argparse.Namespace, data: tuple, s
         evaluate_every=10**9,
         save_every=10**9,
     )
-    collate, device = MaskingCollator.of(tokenizer, 0.15), torch.device("cpu")
+    collate = MaskingCollator.of(tokenizer, 0.15)
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
         began = time.perf_counter()
-        curve, _ = pretraining.run(model, molformer.backbone(model), width, *data, collate, settings, 0, device, state)
+        conditions = Conditions(0, torch.device("cpu"))
+        curve, _ = pretraining.run(model, molformer.backbone(model), *data, collate, settings, conditions, state)
     return curve[-1], time.perf_counter() - began, sum(p.numel() for p in model.parameters())
 
 

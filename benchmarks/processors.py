@@ -55,8 +55,10 @@ def child(precision: str, threads: int, seed: int, weights: Path, output: Path) 
     from chemsieve.models import backbone, regressor, tokenization
     from chemsieve.models.bundled import BUNDLED, local_folder
     from chemsieve.models.checkpoints import load_strictly, read_tensors, write_tensors
-    from chemsieve.training.loop import Settings
-    from chemsieve.training.regression import fine_tune, predict
+    from chemsieve.models.prediction import predict
+    from chemsieve.training.epochs import Settings
+    from chemsieve.training.loop import Conditions
+    from chemsieve.training.regression import Labelled, fine_tune
 
     target, pool, _ = make(MOLECULES["train"] + MOLECULES["validation"] + MOLECULES["test"], MOLECULES["pool"])
     ends = np.cumsum([MOLECULES["train"], MOLECULES["validation"], MOLECULES["test"]])
@@ -69,8 +71,8 @@ def child(precision: str, threads: int, seed: int, weights: Path, output: Path) 
     model = regressor.build(encoder, "molformer", {"hidden": 0.0, "embedding": 0.0, "head": 0.2})
     tokenizer = backbone.load_tokenizer(encoder)
     settings = Settings(epochs=EPOCHS, batch_size=16, learning_rate=8e-4, precision=precision)
-    data = [values for name in ("train", "validation") for values in (smiles[name], labels[name])]
-    fine_tune(model, tokenizer, *data, settings, seed, device)
+    data = [Labelled(smiles[name], labels[name]) for name in ("train", "validation")]
+    fine_tune(model, tokenizer, *data, settings, Conditions(seed, device))
     pad = tokenization.special_id(tokenizer, "pad")
     ids = {name: tokenization.encode(tokenizer, texts) for name, texts in smiles.items()}
     found = {"labels": labels["test"]}

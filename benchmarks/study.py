@@ -27,7 +27,7 @@ from summarise import markdown, times
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("Snakefile", "config.yaml", "rules", "workflow_scripts", "studies", "profiles", "envs", "resources")
 HEAVY = "import torch, transformers, peft, tokenizers, pandas, pyarrow.parquet, torch.optim"
-HEAVY += "; from rdkit import Chem; from transformers import Trainer"
+HEAVY += "; from rdkit import Chem; from transformers import get_scheduler"
 OWN = "import chemsieve.runtime.job, chemsieve.study.runs, chemsieve.tables, chemsieve.training.run"
 
 

@@ -42,7 +42,9 @@ from chemsieve.models.molformer.dropout import Dropout
 from chemsieve.models.molformer.modeling import MolformerModel, SelfAttention, orthogonal_features, rotary_tables
 from chemsieve.models.regressor import Regressor
 from chemsieve.training.batches import RegressionCollator, pad
-from chemsieve.training.loop import Settings, fit, low_precision
+from chemsieve.training.epochs import Settings, fit
+from chemsieve.training.loop import Conditions, low_precision
+from chemsieve.training.regression import squared_error
 
 RATE = 1e-4
 SHAPES = {"small": (384, 2), "full": (768, 12)}  # width and layers; heads are 64 wide
@@ -151,14 +153,10 @@ class Ours:
         examples = [{"input_ids": self.ids[i], "label": float(self.labels[i])} for i in positions]
         outcome = fit(
             self.model, examples, RegressionCollator(self.pad_id), squared_error, lambda: {"validation_loss": 0.0},
-            self.settings, 0, self.device,
+            self.settings, Conditions(0, self.device),
         )  # fmt: skip
         self.model.train()
         return outcome.curve[0]["seconds"]
-
-
-def squared_error(model: torch.nn.Module, inputs: dict) -> torch.Tensor:
-    return ((model(inputs["input_ids"], inputs["attention_mask"]).float() - inputs["labels"]) ** 2).mean()
 
 
 def compiled(shape: str, arguments: argparse.Namespace, data: tuple, device: torch.device) -> dict:

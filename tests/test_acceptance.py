@@ -21,10 +21,10 @@ from chemsieve.data.reading import read_table, stream
 from chemsieve.deployment import folder
 from chemsieve.deployment.stream import predict_file
 from chemsieve.models import tokenization
+from chemsieve.models.random_smiles import SmilesRandomiser
 from chemsieve.models.unread import Unread
 from chemsieve.splitting import divide
 from chemsieve.tables import write_table
-from chemsieve.training.writings import Writer
 from conftest import SMILES
 from test_audit import EMPTY_SHIFT
 from test_malformed import ALKANES, TABLE, nothing
@@ -403,10 +403,12 @@ def test_the_published_tokenizer_reads_molecules_whole_and_no_ammine():
 
 
 def test_a_random_writing_that_is_not_read_whole_gives_way():
-    amine = "[NH3]->[Cu+2]"  # some writings begin with the metal and need the other arrow
-    several = Writer(OWN, 50).several([amine], 20)
+    amine = "[NH3]->[Cu+2]"  # some SMILES begin with the metal and need the other arrow
+    several = SmilesRandomiser(OWN, 50).several([amine], 20)
     assert {tuple(rows[0]) for rows in several} == {tuple(OWN.encode(amine).ids)}
-    several = Writer(OWN, 50).several([COMPLEX], 5)  # flagged: no writing of it is read whole, so that it stays
+    several = SmilesRandomiser(OWN, 50).several(
+        [COMPLEX], 5
+    )  # flagged: no SMILES of it is read whole, so that it stays
     assert {tuple(rows[0]) for rows in several} == {tuple(OWN.encode(COMPLEX).ids)}
 
 

@@ -22,10 +22,12 @@ from chemsieve.errors import CheckpointMismatch, ChemsieveError
 from chemsieve.influence._problem import Molecules, Problem
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import trained_state, write_tensors
+from chemsieve.models.prediction import predict
 from chemsieve.runtime.files import sha256
-from chemsieve.training.loop import Settings
-from chemsieve.training.mlm import adapt
-from chemsieve.training.regression import fine_tune, predict
+from chemsieve.training.epochs import Settings
+from chemsieve.training.loop import Conditions
+from chemsieve.training.mlm import Masking, adapt
+from chemsieve.training.regression import Labelled, fine_tune
 from conftest import SMILES, TINY
 
 CPU = torch.device("cpu")
@@ -361,7 +363,9 @@ def test_the_peer_loads_as_transformers_loads_it(roberta):
 
 def test_the_peer_is_adapted_fine_tuned_and_restored(roberta, tmp_path):
     settings = Settings(epochs=1, batch_size=4, learning_rate=0.01)
-    outcome = adapt(roberta / "encoder", "automodel", SMILES, tmp_path, settings, 0.15, 0.2, 0, CPU)
+    outcome = adapt(
+        roberta / "encoder", "automodel", SMILES, tmp_path, settings, Masking(0.15, 0.2), Conditions(0, CPU)
+    )
     assert [row["epoch"] for row in outcome.curve] == [0, 1]
     before = load_file(roberta / "encoder" / "model.safetensors")
     after = load_file(tmp_path / "model.safetensors")
@@ -371,7 +375,8 @@ def test_the_peer_is_adapted_fine_tuned_and_restored(roberta, tmp_path):
     model = regressor.build(tmp_path, "automodel", {})
     tokenizer = backbone.load_tokenizer(tmp_path)
     labels = np.random.default_rng(0).normal(size=len(SMILES))
-    fine_tune(model, tokenizer, SMILES[:16], labels[:16], SMILES[16:], labels[16:], settings, 0, CPU)
+    train, validation = Labelled(SMILES[:16], labels[:16]), Labelled(SMILES[16:], labels[16:])
+    fine_tune(model, tokenizer, train, validation, settings, Conditions(0, CPU))
     ids = tokenization.encode(tokenizer, SMILES)
     wanted = predict(model, ids, 1, CPU)
     write_tensors(trained_state(model), tmp_path / "run.safetensors")

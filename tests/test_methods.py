@@ -13,9 +13,11 @@ from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import read_tensors, trained_state, write_tensors
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
+from chemsieve.models.prediction import predict
 from chemsieve.models.regressor import Regressor
-from chemsieve.training.loop import Settings
-from chemsieve.training.regression import fine_tune, predict
+from chemsieve.training.epochs import Settings
+from chemsieve.training.loop import Conditions
+from chemsieve.training.regression import Labelled, fine_tune
 from conftest import SMILES
 
 CPU = torch.device("cpu")
@@ -79,7 +81,8 @@ def trained(folder, family, method, data, **changes):
     model = prepared(folder, family, method, **changes)
     tokenizer, _, _, labels = data
     settings = Settings(epochs=2, batch_size=3, learning_rate=0.01)
-    fine_tune(model, tokenizer, SMILES[:18], labels[:18], SMILES[18:], labels[18:], settings, 0, CPU)
+    train, validation = Labelled(SMILES[:18], labels[:18]), Labelled(SMILES[18:], labels[18:])
+    fine_tune(model, tokenizer, train, validation, settings, Conditions(0, CPU))
     return model
 
 

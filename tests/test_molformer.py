@@ -24,8 +24,8 @@ from chemsieve.models.molformer.modeling import (
     orthogonal_features,
     rotary_tables,
 )
+from chemsieve.models.uncertainty import feature_draws
 from chemsieve.training.batches import pad
-from chemsieve.training.draws import feature_draws
 from conftest import TINY
 
 REFERENCE = Path(__file__).parent / "fixtures" / "molformer_reference"

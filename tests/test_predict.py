@@ -33,9 +33,11 @@ from chemsieve.deployment.predictor import Predictor
 from chemsieve.deployment.stream import predict_file
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.models.prediction import predict_smiles
 from chemsieve.study.runs import Identity, predictions_table
-from chemsieve.training.loop import Settings
-from chemsieve.training.regression import fine_tune, predict_smiles
+from chemsieve.training.epochs import Settings
+from chemsieve.training.loop import Conditions
+from chemsieve.training.regression import Labelled, fine_tune
 from conftest import SMILES
 from test_methods import METHODS, ROBERTA
 from test_workflow import copy_workflow, edit, snakemake
@@ -74,11 +76,10 @@ def trained(encoder, family, method, table, **settings):
     registry.load("methods", method).apply(model, **METHODS[method])
     data = table.iloc[[*FOLDS["train"], len(SMILES)]]
     held = table.iloc[list(FOLDS["validation"])]
-    smiles = [list(frame["encoder_smiles"]) for frame in (data, held)]
-    labels = [frame["label"].to_numpy() for frame in (data, held)]
     rate = 0.05 if method == "ia3" else 0.01  # its scaling vectors start at one and need more to tell
     settings = Settings(epochs=2, batch_size=3, learning_rate=rate, **settings)
-    fine_tune(model, backbone.load_tokenizer(encoder), smiles[0], labels[0], smiles[1], labels[1], settings, 0, CPU)
+    tokenizer, conditions = backbone.load_tokenizer(encoder), Conditions(0, CPU)
+    fine_tune(model, tokenizer, Labelled.of(data), Labelled.of(held), settings, conditions)
     return model
 
 
@@ -203,7 +204,7 @@ def test_the_folder_loads_in_a_process_of_its_own(made, tmp_path):
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment |= {"PYTHONPATH": str(ROOT / "workflow_scripts"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "chemsieve.predict", str(made), "in.csv", "out.csv"],
+        [sys.executable, "-X", "importtime", "-m", "chemsieve.predict", str(made), "in.csv", "out.csv"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -213,6 +214,8 @@ def test_the_folder_loads_in_a_process_of_its_own(made, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "2 rows: 2 predicted" in done.stderr
+    assert "chemsieve.deployment.predictor" in done.stderr
+    assert not re.search(r"chemsieve\.training\.(loop|epochs|regression)", done.stderr), "predicting needs no training"
     wanted = folder.load(made).predict(["CCO", "c1ccccc1C"])["exp"].to_numpy(float)
     np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["exp"], wanted, rtol=1e-6)
 

@@ -19,6 +19,7 @@ from chemsieve.models import backbone, tokenization
 from chemsieve.models.encoders import molformer
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator, pad
+from chemsieve.training.loop import Conditions
 from chemsieve.training.pretrained import pretrain
 from conftest import SMILES, TINY
 
@@ -175,7 +176,7 @@ def trained(corpora, state, steps=12, stop=None, **settings):
         }
         | settings
     )
-    arguments = (model, model.molformer, model.config.hidden_size, *corpora, COLLATE, chosen, 7, CPU, state)
+    arguments = (model, model.molformer, *corpora, COLLATE, chosen, Conditions(7, CPU), state)
     if stop is None:
         return model, pretraining.run(*arguments)[0]
     real, calls = pretraining._losses, iter(range(stop))

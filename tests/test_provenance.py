@@ -70,7 +70,7 @@ UNUSED = [
     "finetune.py",
     "chemsieve/report/page.py",
     "chemsieve/selection/diversity.py",
-    "chemsieve/training/dropout.py",
+    "chemsieve/training/pretraining.py",
     "chemsieve/splitting/__init__.py",
 ]
 

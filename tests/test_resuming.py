@@ -1,6 +1,7 @@
 """Trainings that are interrupted anywhere end as if they had not been."""
 
 import itertools
+import json
 import os
 import re
 import signal
@@ -12,14 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import read_tensors, trained_state
-from chemsieve.training import state
-from chemsieve.training.loop import Settings
-from chemsieve.training.mlm import adapt
-from chemsieve.training.regression import fine_tune
-from chemsieve.training.state import Saves, draws, read_state, set_draws, write_state
+from chemsieve.training import saves as state_file
+from chemsieve.training.epochs import Settings
+from chemsieve.training.loop import Conditions
+from chemsieve.training.mlm import Masking, adapt
+from chemsieve.training.regression import Labelled, fine_tune
+from chemsieve.training.saves import Saves, read_state, write_state
+from chemsieve.training.state import generator_states, set_generators
 from conftest import SMILES
 
 CPU = torch.device("cpu")
@@ -49,7 +53,7 @@ class Watched(Saves):
         super().__init__(path, "this training", 0)
         self.interval, self.stop, self.chances = interval, stop, 0
 
-    def due(self):
+    def due(self, step):
         self.chances += 1
         if self.chances == self.stop:
             raise Killed
@@ -62,8 +66,8 @@ def tuned(folder, saves, **changes):
     model = regressor.build(folder, "molformer", {"hidden": 0.1, "embedding": 0.1, "head": 0.1})
     settings = replace(PLAIN, **changes)
     tokenizer = backbone.load_tokenizer(folder)
-    given = SMILES[TRAIN], LABELS[TRAIN], SMILES[HELD], LABELS[HELD]
-    outcome = fine_tune(model, tokenizer, *given, settings, 7, CPU, saves=saves)
+    given = Labelled(SMILES[TRAIN], LABELS[TRAIN]), Labelled(SMILES[HELD], LABELS[HELD])
+    outcome = fine_tune(model, tokenizer, *given, settings, Conditions(7, CPU, saves))
     return outcome, trained_state(model)
 
 
@@ -116,8 +120,8 @@ def test_adaptation_killed_at_any_step_ends_the_same(encoder_folder, tmp_path):
     settings = Settings(epochs=2, batch_size=4, learning_rate=5e-3, patience=3)
 
     def adapted(name, saves):
-        given = (encoder_folder, "molformer", SMILES, tmp_path / name, settings, 0.3, 0.2, 3, CPU)
-        outcome = adapt(*given, saves=saves)
+        given = encoder_folder, "molformer", SMILES, tmp_path / name, settings, Masking(0.3, 0.2)
+        outcome = adapt(*given, Conditions(3, CPU, saves))
         return outcome, read_tensors(tmp_path / name / "model.safetensors")
 
     expected = adapted("whole", None)
@@ -139,9 +143,9 @@ from chemsieve.models.checkpoints import write_tensors
 torch.set_num_threads(1)
 told = print
 class Told(test_resuming.Saves):
-    def due(self):
+    def due(self, step):
         told("step", flush=True)
-        return super().due()
+        return super().due(step)
 every = float(sys.argv[2])
 saves = Told(Path(sys.argv[1], "state"), "child", every)
 outcome, left = test_resuming.tuned({encoder!r}, saves, epochs=12, patience=None, average=0.9, randomise=True)
@@ -188,7 +192,7 @@ def test_sigkill_within_an_epoch_costs_no_more_than_the_interval(encoder_folder,
 # -- states ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_state_of_another_training_or_a_spoilt_one_is_not_resumed(encoder_folder, tmp_path):
+def test_a_state_of_another_training_or_a_spoilt_one_is_not_resumed(encoder_folder, tmp_path, caplog):
     path = tmp_path / "state"
     write_state(path, "one", {"a": torch.ones(2)}, {"step": 3})
     tensors, facts = read_state(path, "one")
@@ -196,6 +200,11 @@ def test_a_state_of_another_training_or_a_spoilt_one_is_not_resumed(encoder_fold
     assert facts == {"step": 3}
     assert read_state(path, "other") is None
     assert read_state(tmp_path / "absent", "one") is None
+    older = {"state": json.dumps({"identity": "one", "facts": {}})}
+    save_file({"a": torch.ones(2)}, tmp_path / "older", older)
+    assert read_state(tmp_path / "older", "one") is None
+    (warning,) = [record.getMessage() for record in caplog.records if "older" in record.getMessage()]
+    assert warning.endswith("was written by another release and is not resumed: the training begins anew")
     for spoilt in (b"", b"not safetensors at all", path.read_bytes()[:-3]):
         path.write_bytes(spoilt)
         assert read_state(path, "one") is None
@@ -210,24 +219,24 @@ def test_a_state_of_another_training_or_a_spoilt_one_is_not_resumed(encoder_fold
 
 def test_states_take_no_more_than_their_share_of_the_time(tmp_path, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(state.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(state_file.time, "perf_counter", lambda: now)
 
     def slow(*_):
         nonlocal now
         now += 2.0
 
-    monkeypatch.setattr(state, "write_state", slow)
+    monkeypatch.setattr(state_file, "write_state", slow)
     saves = Saves(tmp_path / "state", "", 30, written=0.0)
     spent = 0.0
-    for _ in range(1000):
+    for step in range(1, 1001):
         now += 1.0
-        if saves.due():
+        if saves.due(step):
             saves.write({}, {})
             spent += 2.0
-    assert 10 < spent <= state.SHARE * now
+    assert 10 < spent <= state_file.SHARE * now
     now = 0.0
-    assert not Saves(tmp_path / "state", "", None, written=0.0).due()
-    assert Saves(tmp_path / "state", "", 0, written=0.0).due()
+    assert not Saves(tmp_path / "state", "", None, written=0.0).due(1)
+    assert Saves(tmp_path / "state", "", 0, written=0.0).due(1)
 
 
 def test_every_generator_goes_on_where_it_stood():
@@ -237,8 +246,8 @@ def test_every_generator_goes_on_where_it_stood():
         return [torch.rand(3).tolist(), random.gauss(0, 1), random.random(), np.random.normal(), np.random.random()]  # noqa: NPY002
 
     drawn()
-    kept = {name: tensor.clone() for name, tensor in draws().items()}
+    kept = {name: tensor.clone() for name, tensor in generator_states().items()}
     expected = drawn()
     drawn()
-    set_draws(kept)
+    set_generators(kept)
     assert drawn() == expected

@@ -141,7 +141,7 @@ def test_embeddings_through_the_head_are_the_predictions(encoder_folder):
     import torch
 
     from chemsieve.models import embeddings, regressor
-    from chemsieve.training.regression import predict
+    from chemsieve.models.prediction import predict
 
     model = regressor.build(encoder_folder, "molformer", {})
     model.set_label_scale(2.0, 3.0)

@@ -15,9 +15,10 @@ from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import trained_state
 from chemsieve.runtime import tracking
 from chemsieve.study import configuration
-from chemsieve.training.loop import Settings
-from chemsieve.training.mlm import adapt
-from chemsieve.training.regression import fine_tune
+from chemsieve.training.epochs import Settings
+from chemsieve.training.loop import Conditions
+from chemsieve.training.mlm import Masking, adapt
+from chemsieve.training.regression import Labelled, fine_tune
 from conftest import SMILES
 from test_config import changed
 from test_pretraining import TINY, TOKENIZER, prepare, pretrain, written
@@ -48,15 +49,16 @@ def tracked(tmp_path, monkeypatch):
 
 
 def adapted(folder, target, tracker=None):
-    settings = (SETTINGS, 0.15, 0.25, 0, CPU)
-    return adapt(folder, "molformer", SMILES, target, *settings, tracker=tracker)
+    conditions = Conditions(0, CPU, tracker=tracker)
+    return adapt(folder, "molformer", SMILES, target, SETTINGS, Masking(0.15, 0.25), conditions)
 
 
-def tuned(folder, tracker=None):
+def tuned(folder, tracker=None, settings=SETTINGS):
     torch.manual_seed(0)
     model = regressor.build(folder, "molformer", {"hidden": 0.1, "embedding": 0.1, "head": 0.2})
-    data = SMILES[:16], LABELS[:16], SMILES[16:], LABELS[16:]
-    outcome = fine_tune(model, backbone.load_tokenizer(folder), *data, SETTINGS, 0, CPU, tracker=tracker)
+    data = Labelled(SMILES[:16], LABELS[:16]), Labelled(SMILES[16:], LABELS[16:])
+    conditions = Conditions(0, CPU, tracker=tracker)
+    outcome = fine_tune(model, backbone.load_tokenizer(folder), *data, settings, conditions)
     return outcome, trained_state(model)
 
 
@@ -114,32 +116,34 @@ def test_pretraining_is_followed_by_its_steps(tracked, tmp_path):
 @pytest.fixture
 def greedy(monkeypatch):
     """A tracker that draws from every generator there is, and says what it was told."""
-    from transformers import TrainerCallback, integrations
-
     told = []
 
-    class Greedy(TrainerCallback):
+    class Greedy:
+        def __init__(self, name, folder, hyperparameters):
+            self.name = name
+            self.draw(("begin", hyperparameters))
+
         def draw(self, event):
             told.append(event)
             return random.random(), np.random.random(), torch.rand(1)  # noqa: NPY002
 
-        def on_train_begin(self, *_, **__):
-            self.draw("begin")
+        def log(self, figures, step):
+            self.draw((step, self.name, sorted(figures)))
 
-        def on_log(self, args, state, control, logs=None, **_):
-            self.draw((state.global_step, args.run_name, sorted(logs)))
-
-        def on_train_end(self, *_, **__):
+        def end(self):
             self.draw("end")
 
-    monkeypatch.setattr(integrations, "TensorBoardCallback", Greedy)
+    monkeypatch.setitem(tracking.TRACKERS, "tensorboard", Greedy)
     return told
 
 
 def test_no_number_depends_on_a_tracker(encoder_folder, tracked, tmp_path, greedy):
     plain, weights = tuned(encoder_folder)
     followed, same = tuned(encoder_folder, tracking.of("a/full"))
-    assert greedy[0] == "begin"
+    event, hyperparameters = greedy[0]
+    assert event == "begin"
+    assert hyperparameters["learning_rate"] == SETTINGS.learning_rate
+    assert hyperparameters["seed"] == 0
     assert greedy[-1] == "end"
     assert [event[:2] for event in greedy[1:-1]] == [(1, "a/full"), (2, "a/full"), (3, "a/full")]
     for name, tensor in weights.items():
@@ -153,16 +157,14 @@ def test_no_number_depends_on_a_tracker(encoder_folder, tracked, tmp_path, greed
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("event", ["__init__", "on_train_begin", "on_log", "on_train_end"])
+@pytest.mark.parametrize("event", ["__init__", "log", "end"])
 def test_a_tracker_that_fails_is_left_out_and_training_goes_on(
     encoder_folder, tracked, caplog, greedy, event, monkeypatch
 ):
-    from transformers import integrations
-
     def full(*_, **__):
         raise OSError("No space left on device")
 
-    setattr(integrations.TensorBoardCallback, event, full)
+    setattr(tracking.TRACKERS["tensorboard"], event, full)
     outcome, _ = tuned(encoder_folder, tracking.of("a/full"))
     assert len(outcome.curve) == 3
     said = [record.getMessage() for record in caplog.records if "tracking" in record.getMessage()]
@@ -178,9 +180,7 @@ def test_a_tracker_that_fails_is_left_out_and_training_goes_on(
 
 
 def test_a_tracker_that_fails_is_an_error_where_the_study_is_to_stop(encoder_folder, tracked, monkeypatch, greedy):
-    from transformers import integrations
-
-    monkeypatch.setattr(integrations.TensorBoardCallback, "on_log", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(tracking.TRACKERS["tensorboard"], "log", lambda *_, **__: 1 / 0)
     given = tracking.environment("own", ["tensorboard"], tracked, stop=True)
     monkeypatch.setenv(tracking.PLACE, given[tracking.PLACE])
     with pytest.raises(ChemsieveError, match=r"tracking\.run: tensorboard failed for the run a/full \(ZeroDivision"):
@@ -189,11 +189,8 @@ def test_a_tracker_that_fails_is_an_error_where_the_study_is_to_stop(encoder_fol
 
 def test_a_run_that_diverges_ends_its_tracker(encoder_folder, tracked, greedy):
     settings = Settings(epochs=1, batch_size=4, learning_rate=1e30)
-    torch.manual_seed(0)
-    model = regressor.build(encoder_folder, "molformer", {})
-    data = SMILES[:16], LABELS[:16], SMILES[16:], LABELS[16:]
     with pytest.raises(ChemsieveError, match="diverged"):
-        fine_tune(model, backbone.load_tokenizer(encoder_folder), *data, settings, 0, CPU, tracker=tracking.of("a"))
+        tuned(encoder_folder, tracking.of("a"), settings)
     assert greedy[-1] == "end"
 
 

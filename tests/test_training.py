@@ -7,20 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerControl
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import trained_state
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
+from chemsieve.models.prediction import predict, predict_passes
 from chemsieve.models.regressor import Regressor
-from chemsieve.training import curriculum, dropout, layers, loop, mlm, regression
+from chemsieve.runtime.devices import choose_device
+from chemsieve.training import curriculum, epochs, layers, loop, mlm, regression
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_length, pad
-from chemsieve.training.loop import Settings, choose_device, fit, low_precision
-from chemsieve.training.mlm import adapt
-from chemsieve.training.regression import fine_tune, predict
+from chemsieve.training.epochs import Settings, fit
+from chemsieve.training.loop import Conditions, low_precision
+from chemsieve.training.mlm import Masking, adapt
+from chemsieve.training.order import Order, grouped_by_length
+from chemsieve.training.regression import Labelled, fine_tune
 from conftest import SMILES, TINY
 
 CPU = torch.device("cpu")
@@ -129,7 +132,7 @@ def run(losses, settings=None, **changes):
         return ((module(inputs) - inputs["labels"]) ** 2).mean()
 
     settings = settings or Settings(**{"epochs": len(losses), "batch_size": 8, "learning_rate": 0.01, **changes})
-    outcome = fit(model, EXAMPLES, RegressionCollator(PAD), loss, validate, settings, 0, CPU)
+    outcome = fit(model, EXAMPLES, RegressionCollator(PAD), loss, validate, settings, Conditions(0, CPU))
     return outcome, model, seen
 
 
@@ -216,7 +219,7 @@ def test_group_by_length_pads_less_and_still_sees_every_molecule():
 
         settings = Settings(epochs=1, batch_size=8, learning_rate=0.01, group_by_length=group)
         functions = (collate, lambda m, inputs: m(inputs).square().mean(), lambda: {"validation_loss": 1.0})
-        fit(Line(), examples, *functions, settings, 0, CPU)
+        fit(Line(), examples, *functions, settings, Conditions(0, CPU))
         padded[group] = sum(max(batch) * len(batch) for batch in batches)
         seen[group] = sorted(itertools.chain(*batches))
     assert seen[True] == seen[False] == sorted(len(example["input_ids"]) for example in examples)
@@ -235,7 +238,7 @@ def test_the_order_of_the_molecules_follows_from_the_seed():
         torch.manual_seed(len(orders))
         settings = Settings(epochs=2, batch_size=8, learning_rate=0.01, group_by_length=False)
         functions = (collate, lambda m, inputs: m(inputs).square().mean(), lambda: {"validation_loss": 1.0})
-        fit(Line(), EXAMPLES, *functions, settings, seed, CPU)
+        fit(Line(), EXAMPLES, *functions, settings, Conditions(seed, CPU))
         orders.append(order)
     assert orders[0] == orders[1] != orders[2]
     first, second = orders[0][:40], orders[0][40:]
@@ -245,7 +248,7 @@ def test_the_order_of_the_molecules_follows_from_the_seed():
 
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(ChemsieveError, match="no molecule"):
-        fit(Line(), [], RegressionCollator(PAD), None, None, Settings(1, 1, 0.1), 0, CPU)
+        fit(Line(), [], RegressionCollator(PAD), None, None, Settings(1, 1, 0.1), Conditions(0, CPU))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -256,21 +259,105 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 
 def test_validation_is_timed_apart_from_the_epoch_that_it_ends(monkeypatch):
-    ticks = iter([10.0, 13.0, 15.0, 20.0, 26.0, 27.0])  # an epoch begins, has trained, has validated; and another
-    clock = type("Clock", (), {"perf_counter": staticmethod(lambda: next(ticks, 0.0))})
-    outcome = loop.Outcome()
-    trainer = type("Trainer", (), {})()
-    trainer.lr_scheduler = torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD(Line().parameters(), 0.1))
-    trainer.model, control = Line(), TrainerControl()
-    given = {"validation_loss": 1.0}
-    each = loop._Course(trainer, None, Settings(2, 8, 0.01), [1, 1], lambda: given, outcome, None, None)
-    monkeypatch.setattr(loop, "time", clock)
-    for _ in range(2):
-        trainer.losses, trainer.norms = [torch.ones(())], []
-        each.on_epoch_begin(None, None, control)
-        each.on_epoch_end(None, None, control)
-    assert [row["seconds"] for row in outcome.curve] == [5.0, 7.0]
-    assert [row["evaluation_seconds"] for row in outcome.curve] == [2.0, 1.0]
+    now = 0.0
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now)
+
+    def lasting(seconds, given):
+        nonlocal now
+        now += seconds
+        return given
+
+    settings = Settings(2, 8, 0.01)
+    outcome = fit(
+        Line(), EXAMPLES, RegressionCollator(PAD), lambda m, inputs: lasting(3.0, m(inputs).square().mean()),
+        lambda: lasting(2.0, {"validation_loss": 1.0}), settings, Conditions(0, CPU),
+    )  # fmt: skip
+    assert [row["seconds"] for row in outcome.curve] == [17.0, 17.0]  # five steps and a validation
+    assert [row["evaluation_seconds"] for row in outcome.curve] == [2.0, 2.0]
+    assert outcome.seconds == 34.0
+
+
+def test_a_loss_that_is_not_finite_is_seen_before_a_long_epoch_ends():
+    made = []
+
+    def loss(module, inputs):
+        made.append(1)
+        return module(inputs).mean() * math.nan
+
+    settings = Settings(epochs=1, batch_size=1, learning_rate=0.01)
+    functions = (RegressionCollator(PAD), loss, lambda: {"validation_loss": 1.0})
+    with pytest.raises(
+        ChemsieveError, match=r"diverged in epoch 1: the loss is nan; lower the learning rate \(now 0.01"
+    ):
+        fit(Line(), EXAMPLES * 3, *functions, settings, Conditions(0, CPU))
+    assert len(made) == loop.CHECK_EVERY
+
+
+# -- against the loop of transformers, which the project had before ----------------------------------------------------
+
+
+class Returning(torch.nn.Module):
+    """A line that gives its loss as the models of transformers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.bias = torch.nn.Parameter(torch.zeros(())), torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, input_ids, attention_mask, labels):
+        means = (input_ids.float() * attention_mask).mean(1)
+        kept = torch.rand(len(means)) < 0.7  # as dropout draws
+        return {"loss": ((self.weight * means * kept + self.bias - labels) ** 2).mean()}
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_the_steps_are_those_of_transformers_trainer(tmp_path, group):
+    """The same molecules in the same order, the same draws, clipping and rates: the same weights, to the bit."""
+    pytest.importorskip("accelerate")
+    from transformers import Trainer, TrainingArguments
+
+    plain = RegressionCollator(PAD)
+
+    def collate(examples):  # as masks are drawn
+        return plain([{**example, "label": example["label"] + torch.rand(()).item()} for example in examples])
+
+    ours, theirs = Returning(), Returning()
+    settings = Settings(epochs=3, batch_size=6, learning_rate=0.1, weight_decay=0.3, group_by_length=group)
+    losses = itertools.count(5, -1)
+    functions = (collate, lambda m, batch: m(**batch)["loss"], lambda: {"validation_loss": next(losses)})
+    fit(ours, EXAMPLES, *functions, settings, Conditions(3, CPU))
+    drawn = torch.rand(()).item()
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), num_train_epochs=3, per_device_train_batch_size=6, learning_rate=0.1,
+        weight_decay=0.3, warmup_steps=2, max_grad_norm=1.0, optim="adamw_torch_fused", seed=3, use_cpu=True,
+        train_sampling_strategy="group_by_length" if group else "random", remove_unused_columns=False,
+        save_strategy="no", logging_strategy="no", report_to=[], disable_tqdm=True, dataloader_pin_memory=False,
+    )  # fmt: skip
+    Trainer(model=theirs, args=arguments, train_dataset=EXAMPLES, data_collator=collate).train()
+    assert torch.rand(()).item() == drawn, "as many numbers were drawn"
+    assert (ours.weight.item(), ours.bias.item()) == (theirs.weight.item(), theirs.bias.item())
+    assert ours.weight.item() != 0
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(40, 8), (400, 8), (3, 8), (1000, 4), (97, 16)])
+def test_lengths_are_grouped_as_transformers_groups_them(count, batch_size):
+    trainer_pt_utils = pytest.importorskip("transformers.trainer_pt_utils")
+    lengths = np.random.default_rng(count).integers(3, 30, size=count).tolist()
+    torch.manual_seed(1)
+    expected = trainer_pt_utils.get_length_grouped_indices(lengths, batch_size)
+    torch.manual_seed(1)
+    assert grouped_by_length(lengths, batch_size) == expected
+
+
+def test_weight_decay_spares_what_transformers_spares(encoder_folder):
+    trainer_pt_utils = pytest.importorskip("transformers.trainer_pt_utils")
+    spared = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
+    model = regressor.build(encoder_folder, "molformer", {})
+    model.final_norm = torch.nn.Linear(2, 2)
+    model.unnamed = torch.nn.Sequential(torch.nn.LayerNorm(3), torch.nn.Linear(3, 3))
+    decayed = layers.decayed_names(model)
+    assert decayed == set(trainer_pt_utils.get_parameter_names(model, [torch.nn.LayerNorm], spared))
+    assert "head.weight" in decayed
+    assert not decayed & {"head.bias", "unnamed.0.weight", "final_norm.weight"}
 
 
 # -- curriculum --------------------------------------------------------------------------------------------------------
@@ -278,8 +365,8 @@ def test_validation_is_timed_apart_from_the_epoch_that_it_ends(monkeypatch):
 
 def test_a_curriculum_admits_the_molecules_below_its_published_threshold():
     # 11 + 256 e / 5: the thresholds are 62.2, 113.4, 164.6, 215.8 and 267.
-    epochs = curriculum.admitted([267, 11, 62, 63, 113, 114, 165, 215, 216], 5)
-    assert [positions.tolist() for positions in epochs] == [
+    admitted = curriculum.admitted([267, 11, 62, 63, 113, 114, 165, 215, 216], 5)
+    assert [positions.tolist() for positions in admitted] == [
         [1, 2],
         [1, 2, 3, 4],
         [1, 2, 3, 4, 5],
@@ -305,7 +392,7 @@ def by_curriculum(seed=0, group=True, epochs=4, schedule="linear"):
 
     settings = Settings(epochs, 8, 0.01, warmup=0.0, schedule=schedule, group_by_length=group)
     functions = (collate, lambda m, inputs: m(inputs).square().mean(), validate)
-    outcome = fit(Line(), EXAMPLES, *functions, settings, seed, CPU, difficulty=range(40))
+    outcome = fit(Line(), EXAMPLES, *functions, settings, Conditions(seed, CPU), difficulty=range(40))
     return seen[:-1], outcome
 
 
@@ -330,8 +417,7 @@ def test_the_schedule_is_over_the_steps_that_a_curriculum_has():
 def test_a_curriculum_groups_molecules_of_similar_length():
     torch.manual_seed(0)
     lengths = [1 + i % 7 for i in range(400)]
-    sampler = curriculum.CurriculumSampler([np.arange(0, 400, 2), np.arange(400)], lengths, 8)
-    order = list(sampler)
+    order = Order(400, 8, 0, lengths, [np.arange(0, 400, 2), np.arange(400)]).of(0)
     assert sorted(order) == list(range(0, 400, 2))
     spread = [np.ptp([lengths[i] for i in order[start : start + 8]]) for start in range(0, 200, 8)]
     assert np.mean(spread) < 2, "in random batches it is about five"
@@ -343,7 +429,7 @@ ADAPT = Settings(epochs=2, batch_size=4, learning_rate=0.003)
 
 
 def adapted(encoder_folder, output, smiles=SMILES, seed=0, settings=ADAPT, held_out=0.25):
-    return adapt(encoder_folder, "molformer", smiles, output, settings, 0.15, held_out, seed, CPU)
+    return adapt(encoder_folder, "molformer", smiles, output, settings, Masking(0.15, held_out), Conditions(seed, CPU))
 
 
 @pytest.fixture
@@ -422,7 +508,8 @@ def built(encoder_folder, seed=0):
 def tuned(encoder_folder, settings=FIT, seed=0, **changes):
     model, tokenizer = built(encoder_folder, seed)
     data = {"train": (SMILES[:16], LABELS[:16]), "validation": (SMILES[16:], LABELS[16:])} | changes
-    outcome = fine_tune(model, tokenizer, *data["train"], *data["validation"], settings, seed, CPU)
+    train, validation = (Labelled(*data[fold]) for fold in ("train", "validation"))
+    outcome = fine_tune(model, tokenizer, train, validation, settings, Conditions(seed, CPU))
     return outcome, model, tokenizer
 
 
@@ -507,8 +594,8 @@ def test_a_trained_head_starts_from_its_own_predictions(encoder_folder):
     before = rmse(predicted(model, tokenizer, SMILES[16:]), LABELS[16:])
     still = Settings(epochs=1, batch_size=16, learning_rate=1e-12)
     model.encoder.redraw_features = lambda: None  # training would draw other features
-    data = (SMILES[:16], LABELS[:16], SMILES[16:], LABELS[16:])
-    outcome = fine_tune(model, tokenizer, *data, still, 0, CPU, trained_head=True)
+    data = Labelled(SMILES[:16], LABELS[:16]), Labelled(SMILES[16:], LABELS[16:])
+    outcome = fine_tune(model, tokenizer, *data, still, Conditions(0, CPU), trained_head=True)
     assert outcome.curve[0]["validation_rmse"] == pytest.approx(before, abs=1e-4)
     assert float(model.label_scale) == pytest.approx(LABELS[:16].std(), abs=1e-12)
 
@@ -565,15 +652,15 @@ def test_dropout_passes_differ_follow_their_seed_and_leave_the_model_alone(encod
     ids = tokenization.encode(tokenizer, SMILES)
     plain = predicted(model, tokenizer)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    first = dropout.passes(model, ids, PAD, 30, 0, CPU)
+    first = predict_passes(model, ids, PAD, 30, 0, CPU)
     assert first.shape == (30, len(SMILES))
     assert (first.std(axis=0) > 0).all()
     after = model.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items()), "features too"
     assert not any(module.training for module in model.modules())
     np.testing.assert_array_equal(predicted(model, tokenizer), plain)
-    np.testing.assert_array_equal(dropout.passes(model, ids, PAD, 30, 0, CPU), first)
-    assert (dropout.passes(model, ids, PAD, 30, 1, CPU) != first).any()
+    np.testing.assert_array_equal(predict_passes(model, ids, PAD, 30, 0, CPU), first)
+    assert (predict_passes(model, ids, PAD, 30, 1, CPU) != first).any()
     error = first.std(axis=0) / math.sqrt(30)
     near = np.abs(first.mean(axis=0) - plain) < 4 * error
     assert near.mean() > 0.7, "they scatter about the prediction, in its unit"
@@ -590,22 +677,22 @@ def test_spread_of_head_dropout_is_the_closed_form(encoder_folder):
     with torch.no_grad():
         pooled = model.eval().encoder(tokens, mask).pooler_output
         wanted = 2.0 * ((model.head.weight * pooled) ** 2).sum(1).mul(0.3 / 0.7).sqrt().numpy()
-    np.testing.assert_allclose(dropout.passes(model, ids, PAD, 800, 0, CPU).std(axis=0), wanted, rtol=0.1)
+    np.testing.assert_allclose(predict_passes(model, ids, PAD, 800, 0, CPU).std(axis=0), wanted, rtol=0.1)
 
 
 def test_a_model_without_dropout_has_no_spread_to_give(encoder_folder):
     model = regressor.build(encoder_folder, "molformer", {"hidden": 0.0, "embedding": 0.0, "head": 0.0})
     with pytest.raises(ChemsieveError, match="no dropout"):
-        dropout.passes(model, [[0, 5, 1]], PAD, 5, 0, CPU)
+        predict_passes(model, [[0, 5, 1]], PAD, 5, 0, CPU)
 
 
-def test_a_quiet_regressor_trains_with_what_it_is_evaluated_with(encoder_folder):
+def test_a_regressor_without_noise_trains_with_what_it_is_evaluated_with(encoder_folder):
     torch.manual_seed(0)
     model = regressor.build(encoder_folder, "molformer", {"hidden": 0.5, "embedding": 0.5, "head": 0.5})
     tokens, mask = pad([[0, 5, 6, 7, 1], [0, 8, 1]], 2)
     model.train()
     assert not torch.equal(model(tokens, mask), model(tokens, mask))
-    regressor.quieten(model)
+    regressor.disable_noise(model)
     expected = model.eval()(tokens, mask)
     torch.testing.assert_close(model.train()(tokens, mask), expected)
 
@@ -623,7 +710,7 @@ def test_averaged_weights_are_those_of_the_recursion():
             super().update()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "WeightAverage", Watched)
+        patch.setattr(epochs, "WeightAverage", Watched)
         outcome, model, averaged = run([1.0, 2.0, 3.0], average=0.8)
     expected, seen = 0.0, []
     for step, weight in enumerate(trail, start=1):
@@ -663,7 +750,7 @@ def test_a_decay_of_nothing_leaves_the_embeddings_alone():
         return ((module(inputs["input_ids"], inputs["attention_mask"]) - inputs["labels"]) ** 2).mean()
 
     settings = Settings(epochs=1, batch_size=8, learning_rate=0.01, weight_decay=0.0, layer_decay=1e-9)
-    fit(model, examples, RegressionCollator(PAD), loss, lambda: {"validation_loss": 1.0}, settings, 0, CPU)
+    fit(model, examples, RegressionCollator(PAD), loss, lambda: {"validation_loss": 1.0}, settings, Conditions(0, CPU))
     moved = {name: float((p.detach() - before[name]).abs().max()) for name, p in model.named_parameters()}
     assert moved["head.weight"] > 1e-3
     assert all(change < 1e-7 for name, change in moved.items() if ".layer." in name or "embedding" in name)

@@ -16,11 +16,13 @@ from sklearn.svm import SVR
 from chemsieve.baselines._descriptors import descriptors
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import load_strictly, trained_names
+from chemsieve.models.prediction import predict, predict_smiles
 from chemsieve.study.runs import Identity, predictions_table
 from chemsieve.tables import read_table, write_table
-from chemsieve.training.loop import Settings
-from chemsieve.training.regression import fine_tune, predict, predict_smiles
-from chemsieve.training.run import train_and_write, validation_loss
+from chemsieve.training.epochs import Settings
+from chemsieve.training.loop import Conditions
+from chemsieve.training.regression import Labelled, fine_tune
+from chemsieve.training.run import Folds, train_and_write, validation_loss
 from conftest import SMILES
 
 ROOT = Path(__file__).parent.parent
@@ -57,8 +59,8 @@ def test_a_run_writes_what_its_model_predicts_of_each_molecule(encoder_folder, t
     writings, draws = several
     output = SimpleNamespace(**{name: tmp_path / name for name in ("model", "curve", "predictions", "run")})
     spec = SPEC | {"training": SETTINGS | {"writings": writings, "draws": draws}}
-    parts = molecules(TRAIN), molecules(VALIDATION), molecules(TEST, label=False), molecules(slice(0, 0))
-    train_and_write(IDENTITY, encoder_folder, *parts, spec, CPU, output)
+    folds = Folds(molecules(TRAIN), molecules(VALIDATION), molecules(TEST, label=False), molecules(slice(0, 0)))
+    train_and_write(IDENTITY, encoder_folder, folds, spec, CPU, output)
     model = regressor.restore(encoder_folder, "molformer", "full", {}, output.model)
     tokenizer = backbone.load_tokenizer(encoder_folder)
     table = read_table(output.predictions).set_index("molecule_id")
@@ -80,8 +82,8 @@ def test_validation_is_of_as_many_draws_as_predictions_are(encoder_folder, draws
     model, tokenizer = regressor.build(encoder_folder, "molformer", {}), backbone.load_tokenizer(encoder_folder)
     torch.nn.init.normal_(model.head.weight)
     settings = Settings(epochs=1, batch_size=4, learning_rate=1e-6, draws=draws)
-    given = SMILES[TRAIN], LABELS[TRAIN], SMILES[VALIDATION], LABELS[VALIDATION]
-    outcome = fine_tune(model, tokenizer, *given, settings, 0, CPU)
+    given = Labelled(SMILES[TRAIN], LABELS[TRAIN]), Labelled(SMILES[VALIDATION], LABELS[VALIDATION])
+    outcome = fine_tune(model, tokenizer, *given, settings, Conditions(0, CPU))
 
     def rmse(values):
         return np.sqrt(np.mean((values - LABELS[VALIDATION]) ** 2))
@@ -98,12 +100,12 @@ def test_retraining_is_read_at_its_end_and_not_where_it_was_best(encoder_folder)
     """The validation molecules are training molecules with the opposite label: the better the fit, the worse."""
     train = molecules(TRAIN)
     opposite = train.assign(label=2 * train["label"].mean() - train["label"])
-    found = validation_loss(encoder_folder, train, opposite, RETRAINING, 5, CPU)
+    found = validation_loss(encoder_folder, train, opposite, RETRAINING, Conditions(5, CPU))
     torch.manual_seed(5)
     model = regressor.build(encoder_folder, "molformer", {})
-    given = SMILES[TRAIN], LABELS[TRAIN], SMILES[TRAIN], opposite["label"].to_numpy()
+    given = Labelled(SMILES[TRAIN], LABELS[TRAIN]), Labelled(SMILES[TRAIN], opposite["label"].to_numpy())
     settings = Settings(**RETRAINING["training"], checkpoints=(6,))
-    outcome = fine_tune(model, backbone.load_tokenizer(encoder_folder), *given, settings, 5, CPU)
+    outcome = fine_tune(model, backbone.load_tokenizer(encoder_folder), *given, settings, Conditions(5, CPU))
     losses = [row["validation_rmse"] ** 2 for row in outcome.curve]
     assert min(losses) < 0.98 * losses[-1], "or it shows nothing"
     load_strictly(model, outcome.kept[6], trained_names(model))
@@ -114,7 +116,7 @@ def test_retraining_is_read_at_its_end_and_not_where_it_was_best(encoder_folder)
 
 
 def test_retraining_without_noise_has_none(encoder_folder):
-    """Neither dropout nor random writings nor draws; with noise, each of them matters."""
+    """Neither dropout nor randomised SMILES nor draws; with noise, each of them matters."""
     noisy = RETRAINING | {"dropout": {"hidden": 0.4, "embedding": 0.4, "head": 0.4}}
     noisy["training"] = RETRAINING["training"] | {"epochs": 2, "randomise": True, "draws": 3}
     plain = RETRAINING | {"training": RETRAINING["training"] | {"epochs": 2}}
@@ -122,7 +124,7 @@ def test_retraining_without_noise_has_none(encoder_folder):
 
     def loss(spec, noise, **changed):
         spec = spec | {"noise": noise} | changed
-        return validation_loss(encoder_folder, molecules(TRAIN), molecules(VALIDATION), spec, 1, CPU)
+        return validation_loss(encoder_folder, molecules(TRAIN), molecules(VALIDATION), spec, Conditions(1, CPU))
 
     quiet = loss(noisy, False)
     assert quiet == loss(plain, False, dropout=still)

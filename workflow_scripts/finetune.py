@@ -8,7 +8,7 @@ if __name__ == "__main__":
 
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
-        from chemsieve.training.run import train_and_write
+        from chemsieve.training.run import Folds, train_and_write
 
         w = snakemake.wildcards
         train = read_table(snakemake.input.train)
@@ -17,10 +17,12 @@ if __name__ == "__main__":
         train_and_write(
             Identity(w.splitter, int(w.split_seed), int(w.seed), w.origin, "full", "none"),
             Path(snakemake.input.encoder[0]).parent,
-            train,
-            read_table(snakemake.input.validation),
-            read_table(snakemake.input.test),
-            train.iloc[:0],
+            Folds(
+                train,
+                read_table(snakemake.input.validation),
+                read_table(snakemake.input.test),
+                added=train.iloc[:0],
+            ),
             {**spec, "method": "full", "options": {}, "training": training, "dropout": dropout},
             torch_device(spec),
             snakemake.output,

@@ -8,7 +8,7 @@ if __name__ == "__main__":
 
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
-        from chemsieve.training.run import train_and_write
+        from chemsieve.training.run import Folds, train_and_write
 
         w = snakemake.wildcards
         selection, pool = read_table(snakemake.input.selection), read_table(snakemake.input.pool)
@@ -16,11 +16,13 @@ if __name__ == "__main__":
         train_and_write(
             Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", w.method, w.strategy),
             Path(snakemake.input.encoder[0]).parent,
-            read_table(snakemake.input.train),
-            read_table(snakemake.input.validation),
-            read_table(snakemake.input.test),
-            # In the pool's order, whatever the ranking, so that equal selections train alike.
-            pool[pool["molecule_id"].isin(chosen)],
+            Folds(
+                read_table(snakemake.input.train),
+                read_table(snakemake.input.validation),
+                read_table(snakemake.input.test),
+                # In the pool's order, whatever the ranking, so that equal selections train alike.
+                added=pool[pool["molecule_id"].isin(chosen)],
+            ),
             spec,
             torch_device(spec),
             snakemake.output,

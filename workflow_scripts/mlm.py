@@ -9,13 +9,14 @@ if __name__ == "__main__":
         from chemsieve.runtime import tracking
         from chemsieve.study.runs import Identity, curve_table
         from chemsieve.tables import read_table, write_table
-        from chemsieve.training.loop import Settings
-        from chemsieve.training.mlm import adapt
+        from chemsieve.training.epochs import Settings
+        from chemsieve.training.loop import Conditions
+        from chemsieve.training.mlm import Masking, adapt
 
         w = snakemake.wildcards
         identity = Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", "mlm", "none")
         settings = dict(spec["mlm"])
-        masking, held_out = settings.pop("masking"), settings.pop("held_out")
+        masking = Masking(settings.pop("masking"), settings.pop("held_out"))
         saves = training_state(snakemake, snakemake.output.model)
         outcome = adapt(
             Path(snakemake.input.encoder[0]).parent,
@@ -24,11 +25,7 @@ if __name__ == "__main__":
             Path(snakemake.output.model).parent,
             Settings(**settings),
             masking,
-            held_out,
-            identity.seed,
-            torch_device(spec),
-            saves,
-            tracking.of(identity.run_id),
+            Conditions(identity.seed, torch_device(spec), saves, tracking.of(identity.run_id)),
         )
         write_table(curve_table(identity, "mlm", outcome.curve), snakemake.output.curve, "learning_curves")
         saves.remove()  # last: until here a kill loses nothing

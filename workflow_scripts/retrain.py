@@ -10,6 +10,7 @@ if __name__ == "__main__":
 
         from chemsieve.datamodelling import subset
         from chemsieve.tables import read_table, write_table
+        from chemsieve.training.loop import Conditions
         from chemsieve.training.run import validation_loss
 
         w = snakemake.wildcards
@@ -21,10 +22,8 @@ if __name__ == "__main__":
             pd.concat([read_table(snakemake.input.train), added], ignore_index=True),
             read_table(snakemake.input.validation),
             spec,
-            int(w.retrain_seed),
-            torch_device(spec),
+            Conditions(int(w.retrain_seed), torch_device(spec), saves),
             optional_path(snakemake.input.get("regressor")),
-            saves,
         )
         row = {
             "splitter": w.splitter,

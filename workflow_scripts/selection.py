@@ -20,8 +20,7 @@ if __name__ == "__main__":
             gains = read_table(path).set_index("molecule_id")["expected_gain"]
             given["expected_gain"] = gains.loc[pool["molecule_id"]].to_numpy()
         if snakemake.input.get("model"):
-            from chemsieve.models import backbone, embeddings, regressor, tokenization
-            from chemsieve.training import dropout, regression
+            from chemsieve.models import backbone, embeddings, prediction, regressor, tokenization
 
             checkpoint, *encoder_files = snakemake.input.model
             encoder, device = Path(encoder_files[0]).parent, torch_device(spec)
@@ -36,8 +35,10 @@ if __name__ == "__main__":
                 return embeddings.pooled(model.encoder, ids(molecules), pad_id, device)
 
             given |= {
-                "predictions": lambda: regression.predict(model.to(device), ids(pool), pad_id, device),
-                "predict_passes": lambda count, seed: dropout.passes(model, ids(pool), pad_id, count, seed, device),
+                "predictions": lambda: prediction.predict(model.to(device), ids(pool), pad_id, device),
+                "predict_passes": lambda count, seed: prediction.predict_passes(
+                    model, ids(pool), pad_id, count, seed, device
+                ),
                 "embeddings": lambda: (embed(given["training"]), embed(pool)),
                 "validation_embeddings": lambda: embed(given["validation"]),
             }

@@ -51,7 +51,7 @@ def run(given: argparse.Namespace, delimiter: str) -> None:
 
     from chemsieve.deployment.folder import load
     from chemsieve.deployment.stream import predict_file
-    from chemsieve.training.loop import choose_device
+    from chemsieve.runtime.devices import choose_device
 
     if given.threads:
         torch.set_num_threads(given.threads)

@@ -15,9 +15,9 @@ from chemsieve.deployment.neighbours import training_table
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone
+from chemsieve.models.prediction import predict_smiles
 from chemsieve.models.regressor import Regressor
 from chemsieve.runtime.files import write_text
-from chemsieve.training.regression import predict_smiles
 
 PERCENTILE = 5  # of the validation molecules' similarity to training, below which a molecule is out of the domain
 # In label standard deviations: rounding of merged weights on any device is far below, other weights far above.

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chemsieve.models.embeddings import pooled_on
-from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.regressor import Regressor
-from chemsieve.training.draws import feature_draws
+from chemsieve.models.uncertainty import dropout_layers, feature_draws, has_features, thinned_networks
 
 KINDS = ("dropout", "features", "none")
 
@@ -19,18 +18,14 @@ def spread_kind(model: Regressor, wanted: str) -> str:
 
     An encoder without the wanted source gives ``none``.
     """
-    has = {
-        "dropout": bool(_dropouts(model)),
-        "features": any(isinstance(module, MolformerModel) and module.has_features for module in model.modules()),
-        "none": True,
-    }
+    has = {"dropout": bool(dropout_layers(model)), "features": has_features(model), "none": True}
     return next(kind for kind in (KINDS if wanted == "auto" else (wanted, "none")) if has[kind])
 
 
 @torch.no_grad()
 def predict(
     model: Regressor,
-    writings: Sequence[Sequence[Sequence[int]]],
+    randomised: Sequence[Sequence[Sequence[int]]],
     draws: int,
     kind: str,
     passes: int,
@@ -41,7 +36,8 @@ def predict(
     """Predictions and their spread, each (molecules,) in label units.
 
     Args:
-        writings: token ids (writings, molecules); predictions are averaged over them, the spread is of the first.
+        randomised: token ids (SMILES of a molecule, molecules); predictions are averaged over the SMILES, the spread is
+            of the first.
         draws: draws of the random features over which predictions are averaged, the model's own first.
         kind: one of ``KINDS``: the spread is the standard deviation over ``passes`` networks thinned by dropout, over
             as many draws of the random features, or NaN.
@@ -49,7 +45,7 @@ def predict(
     model.eval()
     found, members = [], []
     for draw in feature_draws(model, max(draws, passes if kind == "features" else 1)):
-        for number, ids in enumerate(writings if draw < draws else writings[:1]):
+        for number, ids in enumerate(randomised if draw < draws else randomised[:1]):
             pooled = _pooled(model, ids, pad_id, device)
             values = _values(model, pooled)
             if draw < draws:
@@ -59,48 +55,19 @@ def predict(
             if draw == number == 0:
                 first = pooled
     if kind == "dropout":
-        # With dropout in the head alone, as is the default, the encoder says the same in every pass.
-        again = any(layer is not model.dropout for layer in _dropouts(model))
-        for _ in thinned(model, passes, seed):
-            members.append(_values(model, _pooled(model, writings[0], pad_id, device) if again else first))
-    spread = np.std(members, axis=0, ddof=1) if members else np.full(len(writings[0]), np.nan)
+        members = list(_thinned(model, randomised[0], first, passes, seed, pad_id, device))
+    spread = np.std(members, axis=0, ddof=1) if members else np.full(len(randomised[0]), np.nan)
     return np.mean(found, axis=0), spread
 
 
-def thinned(model: nn.Module, count: int, seed: int) -> Iterator[int]:
-    """Yield 0, ..., ``count`` - 1 with the units that dropout removes chosen anew, the same for all inputs.
-
-    Each is one network, thinned (Srivastava et al. 2014), where Monte-Carlo dropout (Gal and Ghahramani 2016,
-    1506.02142) draws other units for each molecule: so a molecule's spread does not depend on its neighbours in the
-    file. Removed are whole units, at all positions of the SMILES. The model is as it was at the end.
-    """
-    layers = _dropouts(model)
-    try:
-        for number in range(count):
-            for index, layer in enumerate(layers):
-                layer.forward = _Mask(layer.p, [seed, number, index])
-            yield number
-    finally:
-        for layer in layers:
-            layer.__dict__.pop("forward", None)
-
-
-class _Mask:
-    """Dropout with fixed units: the last axis is masked and rescaled, by a seed."""
-
-    def __init__(self, probability: float, seed: list[int]):
-        self.probability, self.seed, self.masks = probability, seed, {}
-
-    def __call__(self, x: Tensor) -> Tensor:
-        size = x.shape[-1]
-        if size not in self.masks:
-            kept = np.random.default_rng(self.seed).random(size) >= self.probability
-            self.masks[size] = torch.from_numpy(kept / (1 - self.probability)).to(x)
-        return x * self.masks[size]
-
-
-def _dropouts(model: nn.Module) -> list[nn.Dropout]:
-    return [module for module in model.modules() if isinstance(module, nn.Dropout) and module.p > 0]
+def _thinned(
+    model: Regressor, ids: Sequence[Sequence[int]], pooled: Tensor, passes: int, seed: int, pad_id: int, device
+) -> Iterator[np.ndarray]:
+    """Predictions (molecules,) of each thinned network; ``pooled`` is what the encoder says without dropout."""
+    # With dropout in the head alone, as is the default, the encoder says the same in every pass.
+    again = any(layer is not model.dropout for layer in dropout_layers(model))
+    for _ in thinned_networks(model, passes, seed):
+        yield _values(model, _pooled(model, ids, pad_id, device) if again else pooled)
 
 
 def _pooled(model: Regressor, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Tensor:
@@ -110,5 +77,4 @@ def _pooled(model: Regressor, ids: Sequence[Sequence[int]], pad_id: int, device:
 
 def _values(model: Regressor, pooled: Tensor) -> np.ndarray:
     """Predictions (molecules,) in label units."""
-    standardised = model.head(model.dropout(pooled)).squeeze(-1).double()
-    return (standardised * model.label_scale + model.label_mean).cpu().numpy()
+    return model.in_label_units(model.readout(pooled)).cpu().numpy()

@@ -2,10 +2,12 @@
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import torch
+from rdkit import Chem
 from tokenizers import Tokenizer
 
 from chemsieve.data import chemistry
@@ -13,8 +15,20 @@ from chemsieve.data.acceptance import REFUSE, Reader, structure
 from chemsieve.deployment import inference
 from chemsieve.deployment.neighbours import Neighbours
 from chemsieve.models import tokenization
+from chemsieve.models.random_smiles import SmilesRandomiser
 from chemsieve.models.regressor import Regressor
-from chemsieve.training.writings import Writer
+
+
+@dataclass
+class _Row:
+    """What becomes of one SMILES of many, at its place among them; ``reason`` is empty while it can be predicted."""
+
+    place: int
+    molecule: Chem.Mol | None
+    reason: str
+    smiles: str = ""
+    tokens: list[int] = field(default_factory=list)
+    unread: str = ""
 
 
 class Predictor:
@@ -34,7 +48,7 @@ class Predictor:
         self.device = device
         self.pad_id = tokenization.special_id(tokenizer, "pad")
         most = facts["input"]["max_tokens"]
-        self.writer = Writer(tokenizer, most)
+        self.randomiser = SmilesRandomiser(tokenizer, most)
         # Folders of earlier releases say nothing of it; what was meant to be read whole is refused.
         self.reader = Reader(tokenizer, most, facts["input"].get("unknown_tokens", REFUSE))
 
@@ -57,33 +71,36 @@ class Predictor:
             empty; ``reason``: empty, or why there is no prediction and all else but ``unread`` is missing: those of
             :mod:`chemsieve.data.acceptance`, or ``not_finite`` (the model's answer is no number).
         """
-        found = [structure(text) for text in smiles]
-        reasons = [one.reason for one in found]
-        parsed = [i for i, one in enumerate(found) if not one.reason]
-        written = [chemistry.canonical_smiles(found[i].molecule, self.facts["input"]["stereo"]) for i in parsed]
-        unread: list[str | None] = [None] * len(found)
-        rows, kept = [], []
-        for i, text, reading in zip(parsed, written, self.reader.read(written), strict=True):
-            reasons[i], unread[i] = reading.reason, reading.unread.words or None
-            if not reading.reason:
-                rows.append(i)
-                kept.append((text, reading.ids))
-        columns = self._answers([found[i].molecule for i in rows], [text for text, _ in kept], [ids for _, ids in kept])
-        frame = pd.DataFrame(columns, index=rows).reindex(range(len(found)))
-        wrong = np.isin(np.arange(len(found)), rows) & ~np.isfinite(frame.iloc[:, 0].to_numpy(float))
-        frame.loc[wrong] = None
-        frame.loc[[i for i in rows if unread[i] and not wrong[i]], "in_domain"] = False
-        reasons = [reason or ("not_finite" if bad else "") for reason, bad in zip(reasons, wrong, strict=True)]
-        frame["unread"] = [said or (None if reason else "") for said, reason in zip(unread, reasons, strict=True)]
-        frame["reason"] = reasons
-        return frame
+        rows = self._read(smiles)
+        places = [row.place for row in rows if not row.reason]
+        answers = pd.DataFrame(self._answers([rows[place] for place in places]), index=places).reindex(range(len(rows)))
+        wrong = np.zeros(len(rows), dtype=bool)
+        wrong[places] = ~np.isfinite(answers.iloc[places, 0].to_numpy(float))
+        answers.loc[wrong] = None
+        for row in np.flatnonzero(wrong):
+            rows[row].reason = "not_finite"
+        answers.loc[[row.place for row in rows if row.unread and not row.reason], "in_domain"] = False
+        answers["unread"] = [row.unread or (None if row.reason else "") for row in rows]
+        answers["reason"] = [row.reason for row in rows]
+        return answers
 
-    def _answers(self, molecules: list, smiles: list[str], tokens: list[list[int]]) -> dict[str, Sequence]:
+    def _read(self, smiles: Sequence[str]) -> list["_Row"]:
+        """How the encoder reads each SMILES, and why not where it does not."""
+        rows = [_Row(place, found.molecule, found.reason) for place, found in enumerate(map(structure, smiles))]
+        parsed = [row for row in rows if not row.reason]
+        for row in parsed:
+            row.smiles = chemistry.canonical_smiles(row.molecule, self.facts["input"]["stereo"])
+        for row, reading in zip(parsed, self.reader.read([row.smiles for row in parsed]), strict=True):
+            row.reason, row.unread, row.tokens = reading.reason, reading.unread.words, reading.ids
+        return rows
+
+    def _answers(self, rows: Sequence["_Row"]) -> dict[str, Sequence]:
         """All columns but ``unread`` and ``reason``, of molecules that the encoder can read."""
         names = self.columns[:-2]
-        if not molecules:
+        if not rows:
             return {name: np.array([], dtype=object) for name in names}
-        value, spread = self._values(smiles, tokens)
+        molecules = [row.molecule for row in rows]
+        value, spread = self._values([row.smiles for row in rows], [row.tokens for row in rows])
         half_width = self.facts["interval"]["half_width"]
         nearest, similarity = self.neighbours.nearest(molecules)
         in_domain = (similarity >= self.facts["domain"]["similarity"]).astype(object)
@@ -92,11 +109,12 @@ class Predictor:
         return dict(zip(names, columns, strict=True))
 
     def _values(self, smiles: list[str], tokens: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions and their spread, each (molecules,)."""
         averaged, spread = self.facts["averaged"], self.facts["uncertainty"]
         # Random SMILES by a seed of the molecule's own, not of its place in the file.
         seeds = [zlib.crc32(text.encode()) for text in smiles]
         more = [
-            self.writer.rewrite(smiles, [(seed + number) % 2**32 for seed in seeds])
+            self.randomiser.randomise(smiles, [(seed + number) % 2**32 for seed in seeds])
             for number in range(1, averaged["writings"])
         ]
         return inference.predict(

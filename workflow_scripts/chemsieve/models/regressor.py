@@ -44,8 +44,23 @@ class Regressor(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Standardised predictions (batch,) for ``input_ids`` and ``attention_mask`` (batch, length)."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        pooled = self.pooled(masked_mean(hidden, attention_mask))
+        return self.readout(self.pooled(masked_mean(hidden, attention_mask)))
+
+    def readout(self, pooled: Tensor) -> Tensor:
+        """Standardised predictions (batch,) of what :attr:`pooled` gives, (batch, hidden)."""
         return self.head(self.dropout(pooled)).squeeze(-1)
+
+    def in_label_units(self, standardised: Tensor) -> Tensor:
+        """Standardised predictions in the label's own units, float64."""
+        return standardised.double() * self.label_scale + self.label_mean
+
+    @torch.no_grad()
+    def predict(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Predictions (batch,) in the label's own units, float64, for the arguments of :meth:`forward`.
+
+        The model stays in the mode that it is in: a prediction without noise needs evaluation mode.
+        """
+        return self.in_label_units(self(input_ids, attention_mask))
 
     def scale_pooled(self) -> None:
         """Put a trained scaling vector, ones, on the encoder's pooled output."""
@@ -74,8 +89,8 @@ def set_dropout(model: Regressor, hidden: float | None, embedding: float | None)
             module.p = value
 
 
-def quieten(model: Regressor) -> None:
-    """Take out of training what is random but the order of the molecules: dropout, and fresh random features."""
+def disable_noise(model: Regressor) -> None:
+    """Switch off, in training too, all that is random but the order of the molecules: dropout and fresh features."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

@@ -1,9 +1,11 @@
-"""A GPU of its own for each job, where several jobs share a machine with several GPUs.
+"""The device that a job computes on: the configured one, and a GPU of its own where several jobs share several GPUs.
 
 Whoever starts the jobs lists the GPUs in an environment variable, as CUDA_VISIBLE_DEVICES would. A job takes the first
 that no other job of this user has, and holds it by a lock of the operating system until its process ends, however it
 ends: nothing is left behind that somebody would have to clear.
 """
+
+from __future__ import annotations
 
 import fcntl
 import getpass
@@ -15,12 +17,31 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chemsieve.errors import ChemsieveError
+
+if TYPE_CHECKING:
+    import torch
 
 VARIABLE = "CHEMSIEVE_GPUS"
 log = logging.getLogger(__name__)
 _held: list = []
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is the GPU where there is one.
+
+    Raises:
+        ChemsieveError: a GPU is asked for and there is none.
+    """
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ChemsieveError("compute.device is cuda, but this machine shows torch no GPU")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
 
 
 def visible() -> list[str]:

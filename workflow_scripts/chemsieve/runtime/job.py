@@ -141,7 +141,7 @@ def training_state(snakemake, output: str):
     """
     import torch
 
-    from chemsieve.training.state import Saves
+    from chemsieve.training.saves import Saves
 
     parts = [snakemake.params.spec, snakemake.params.code, torch.__version__, *map(str, snakemake.wildcards)]
     parts += [sha256(path) for path in snakemake.input]
@@ -159,8 +159,7 @@ def torch_device(spec: dict):
     where jobs share several."""
     import torch
 
-    from chemsieve.runtime.devices import claim
-    from chemsieve.training.loop import choose_device
+    from chemsieve.runtime.devices import choose_device, claim
 
     torch.set_num_threads(spec["compute"]["threads"])
     if spec["compute"]["device"] != "cpu":

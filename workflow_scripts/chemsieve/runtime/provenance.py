@@ -15,7 +15,7 @@ _ROOT = Path(__file__).resolve().parents[2]  # as code_hash has its script
 _PACKAGE = Path(__file__).parent.parent.name
 # Libraries whose version may change a number or the bytes of a file.
 LIBRARIES = (
-    *("accelerate", "numpy", "pandas", "peft", "pyarrow", "rdkit", "safetensors", "scikit-learn", "scipy"),
+    *("numpy", "pandas", "peft", "pyarrow", "rdkit", "safetensors", "scikit-learn", "scipy"),
     *("tokenizers", "torch", "transformers"),
 )
 

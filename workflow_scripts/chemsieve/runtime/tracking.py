@@ -1,10 +1,10 @@
 """Run tracking: the curve of each training run for TensorBoard, Weights & Biases or MLflow.
 
-It goes through transformers' own callbacks, under the names that ``Trainer`` gives (``loss``, ``grad_norm``,
-``eval_loss`` ...), at the curve's epochs (steps, of pretraining). Everything stays below one folder and off the network
-unless the user's environment says otherwise. A tracker computes nothing and draws nothing: no result depends on it.
-One that fails is left out, and leaves a note of it for the table ``failures``; where the study is to stop at what fails
-(``on_failure``), it is an error.
+Figures have the names that users of transformers know (``train/loss``, ``train/grad_norm``, ``eval/loss`` ...), at the
+curve's epochs (steps, of pretraining). Everything stays below one folder and off the network unless the user's
+environment says otherwise. A tracker computes nothing and draws nothing: no result depends on it. One that fails is
+left out, and leaves a note of it for the table ``failures``; where the study is to stop at what fails (``on_failure``),
+it is an error.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.runtime.failures import Failure
@@ -25,15 +25,13 @@ from chemsieve.runtime.files import write_json
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import TrainerCallback, TrainingArguments
 
 log = logging.getLogger(__name__)
 
 PLACE = "CHEMSIEVE_TRACKING"  # environment variable by which jobs know; no parameter of a rule, so that nothing reruns
-# Each tracker is the package that it needs.
-TRACKERS = {"tensorboard": "TensorBoardCallback", "wandb": "WandbCallback", "mlflow": "MLflowCallback"}
 _FAILED = "failed"  # folder of the notes of trackers that failed
 _NAMES = {"train_loss": "loss", "gradient_norm": "grad_norm", "masked_accuracy": "eval_masked_accuracy"}
+_AT_ONCE = 100  # parameters, the most that MLflow takes in one call
 
 
 def check(trackers: list[str]) -> None:
@@ -90,6 +88,73 @@ def failed() -> list[Failure]:
     return [Failure(**json.loads(note.read_text(encoding="utf-8"))) for note in notes]
 
 
+class _Service(Protocol):
+    """One run in one of the trackers; it begins when this is made of the run's name, folder and hyperparameters."""
+
+    def __init__(self, name: str, folder: Path, hyperparameters: dict[str, object]): ...
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        """Show figures at an epoch or a step."""
+
+    def end(self) -> None:
+        """End the run."""
+
+
+class _TensorBoard:
+    def __init__(self, name: str, folder: Path, hyperparameters: dict[str, object]):
+        from torch.utils.tensorboard import SummaryWriter
+
+        place = folder / "tensorboard" / name
+        shutil.rmtree(place, ignore_errors=True)
+        self.writer = SummaryWriter(log_dir=str(place))
+        self.writer.add_text("hyperparameters", json.dumps(hyperparameters, indent=2, default=str))
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        for name, value in _grouped(figures).items():
+            self.writer.add_scalar(name, value, step)
+        self.writer.flush()
+
+    def end(self) -> None:
+        self.writer.close()
+
+
+class _WeightsAndBiases:
+    def __init__(self, name: str, folder: Path, hyperparameters: dict[str, object]):
+        import wandb
+
+        self.run = wandb.init(name=name, config=hyperparameters)  # the project's name is in the environment
+        self.run.define_metric("train/global_step")
+        self.run.define_metric("*", step_metric="train/global_step", step_sync=True)
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        self.run.log({**_grouped(figures), "train/global_step": step})
+
+    def end(self) -> None:
+        self.run.finish()
+
+
+class _MLflow:
+    def __init__(self, name: str, folder: Path, hyperparameters: dict[str, object]):
+        import mlflow
+
+        self.mlflow = mlflow
+        mlflow.set_experiment(os.environ["MLFLOW_EXPERIMENT_NAME"])
+        mlflow.start_run(run_name=name)
+        items = list(hyperparameters.items())
+        for start in range(0, len(items), _AT_ONCE):
+            mlflow.log_params(dict(items[start : start + _AT_ONCE]))
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        self.mlflow.log_metrics(figures, step=step)
+
+    def end(self) -> None:
+        self.mlflow.end_run()
+
+
+# Each tracker is the package that it needs.
+TRACKERS: dict[str, type[_Service]] = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases, "mlflow": _MLflow}
+
+
 class Tracker:
     """Follows one training run. A run that is trained again replaces its files for TensorBoard.
 
@@ -101,56 +166,36 @@ class Tracker:
 
     def __init__(self, name: str, trackers: list[str], folder: Path, stop: bool = False):
         self.name, self.trackers, self.folder, self.stop = name, trackers, folder, stop
-        self.callbacks: dict[str, TrainerCallback] = {}
+        self.services: dict[str, _Service] = {}
 
     @contextlib.contextmanager
-    def following(self, arguments: "TrainingArguments", model: "nn.Module | None" = None) -> Iterator[None]:
-        """Begin, and end whatever happens. ``arguments`` are shown as the run's hyperparameters."""
-        from transformers import TrainerControl, TrainerState
-
-        arguments.run_name = self.name
-        self.given = {"args": arguments, "state": TrainerState(), "control": TrainerControl()}
+    def following(self, hyperparameters: dict[str, object], model: "nn.Module | None" = None) -> Iterator[None]:
+        """Begin, and end whatever happens. The model's configuration is shown beside the hyperparameters."""
+        config = getattr(model, "config", None)
+        shown = {**(config.to_dict() if config is not None else {}), **hyperparameters}
         for tracker in self.trackers:
             self._note(tracker).unlink(missing_ok=True)  # of this run as it was before
             with self._apart(tracker):
-                self.callbacks[tracker] = self._callback(tracker)
-        self._tell("on_train_begin", model=model)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self.services[tracker] = TRACKERS[tracker](self.name, self.folder, shown)
         try:
             yield
         finally:
-            self._tell("on_train_end")
-            if "wandb" in self.callbacks:
-                with self._apart("wandb"):
-                    import wandb
-
-                    wandb.finish()  # its callback leaves the run open
-            self.callbacks.clear()  # MLflow's would end the next run when it is collected
+            for tracker, service in list(self.services.items()):
+                with self._apart(tracker):
+                    service.end()
+            self.services.clear()
 
     def record(self, row: Mapping[str, float | None]) -> None:
         """A row of the curve, as the result tables have it; what is missing there is left out."""
-        self.given["state"].global_step = int(row["epoch"] if "epoch" in row else row["step"])
-        self.given["state"].epoch = row.get("epoch")
-        logs = {_name(key): value for key, value in row.items() if value is not None and key != "step"}
-        self._tell("on_log", logs=logs)
+        step = int(row["epoch"] if "epoch" in row else row["step"])
+        figures = {_name(key): value for key, value in row.items() if value is not None and key != "step"}
+        for tracker, service in list(self.services.items()):
+            with self._apart(tracker):
+                service.log(figures, step)
 
     def _note(self, tracker: str) -> Path:
         return self.folder / _FAILED / self.name / f"{tracker}.json"
-
-    def _callback(self, tracker: str) -> "TrainerCallback":
-        from transformers import integrations
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        callback = getattr(integrations, TRACKERS[tracker])()
-        if tracker == "tensorboard":
-            place = self.folder / "tensorboard" / self.name
-            shutil.rmtree(place, ignore_errors=True)
-            callback.logging_dir = str(place)
-        return callback
-
-    def _tell(self, event: str, **more: object) -> None:
-        for tracker, callback in list(self.callbacks.items()):
-            with self._apart(tracker):
-                getattr(callback, event)(**self.given, **more)
 
     @contextlib.contextmanager
     def _apart(self, tracker: str) -> Iterator[None]:
@@ -162,7 +207,7 @@ class Tracker:
         try:
             yield
         except Exception as error:
-            self.callbacks.pop(tracker, None)
+            self.services.pop(tracker, None)
             reason = f"{type(error).__name__}: {error}"
             if self.stop:
                 raise ChemsieveError(f"tracking.run: {tracker} failed for the run {self.name} ({reason})") from error
@@ -177,7 +222,15 @@ class Tracker:
 
 
 def _name(column: str) -> str:
-    """The name that ``Trainer`` has for a column of a curve."""
+    """The name that users of transformers know for a column of a curve."""
     if column.startswith("validation_"):
         return f"eval_{column.removeprefix('validation_')}"
     return _NAMES.get(column, column)
+
+
+def _grouped(figures: dict[str, float]) -> dict[str, float]:
+    """Names with the group that a tracker's page puts them in, ``eval/`` or ``train/``."""
+    return {
+        f"eval/{name.removeprefix('eval_')}" if name.startswith("eval_") else f"train/{name}": value
+        for name, value in figures.items()
+    }

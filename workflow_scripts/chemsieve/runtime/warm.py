@@ -137,12 +137,12 @@ def serve(address: str, parent: int) -> None:
     import torch
     import torch.optim
     import transformers.modeling_utils
+    import transformers.optimization
     from rdkit import Chem
-    from transformers import Trainer
 
     with contextlib.suppress(ImportError):
         import peft  # noqa: F401
-    _ = Chem, pandas, pyarrow.parquet, tokenizers, torch, transformers, Trainer
+    _ = Chem, pandas, pyarrow.parquet, tokenizers, torch, transformers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Snakemake handles it; jobs end with their own processes
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the system
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:

@@ -1,11 +1,12 @@
 """An encoder folder from a prepared corpus: the model, its training, and its card."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from transformers import TrainingArguments
+from torch import nn
 
 from chemsieve import registry
 from chemsieve.data.vectors import DEFAULTS
@@ -14,6 +15,7 @@ from chemsieve.runtime.processes import device_name
 from chemsieve.runtime.tracking import Tracker
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
+from chemsieve.training.loop import Conditions
 
 
 def pretrain(
@@ -21,7 +23,7 @@ def pretrain(
     refused: pd.Series,
     tokenizer_path: str | None,
     spec: dict,
-    device,
+    device: torch.device,
     state: str,
     folder: Path,
     tracker: Tracker | None = None,
@@ -40,6 +42,7 @@ def pretrain(
     """
     settings = dict(spec["pretrain"])
     seed, half, data, licence = (settings.pop(key) for key in ("seed", "half", "data", "licence"))
+    conditions = Conditions(seed, device, tracker=tracker)
     names = settings.pop("properties")
     tokenizer = tokenization.load_or_build(tokenizer_path)
     collate = MaskingCollator.of(tokenizer, settings.pop("masking"))
@@ -52,39 +55,32 @@ def pretrain(
     measured = pretraining.sample(held, evaluated, seed)
     model = backbone.random_masked_lm(spec["family"], spec["architecture"], tokenizer, seed)
     encoder = registry.load("models.encoders", spec["family"]).backbone(model)
-    width = model.config.hidden_size
-    arguments = model, encoder, width, train, measured, collate, settings, seed, device, state
-    if tracker is None:
-        curve, seconds = pretraining.run(*arguments)
-    else:
-        with tracker.following(_as_trainer_has_it(settings, seed, device, folder), model):
-            curve, seconds = pretraining.run(*arguments, tracker.record)
+    with conditions.followed(settings, model):
+        curve, seconds = pretraining.run(model, encoder, train, measured, collate, settings, conditions, state)
     bigram = pretraining.bigram_baseline(train, measured, collate, seed)
     model.cpu()
     if half:
         model.half()  # rounding of weights that training left; they load as float32
     backbone.save_masked_lm(model, tokenizer, folder)
-    card = _card(
-        model, train, len(held), len(measured), refused, names, told, collate, settings, curve, bigram, seconds, device,
-        half, data, licence,
-    )  # fmt: skip
-    return curve, card
-
-
-def _as_trainer_has_it(settings: pretraining.Settings, seed: int, device, folder: Path) -> TrainingArguments:
-    """The hyperparameters under the names that trackers show."""
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=settings.steps,
-        per_device_train_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        warmup_steps=round(settings.warmup * settings.steps),
-        max_grad_norm=settings.gradient_clip,
-        seed=seed,
-        use_cpu=device.type == "cpu",
-        report_to=[],
+    made = _Made(
+        model=model,
+        train=train,
+        held_out=len(held),
+        measured=len(measured),
+        refused=refused,
+        properties=names,
+        targets=told,
+        masking=collate.probability,
+        settings=settings,
+        curve=curve,
+        bigram=bigram,
+        seconds=seconds,
+        device=device,
+        half=half,
+        data=data,
+        licence=licence,
     )
+    return curve, _card(made)
 
 
 def _corpus(
@@ -95,19 +91,42 @@ def _corpus(
     return pretraining.Corpus(list(chosen["tokens"]), values, vectors, np.flatnonzero(side))
 
 
-def _what_is_learned(model, names, told, train, collate, settings) -> str:
-    kernel = getattr(model.config, "attention", None) == "kernel"
-    text = f"Masked-language modelling, {collate.probability:.0%} of the tokens, " + (
+@dataclass(frozen=True)
+class _Made:
+    """What the card tells of: the model, the molecules, how it was trained, and what was measured."""
+
+    model: nn.Module
+    train: pretraining.Corpus
+    held_out: int  # molecules
+    measured: int  # of these
+    refused: pd.Series
+    properties: list[str]
+    targets: dict[str, dict]
+    masking: float
+    settings: pretraining.Settings
+    curve: list[dict]
+    bigram: dict[str, float]
+    seconds: float
+    device: torch.device
+    half: bool
+    data: str
+    licence: str
+
+
+def _what_is_learned(made: _Made) -> str:
+    kernel = getattr(made.model.config, "attention", None) == "kernel"
+    text = f"Masked-language modelling, {made.masking:.0%} of the tokens, " + (
         "attention by the arc-cosine kernel (`attention: kernel`)" if kernel else "fresh random features at each step"
     )
-    if settings.unmasked:
-        text += f"; {settings.unmasked:.0%} of the molecules of a batch are not masked"
-    if names:
+    if made.settings.unmasked:
+        text += f"; {made.settings.unmasked:.0%} of the molecules of a batch are not masked"
+    if names := made.properties:
         text += (
             f"; beside it the regression of {len(names)} computed properties on the mean of the last layer, weight "
-            f"{settings.properties_weight:g} ({', '.join(names)})"
+            f"{made.settings.properties_weight:g} ({', '.join(names)})"
         )
-    for name, given in told.items():
+    train = made.train
+    for name, given in made.targets.items():
         known = sum(
             int(np.isfinite(train.vector(name, part)).any(axis=1).sum())
             for part in np.array_split(np.arange(len(train)), max(len(train) // 8192, 1))
@@ -119,40 +138,38 @@ def _what_is_learned(model, names, told, train, collate, settings) -> str:
     return text
 
 
-def _card(
-    model, train, held, measured, refused, names, told, collate, settings, curve, bigram, seconds, device, half, data,
-    licence,
-) -> str:  # fmt: skip
+def _card(made: _Made) -> str:
     """The model card, with figures of this run alone."""
-    last, first = curve[-1], curve[0]
-    size = sum(p.numel() for p in model.parameters())
-    left_out = "; ".join(f"{count:,} {reason}" for reason, count in refused.value_counts().items()) or "none"
+    settings, train, bigram = made.settings, made.train, made.bigram
+    last, first = made.curve[-1], made.curve[0]
+    size = sum(p.numel() for p in made.model.parameters())
+    left_out = "; ".join(f"{count:,} {reason}" for reason, count in made.refused.value_counts().items()) or "none"
     seen = settings.steps * min(settings.batch_size, len(train))
     tokens = np.mean([len(row) for row in train.ids[:10_000]])
-    shape = model.config
+    shape = made.model.config
     lines = [
         "# A MoLFormer-shaped encoder, pretrained on SMILES",
         "",
         f"{shape.num_hidden_layers} layers, {shape.hidden_size} wide, {size:,} parameters with the head; "
-        f"stored in {'half' if half else 'single'} precision. Files: `config.json`, `tokenizer.json`, "
+        f"stored in {'half' if made.half else 'single'} precision. Files: `config.json`, `tokenizer.json`, "
         "`model.safetensors`.",
         "",
         "## Data",
         "",
-        f"{data}. Canonical SMILES without stereo and isotopes, each once: {len(train):,} molecules trained on, "
-        f"{held:,} held out by InChIKey first block. Lines left out: {left_out}.",
+        f"{made.data}. Canonical SMILES without stereo and isotopes, each once: {len(train):,} molecules trained on, "
+        f"{made.held_out:,} held out by InChIKey first block. Lines left out: {left_out}.",
         "",
         "## Training",
         "",
-        _what_is_learned(model, names, told, train, collate, settings)
+        _what_is_learned(made)
         + f". {settings.steps:,} steps of {settings.batch_size} molecules ({seen:,} molecules seen, "
         f"{seen / len(train):.2f} epochs, about {seen * tokens / 1e6:,.3g} M tokens), AdamW, learning rate "
-        f"{settings.learning_rate:g}. {seconds / 60:,.0f} minutes on {device_name(device)} with "
+        f"{settings.learning_rate:g}. {made.seconds / 60:,.0f} minutes on {device_name(made.device)} with "
         f"{torch.get_num_threads()} threads.",
         "",
         "## Measured on held-out molecules",
         "",
-        f"{measured:,} molecules, the same masks for all.",
+        f"{made.measured:,} molecules, the same masks for all.",
         "",
         "| | loss (nats) | accuracy |",
         "|---|---|---|",
@@ -163,12 +180,12 @@ def _card(
     ]
     if last["properties_r2"] is not None:
         lines += [f"R2 of the computed properties, standardised, all together: {last['properties_r2']:.3f}.", ""]
-    for name in told:
+    for name in made.targets:
         lines += [f"R2 of the vectors {name}, standardised, all together: {last[f'targets_r2_{name}']:.3f}.", ""]
     lines += [
         "## Licence",
         "",
-        f"{licence}.",
+        f"{made.licence}.",
         "",
         "## What it must not be used for",
         "",

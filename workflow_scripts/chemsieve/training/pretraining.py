@@ -10,24 +10,24 @@ a run killed and resumed ends, on the same machine, with the same weights.
 import json
 import logging
 import math
-import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
 
-from chemsieve.errors import ChemsieveError
-from chemsieve.models.checkpoints import load_strictly
 from chemsieve.models.molformer.modeling import masked_mean
-from chemsieve.runtime.processes import progress
 from chemsieve.training.batches import MaskingCollator, by_length, pad
-from chemsieve.training.loop import low_precision
-from chemsieve.training.state import below, moments, named, read_state, set_moments, write_state
+from chemsieve.training.held_out import masked_figures
+from chemsieve.training.loop import Conditions, Training, low_precision, train
+from chemsieve.training.saves import SavesBySteps
+from chemsieve.training.state import below, named
 
 log = logging.getLogger(__name__)
 
@@ -83,31 +83,29 @@ class Corpus:
         return Corpus([self.ids[i] for i in positions], self.properties[positions], self.vectors, rows)
 
 
-Moments = dict[str, tuple[np.ndarray, np.ndarray]]  # means and standard deviations, of properties and by table
+# Means and standard deviations by which properties and vectors are standardised, of the properties and by table.
+Standard = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def run(
     model: nn.Module,
     encoder: nn.Module,
-    width: int,
-    train: Corpus,
+    corpus: Corpus,
     held: Corpus,
     collate: MaskingCollator,
     settings: Settings,
-    seed: int,
-    device: torch.device,
+    conditions: Conditions,
     state: str | Path,
-    record: Callable[[dict], None] = lambda row: None,
 ) -> tuple[list[dict], float]:
-    """Train ``model`` (a masked-language model around ``encoder``, ``width`` wide) in place.
+    """Train ``model`` (a masked-language model around ``encoder``) in place.
 
     Args:
+        corpus: the molecules to train on.
         held: the held-out molecules to measure on.
         collate: masks the molecules of a batch.
         state: file of the resumable state; one left by a run with other settings is ignored. A run's identity is made
             of its settings, seed, molecules, properties and shapes, but not of the vectors in its tables: these may
             grow while it stands still, and it goes on with them, by the means and deviations that it began with.
-        record: is told each row of the curve, of a resumed run those before too.
 
     Returns:
         The curve: at each evaluation ``step``, ``train_loss``, ``learning_rate``, and on the held-out molecules
@@ -117,62 +115,109 @@ def run(
     Raises:
         ChemsieveError: the loss is not finite.
     """
-    torch.manual_seed(seed)
-    both = nn.ModuleDict({"model": model, "heads": _heads(width, train)}).to(device)
-    optimizer = torch.optim.AdamW(_groups(both, settings.weight_decay), lr=settings.learning_rate, fused=True)
-    identity = _identity(both, settings, collate.probability, train, seed)
-    step, curve, spent, losses, moments = _restore(state, both, optimizer, identity)
-    moments = moments or _moments(train)
-    batches = _Batches(train.ids, settings.batch_size, seed)
-    bfloat16 = low_precision(settings.precision, device)
-    log.info("matrix products in %s", "bfloat16" if bfloat16 else "float32")
-    began = time.perf_counter()
-    hidden: list[Tensor] = []  # of the forward pass just made: tokens and properties share it
-    handle = encoder.register_forward_hook(lambda module, given, output: hidden.append(output.last_hidden_state))
+    torch.manual_seed(conditions.seed)
+    heads = _heads(model.config.hidden_size, corpus)
+    both = nn.ModuleDict({"model": model, "heads": heads}).to(conditions.device)
+    # The schedule's factors are the learning rates themselves, so that the rate which they multiply is one.
+    optimizer = torch.optim.AdamW(_groups(both, settings.weight_decay), lr=1.0, fused=True)
+    training = _Pretraining(
+        model=both,
+        optimizer=optimizer,
+        schedule=LambdaLR(optimizer, lambda step: _rate(settings, step)),
+        round_ends=sorted(
+            {0, *range(settings.evaluate_every, settings.steps, settings.evaluate_every), settings.steps}
+        ),
+        gradient_clip=settings.gradient_clip,
+        bfloat16=low_precision(settings.precision, conditions.device),
+        encoder=encoder,
+        corpus=corpus,
+        held=held,
+        collate=collate,
+        settings=settings,
+        conditions=conditions,
+    )
+    identity = _identity(both, settings, collate.probability, corpus, conditions.seed)
+    saves = SavesBySteps(Path(state), identity, settings.save_every, steps=settings.steps)
+    with training.watching():
+        progress = train(training, replace(conditions, saves=saves))
+    both.eval()
+    return progress.curve, progress.seconds
 
-    def measured(at: int) -> None:
-        figures = _evaluate(both, encoder, held, collate, moments, seed, device)
-        train_loss = torch.stack(losses).mean().item() if losses else None
-        curve.append({"step": at, "train_loss": train_loss, "learning_rate": _rate(settings, at)} | figures)
-        record(curve[-1])
+
+@dataclass(kw_only=True)
+class _Pretraining(Training):
+    """A training whose rounds are intervals of steps; ``model`` has ``model``, the encoder's, and ``heads``."""
+
+    encoder: nn.Module
+    corpus: Corpus
+    held: Corpus
+    collate: MaskingCollator
+    settings: Settings
+    conditions: Conditions
+    # What the encoder gave in the forward pass just made: the heads predict from it too.
+    hidden: list[Tensor] = field(default_factory=list)
+
+    @cached_property
+    def batches(self) -> "_Batches":
+        return _Batches(self.corpus.ids, self.settings.batch_size, self.conditions.seed)
+
+    @cached_property
+    def standard(self) -> Standard:
+        return standardisation(self.corpus)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """The encoder's last output is kept in ``hidden`` for as long as the block runs."""
+
+        def keep(module: nn.Module, given: tuple, output) -> None:
+            self.hidden[:] = [output.last_hidden_state]
+
+        handle = self.encoder.register_forward_hook(keep)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        positions = self.batches.at(step)
+        # What a step draws follows from its number: masks, and then dropout and random features.
+        torch.manual_seed((self.conditions.seed * 1_000_003 + step) % 2**63)
+        batch = _masked([self.corpus.ids[i] for i in positions], self.collate, self.settings.unmasked)
+        batch |= named("heads.", _targets(self.corpus, positions, self.standard))
+        return {name: torch.as_tensor(values).to(self.conditions.device) for name, values in batch.items()}
+
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        targets = below("heads.", batch)
+        inputs = {name: tensor for name, tensor in batch.items() if not name.startswith("heads.")}
+        loss, others = _losses(self.model, self.encoder, self.hidden, inputs, targets)
+        return loss, loss + sum(_weight(self.settings, name) * other for name, other in others.items())
+
+    def validate(self) -> dict[str, float | None]:
+        return _evaluate(self.model, self.encoder, self.held, self.collate, self.standard, self.conditions)
+
+    def end_round(self, row: dict[str, float | None]) -> dict[str, float | None]:
+        step = self.progress.step
         log.info(
             "step %d of %d: held-out loss %.4f, accuracy %.4f, R2 of properties %s, of targets %s",
-            at, settings.steps, figures["validation_loss"], figures["masked_accuracy"], figures["properties_r2"],
-            figures["targets_r2"],
+            step, self.settings.steps, row["validation_loss"], row["masked_accuracy"], row["properties_r2"],
+            row["targets_r2"],
         )  # fmt: skip
-        losses.clear()
+        left_out = ("gradient_norm", "seconds", "evaluation_seconds")
+        return {"step": step} | {name: value for name, value in row.items() if name not in left_out}
 
-    for row in curve:
-        record(row)
-    if not curve:
-        measured(0)
-    for number in progress(range(step, settings.steps), "pretraining", settings.steps - step):
-        both.train()
-        positions = batches.at(number)
-        torch.manual_seed((seed * 1_000_003 + number) % 2**63)
-        inputs = _masked([train.ids[i] for i in positions], collate, settings.unmasked)
-        inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        targets = {name: torch.as_tensor(t, device=device) for name, t in _targets(train, positions, moments).items()}
-        for group in optimizer.param_groups:
-            group["lr"] = _rate(settings, number)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            loss, others = _losses(both, encoder, hidden, inputs, targets)
-        (loss + sum(_weight(settings, name) * other for name, other in others.items())).backward()
-        nn.utils.clip_grad_norm_(both.parameters(), settings.gradient_clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.detach())
-        done = number + 1
-        if done % 50 == 0 and not math.isfinite(losses[-1].item()):
-            raise ChemsieveError(f"pretraining diverged near step {done}: lower pretrain.learning_rate")
-        if done % settings.evaluate_every == 0 or done == settings.steps:
-            measured(done)
-        if done % settings.save_every == 0 or done == settings.steps:
-            elapsed = spent + time.perf_counter() - began
-            _save(state, both, optimizer, identity, done, curve, elapsed, losses, moments)
-    handle.remove()
-    both.eval()
-    return curve, spent + time.perf_counter() - began
+    def diverged(self, loss: float) -> str:
+        return f"pretraining diverged near step {self.progress.step}: lower pretrain.learning_rate"
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{part}.{name}": torch.from_numpy(array)
+            for name, pair in self.standard.items()
+            for part, array in zip(PARTS, pair, strict=True)
+        }
+
+    def load(self, tensors: dict[str, Tensor], facts: dict) -> None:
+        means, scales = (below(f"{part}.", tensors) for part in PARTS)
+        self.standard = {name: (mean.numpy(), scales[name].numpy()) for name, mean in means.items()}
 
 
 def _heads(width: int, corpus: Corpus) -> nn.ModuleDict:
@@ -202,18 +247,17 @@ def _masked(rows: Sequence[Sequence[int]], collate: MaskingCollator, unmasked: f
     return inputs
 
 
-def _targets(corpus: Corpus, positions: np.ndarray, moments: Moments) -> dict[str, np.ndarray]:
+def _targets(corpus: Corpus, positions: np.ndarray, standard: Standard) -> dict[str, np.ndarray]:
     """Standardised properties and vectors of molecules, as the heads are called."""
-    given = {"properties": corpus.properties[positions]} if "properties" in moments else {}
+    given = {"properties": corpus.properties[positions]} if "properties" in standard else {}
     given |= _of_tables({name: corpus.vector(name, positions) for name in corpus.vectors})
-    return {name: _standardised(values, *moments[name]) for name, values in given.items()}
+    return {name: _standardised(values, *standard[name]) for name, values in given.items()}
 
 
 def _losses(
     both: nn.ModuleDict, encoder: nn.Module, hidden: list[Tensor], inputs: dict, targets: dict[str, Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropy of the masked tokens, 0 without any; and each head's mean squared error over what is known."""
-    hidden.clear()
     if (inputs["labels"] != -100).any():
         loss = both["model"](**inputs).loss
     else:
@@ -228,11 +272,11 @@ def _losses(
     return loss, others
 
 
-def _moments(corpus: Corpus) -> Moments:
+def standardisation(corpus: Corpus) -> Standard:
     """Means and standard deviations of each column, over finite values; the deviation of a constant column is 1."""
-    moments = {}
+    standard = {}
     if corpus.properties.shape[1]:
-        moments["properties"] = np.nanmean(corpus.properties, axis=0), np.nanstd(corpus.properties, axis=0)
+        standard["properties"] = np.nanmean(corpus.properties, axis=0), np.nanstd(corpus.properties, axis=0)
     for name, table in corpus.vectors.items():
         count, total, squares = (np.zeros(table.shape[1]) for _ in range(3))
         for low in range(0, len(corpus), 8192):
@@ -244,10 +288,10 @@ def _moments(corpus: Corpus) -> Moments:
         variance = squares / np.maximum(count, 1) - mean**2
         # Below what rounding leaves of equal numbers a column is constant.
         variance[variance < 1e-12 * mean**2] = 0.0
-        moments[f"targets_{name}"] = mean, np.sqrt(variance)
+        standard[f"targets_{name}"] = mean, np.sqrt(variance)
     return {
         name: (np.nan_to_num(mean).astype(np.float32), np.where(np.nan_to_num(s) > 0, s, 1.0).astype(np.float32))
-        for name, (mean, s) in moments.items()
+        for name, (mean, s) in standard.items()
     }
 
 
@@ -311,41 +355,39 @@ def _evaluate(
     encoder: nn.Module,
     held: Corpus,
     collate: MaskingCollator,
-    moments: Moments,
-    seed: int,
-    device: torch.device,
-) -> dict:
+    standard: Standard,
+    conditions: Conditions,
+) -> dict[str, float | None]:
     """Figures on the held-out molecules, in float32; the same masks each time. The heads predict unmasked molecules."""
-    both.eval()
-    generator = torch.Generator().manual_seed(seed)
-    total = right = masked = 0.0
-    errors: dict[str, list[np.ndarray]] = {name: [] for name in moments}
-    truths: dict[str, list[np.ndarray]] = {name: [] for name in moments}
-    for positions in by_length(held.ids, AT_ONCE):
-        batch = collate([{"input_ids": held.ids[i]} for i in positions], generator)
-        batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        labels = batch.pop("labels")
-        chosen = labels != -100
-        logits = both["model"](**batch).logits[chosen].float()
-        total += F.cross_entropy(logits, labels[chosen], reduction="sum").item()
-        right += (logits.argmax(-1) == labels[chosen]).sum().item()
-        masked += chosen.sum().item()
-        if not moments:
-            continue
-        tokens, mask = (t.to(device) for t in pad([held.ids[i] for i in positions], collate.pad_id))
-        pooled = masked_mean(encoder(tokens, mask).last_hidden_state, mask)
-        for name, target in _targets(held, positions, moments).items():
-            errors[name].append((both["heads"][name](pooled).cpu().numpy() - target) ** 2)
-            truths[name].append(target)
-    found = {name: _r2(np.concatenate(errors[name]), np.concatenate(truths[name])) for name in moments}
+    generator = torch.Generator().manual_seed(conditions.seed)
+    masked = (
+        collate([{"input_ids": held.ids[i]} for i in positions], generator)
+        for positions in by_length(held.ids, AT_ONCE)
+    )
+    figures = masked_figures(both["model"], masked, conditions.device)
+    found = _r2_of_heads(both["heads"], encoder, held, collate.pad_id, standard, conditions.device) if standard else {}
     of_tables = {name: r2 for name, r2 in found.items() if name != "properties"}
     return {
-        "validation_loss": total / masked,
-        "masked_accuracy": right / masked,
+        **figures,
         "properties_r2": found.get("properties"),
         "targets_r2": float(np.mean(list(of_tables.values()))) if of_tables else None,
         **{name.replace("targets_", "targets_r2_", 1): r2 for name, r2 in of_tables.items()},
     }
+
+
+def _r2_of_heads(
+    heads: nn.ModuleDict, encoder: nn.Module, held: Corpus, pad_id: int, standard: Standard, device: torch.device
+) -> dict[str, float]:
+    """R2 of each head's predictions, as the heads are called."""
+    errors: dict[str, list[np.ndarray]] = {name: [] for name in standard}
+    truths: dict[str, list[np.ndarray]] = {name: [] for name in standard}
+    for positions in by_length(held.ids, AT_ONCE):
+        tokens, mask = (t.to(device) for t in pad([held.ids[i] for i in positions], pad_id))
+        pooled = masked_mean(encoder(tokens, mask).last_hidden_state, mask)
+        for name, target in _targets(held, positions, standard).items():
+            errors[name].append((heads[name](pooled).cpu().numpy() - target) ** 2)
+            truths[name].append(target)
+    return {name: _r2(np.concatenate(errors[name]), np.concatenate(truths[name])) for name in standard}
 
 
 def _r2(squares: np.ndarray, truth: np.ndarray) -> float:
@@ -383,9 +425,6 @@ def bigram_baseline(train: Corpus, held: Corpus, collate: MaskingCollator, seed:
     return {"loss": float(np.concatenate(losses).mean()), "accuracy": float(np.concatenate(right).mean())}
 
 
-# -- state -------------------------------------------------------------------------------------------------------------
-
-
 def _identity(both: nn.Module, settings: Settings, masking: float, train: Corpus, seed: int) -> str:
     """What a state must share with a run that resumes it: settings, seed, molecules, properties, shapes.
 
@@ -395,38 +434,3 @@ def _identity(both: nn.Module, settings: Settings, masking: float, train: Corpus
     shapes = {name: list(tensor.shape) for name, tensor in both.state_dict().items()}
     checksum = zlib.crc32(lengths.tobytes()) ^ zlib.crc32(np.ascontiguousarray(train.properties).tobytes())
     return json.dumps([asdict(settings), masking, seed, len(train), checksum, shapes], sort_keys=True)
-
-
-def _save(
-    path: str | Path,
-    both: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    identity: str,
-    step: int,
-    curve: list[dict],
-    seconds: float,
-    losses: list[Tensor],
-    standard: Moments,
-) -> None:
-    """One file, whole or absent: weights, the optimiser's moments, the targets' moments, and where the run stands."""
-    tensors = named("weights.", both.state_dict()) | moments(optimizer)
-    for name, pair in standard.items():
-        tensors |= {f"{part}.{name}": torch.from_numpy(array) for part, array in zip(PARTS, pair, strict=True)}
-    tensors["losses"] = torch.stack(losses) if losses else torch.zeros(0)
-    facts = {"step": step, "curve": curve, "seconds": seconds}
-    write_state(path, identity, tensors, facts)
-
-
-def _restore(
-    path: str | Path, both: nn.Module, optimizer: torch.optim.Optimizer, identity: str
-) -> tuple[int, list[dict], float, list[Tensor], Moments]:
-    """Step, curve, seconds, losses since the last evaluation and moments, of the state left, if it is this run's."""
-    if (found := read_state(path, identity)) is None:
-        return 0, [], 0.0, [], {}
-    tensors, facts = found
-    load_strictly(both, below("weights.", tensors), source=str(path))
-    set_moments(optimizer, tensors)
-    log.info("resuming at step %d", facts["step"])
-    means, scales = (below(f"{part}.", tensors) for part in PARTS)
-    standard = {name: (mean.numpy(), scales[name].numpy()) for name, mean in means.items()}
-    return facts["step"], facts["curve"], facts["seconds"], list(tensors["losses"]), standard

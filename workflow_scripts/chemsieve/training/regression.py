@@ -1,121 +1,102 @@
-"""Regression: fine-tune a regressor on labelled molecules, and predict with it."""
+"""Regression: fine-tune a regressor on labelled molecules."""
+
+from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import tokenization
+from chemsieve.models.prediction import predict_averaged, randomiser
+from chemsieve.models.random_smiles import SmilesRandomiser
 from chemsieve.models.regressor import Regressor
-from chemsieve.runtime.processes import progress
-from chemsieve.runtime.tracking import Tracker
-from chemsieve.training.batches import RegressionCollator, by_length, pad
+from chemsieve.training.batches import RegressionCollator
 from chemsieve.training.curriculum import DIFFICULTIES
-from chemsieve.training.draws import feature_draws
-from chemsieve.training.loop import Outcome, Settings, fit
-from chemsieve.training.state import Saves
-from chemsieve.training.writings import RewritingCollator, Writer
+from chemsieve.training.epochs import Outcome, Settings, fit
+from chemsieve.training.loop import Conditions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
 
-@torch.no_grad()
-def predict(
-    model: Regressor, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device, batch_size: int = 64
-) -> np.ndarray:
-    """Predictions (molecules,) in the label's own units, evaluation mode, in the order given."""
-    model.eval()
-    result = np.empty(len(ids))
-    for batch in progress(by_length(ids, batch_size), "predictions", -(-len(ids) // batch_size)):
-        tokens, mask = pad([ids[i] for i in batch], pad_id)
-        standardised = model(tokens.to(device), mask.to(device)).double().cpu()
-        result[batch] = (standardised * model.label_scale.cpu() + model.label_mean.cpu()).numpy()
-    if not np.isfinite(result).all():
-        raise ChemsieveError(f"the model's prediction for molecule {int(np.argmin(np.isfinite(result)))} is not finite")
-    return result
+@dataclass(frozen=True)
+class Labelled:
+    """SMILES as the encoder reads them, and a label for each, in the label's own units."""
+
+    smiles: Sequence[str]
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Labelled:
+        """The molecules of a table ``labelled``."""
+        return cls(list(table["encoder_smiles"]), table["label"].to_numpy())
 
 
-def predict_smiles(
-    model: Regressor, tokenizer: Tokenizer, smiles: Sequence[str], writings: int, draws: int, device: torch.device
-) -> np.ndarray:
-    """Predictions (molecules,) averaged over so many SMILES of each molecule and draws of the random features.
+class RandomisingCollator:
+    """As :class:`RegressionCollator`, of examples ``{"smiles", "label"}``, each time with other randomised SMILES."""
 
-    The given SMILES and the model's own features are among them.
-    """
-    rows = _writer(model, tokenizer).several(smiles, writings)
-    return _predict_averaged(model, rows, draws, tokenization.special_id(tokenizer, "pad"), device)
+    def __init__(self, randomiser: SmilesRandomiser, pad_id: int):
+        self.randomiser, self.plain = randomiser, RegressionCollator(pad_id)
 
-
-def _predict_averaged(
-    model: Regressor, writings: Sequence[Sequence[Sequence[int]]], draws: int, pad_id: int, device: torch.device
-) -> np.ndarray:
-    """Predictions (molecules,) averaged over ``writings`` (writings, molecules) in token ids, and over the draws."""
-    found = [predict(model, ids, pad_id, device) for _ in feature_draws(model, draws) for ids in writings]
-    return np.mean(found, axis=0)
-
-
-def _writer(model: Regressor, tokenizer: Tokenizer) -> Writer:
-    # Fewer than the configuration says: RoBERTa's positions begin after that of padding.
-    lost = tokenization.special_id(tokenizer, "pad") + 1
-    return Writer(tokenizer, model.encoder.config.max_position_embeddings - lost)
+    def __call__(self, examples: list[dict]) -> dict[str, Tensor]:
+        seeds = torch.randint(2**31 - 1, (len(examples),)).tolist()
+        rows = self.randomiser.randomise([example["smiles"] for example in examples], seeds)
+        return self.plain([{"input_ids": ids, "label": e["label"]} for ids, e in zip(rows, examples, strict=True)])
 
 
 def fine_tune(
     model: Regressor,
     tokenizer: Tokenizer,
-    train_smiles: Sequence[str],
-    train_labels: np.ndarray,
-    validation_smiles: Sequence[str],
-    validation_labels: np.ndarray,
+    train: Labelled,
+    validation: Labelled,
     settings: Settings,
-    seed: int,
-    device: torch.device,
+    conditions: Conditions,
     trained_head: bool = False,
-    saves: Saves | None = None,
-    tracker: Tracker | None = None,
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
 
-    ``trained_head`` says that the head already predicts: another standardisation then leaves its predictions alone. A
-    run that was killed goes on from the state in ``saves``.
+    Mean and standard deviation come from the training labels alone. A run that was killed goes on from the state in
+    ``conditions.saves``.
 
-    Labels are in their own units; mean and standard deviation come from the training labels alone. The curve has
-    ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
+    Args:
+        trained_head: whether the head already predicts: another standardisation then leaves its predictions alone.
+
+    Returns:
+        The outcome; the curve has ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
+
+    Raises:
+        ChemsieveError: the training labels are all the same, or the training diverged.
     """
-    mean, scale = float(np.mean(train_labels)), float(np.std(train_labels))
+    mean, scale = float(np.mean(train.labels)), float(np.std(train.labels))
     if not scale > 0:
         raise ChemsieveError("all training labels are the same: there is nothing to learn")
-    model.to(device)
+    model.to(conditions.device)
     (model.change_label_scale if trained_head else model.set_label_scale)(mean, scale)
     pad_id = tokenization.special_id(tokenizer, "pad")
-    train_ids = tokenization.encode(tokenizer, train_smiles)
-    standardised = (np.asarray(train_labels) - mean) / scale
-    examples = [
-        {"input_ids": ids, "smiles": text, "label": float(y)}
-        for ids, text, y in zip(train_ids, train_smiles, standardised, strict=True)
-    ]
-    writer = _writer(model, tokenizer)
-    collate = RewritingCollator(writer, pad_id) if settings.randomise else RegressionCollator(pad_id)
-    validation_rows = writer.several(validation_smiles, settings.writings)
+    examples = _examples(tokenizer, train.smiles, (np.asarray(train.labels) - mean) / scale)
+    randomised = randomiser(model, tokenizer)
+    collate = RandomisingCollator(randomised, pad_id) if settings.randomise else RegressionCollator(pad_id)
+    validation_rows = randomised.several(validation.smiles, settings.writings)
 
-    def loss(module: Regressor, inputs: dict) -> torch.Tensor:
-        prediction = module(inputs["input_ids"], inputs["attention_mask"])
-        return ((prediction.float() - inputs["labels"]) ** 2).mean()
-
-    def validate() -> dict:
-        error = _predict_averaged(model, validation_rows, settings.draws, pad_id, device) - validation_labels
-        mse = float(np.mean(error**2))
+    def validate() -> dict[str, float]:
+        predicted = predict_averaged(model, validation_rows, settings.draws, pad_id, conditions.device)
+        mse = float(np.mean((predicted - validation.labels) ** 2))
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
     difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
-    outcome = fit(
-        model, examples, collate, loss, validate, settings, seed, device, difficulty, saves=saves, tracker=tracker
-    )
-    constant = float(np.mean((np.asarray(validation_labels) - mean) ** 2)) / scale**2
+    with conditions.followed(settings, model):
+        outcome = fit(model, examples, collate, squared_error, validate, settings, conditions, difficulty)
+    constant = float(np.mean((np.asarray(validation.labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
         log.warning(
             "the validation loss, %.3g, is above the %.3g of predicting the training mean: this run learned nothing",
@@ -123,3 +104,17 @@ def fine_tune(
             constant,
         )
     return outcome
+
+
+def _examples(tokenizer: Tokenizer, smiles: Sequence[str], standardised: np.ndarray) -> list[dict]:
+    ids = tokenization.encode(tokenizer, smiles)
+    return [
+        {"input_ids": row, "smiles": text, "label": float(y)}
+        for row, text, y in zip(ids, smiles, standardised, strict=True)
+    ]
+
+
+def squared_error(model: Regressor, batch: dict[str, Tensor]) -> Tensor:
+    """Mean squared error of a batch, of standardised labels."""
+    prediction = model(batch["input_ids"], batch["attention_mask"])
+    return ((prediction.float() - batch["labels"]) ** 2).mean()

@@ -8,11 +8,13 @@ from rdkit import Chem
 from chemsieve.models import tokenization
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
+from chemsieve.models.prediction import predict, predict_smiles
+from chemsieve.models.random_smiles import SmilesRandomiser
 from chemsieve.models.regressor import Regressor
-from chemsieve.training.draws import feature_draws
-from chemsieve.training.loop import Settings
-from chemsieve.training.regression import fine_tune, predict, predict_smiles
-from chemsieve.training.writings import RewritingCollator, Writer
+from chemsieve.models.uncertainty import feature_draws
+from chemsieve.training.epochs import Settings
+from chemsieve.training.loop import Conditions
+from chemsieve.training.regression import Labelled, RandomisingCollator, fine_tune
 from conftest import SMILES, TINY
 
 TOKENIZER = tokenization.build()
@@ -27,8 +29,8 @@ def canonical(smiles):
     return Chem.CanonSmiles(smiles)
 
 
-def test_each_writing_is_the_same_molecule():
-    several = Writer(TOKENIZER, 202).several(SMILES, 4)
+def test_each_randomised_smiles_is_the_same_molecule():
+    several = SmilesRandomiser(TOKENIZER, 202).several(SMILES, 4)
     assert len(several) == 4
     assert several[0] == tokenization.encode(TOKENIZER, SMILES)
     different = 0
@@ -36,20 +38,20 @@ def test_each_writing_is_the_same_molecule():
         assert [canonical(text(ids)) for ids in rows] == [canonical(s) for s in SMILES]
         different += sum(text(ids) != s for ids, s in zip(rows, SMILES, strict=True))
     assert different > len(SMILES)
-    assert Writer(TOKENIZER, 202).several(SMILES, 4) == several
-    assert Writer(TOKENIZER, 202).several(SMILES, 4, seed=1) != several
+    assert SmilesRandomiser(TOKENIZER, 202).several(SMILES, 4) == several
+    assert SmilesRandomiser(TOKENIZER, 202).several(SMILES, 4, seed=1) != several
 
 
-def test_a_writing_that_the_encoder_cannot_read_gives_way():
+def test_a_randomised_smiles_that_the_encoder_cannot_read_gives_way():
     long = "CC(C)(C)c1ccc(cc1)C(=O)N2CCN(CC2)c3ccccc3"
     own = tokenization.encode(TOKENIZER, [long])[0]
-    for ids in Writer(TOKENIZER, len(own)).several([long], 30)[1:]:
+    for ids in SmilesRandomiser(TOKENIZER, len(own)).several([long], 30)[1:]:
         assert len(ids[0]) <= len(own)
-    assert Writer(TOKENIZER, 3).several([long], 2)[1] == [own]
+    assert SmilesRandomiser(TOKENIZER, 3).several([long], 2)[1] == [own]
 
 
-def test_a_collator_writes_afresh_and_follows_the_seed():
-    collate = RewritingCollator(Writer(TOKENIZER, 202), PAD)
+def test_a_collator_randomises_afresh_and_follows_the_seed():
+    collate = RandomisingCollator(SmilesRandomiser(TOKENIZER, 202), PAD)
     examples = [{"smiles": smiles, "label": float(i)} for i, smiles in enumerate(SMILES[:6])]
     torch.manual_seed(0)
     first, second = collate(examples), collate(examples)
@@ -71,28 +73,29 @@ def model():
     return made
 
 
-def test_predictions_are_the_mean_over_the_writings(model):
+def test_predictions_are_the_mean_over_the_randomised_smiles(model):
     cpu = torch.device("cpu")
-    rows = Writer(TOKENIZER, model.encoder.config.max_position_embeddings - PAD - 1).several(SMILES, 3)
+    rows = SmilesRandomiser(TOKENIZER, model.encoder.config.max_position_embeddings - PAD - 1).several(SMILES, 3)
     each = [predict(model, ids, PAD, cpu) for ids in rows]
     np.testing.assert_allclose(predict_smiles(model, TOKENIZER, SMILES, 3, 1, cpu), np.mean(each, axis=0), rtol=1e-6)
     assert np.ptp(each, axis=0).max() > 1e-6
     np.testing.assert_array_equal(predict_smiles(model, TOKENIZER, SMILES, 1, 1, cpu), each[0])
 
 
-def test_training_sees_random_writings_and_validation_averages(model, monkeypatch):
+def test_training_sees_randomised_smiles_and_validation_averages(model, monkeypatch):
     seen = set()
-    real = Writer.rewrite
+    real = SmilesRandomiser.randomise
 
     def watched(self, smiles, seeds):
         rows = real(self, smiles, seeds)
         seen.update(text(ids) for ids in rows)
         return rows
 
-    monkeypatch.setattr(Writer, "rewrite", watched)
+    monkeypatch.setattr(SmilesRandomiser, "randomise", watched)
     labels = np.arange(len(SMILES), dtype=float)
     settings = Settings(epochs=4, batch_size=8, learning_rate=1e-3, randomise=True, writings=2)
-    outcome = fine_tune(model, TOKENIZER, SMILES, labels, SMILES[:5], labels[:5], settings, 0, torch.device("cpu"))
+    data = Labelled(SMILES, labels), Labelled(SMILES[:5], labels[:5])
+    outcome = fine_tune(model, TOKENIZER, *data, settings, Conditions(0, torch.device("cpu")))
     assert len(seen) > 2 * len(SMILES)
     best = predict_smiles(model, TOKENIZER, SMILES[:5], 2, 1, torch.device("cpu"))
     expected = np.sqrt(np.mean((best - labels[:5]) ** 2))

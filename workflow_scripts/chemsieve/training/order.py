@@ -1,0 +1,115 @@
+"""The order in which an epoch goes over its molecules, and the batches that it makes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+STRETCH = 50  # batches that are sorted by length together
+
+
+def grouped_by_length(lengths: Sequence[int], batch_size: int) -> list[int]:
+    """Positions in a random order, by torch's global generator, in which batches hold molecules of like length.
+
+    A random order is cut into stretches of :data:`STRETCH` batches, or fewer so that there are at least four stretches,
+    and each is sorted, the longest first. The longest of all begins, so that memory that does not suffice for it runs
+    out at once. (The order of ``LengthGroupedSampler`` in transformers.)
+    """
+    size = max(1, min(len(lengths) // (4 * batch_size), STRETCH)) * batch_size
+    order = torch.randperm(len(lengths)).tolist()
+    stretches = [
+        sorted(order[start : start + size], key=lambda position: lengths[position], reverse=True)
+        for start in range(0, len(order), size)
+    ]
+    first = stretches[0]
+    longest = max(stretches, key=lambda stretch: lengths[stretch[0]])
+    first[0], longest[0] = longest[0], first[0]
+    return [position for stretch in stretches for position in stretch]
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of each epoch's molecules.
+
+    Attributes:
+        count: number of molecules.
+        seed: gives each epoch its order where it is drawn from a generator of its own, which it is where neither
+            lengths nor a curriculum are given; else torch's global generator gives it.
+        lengths: tokens of each molecule, to put those of like length into the same batch; ``None`` groups nothing.
+        admitted: positions of the molecules of each epoch, as :func:`chemsieve.training.curriculum.admitted` gives
+            them; ``None`` is all molecules in each.
+    """
+
+    count: int
+    batch_size: int
+    seed: int
+    lengths: Sequence[int] | None = None
+    admitted: list[np.ndarray] | None = None
+
+    def steps(self, epoch: int) -> int:
+        """How many batches an epoch, counted from 0, has."""
+        size = self.count if self.admitted is None else len(self.admitted[epoch])
+        return -(-size // self.batch_size)
+
+    def of(self, epoch: int) -> list[int]:
+        """Draw the order of an epoch, counted from 0."""
+        if self.lengths is None and self.admitted is None:
+            generator = torch.Generator().manual_seed(self.seed + epoch)
+            return torch.randperm(self.count, generator=generator).tolist()
+        positions = range(self.count) if self.admitted is None else self.admitted[epoch].tolist()
+        if self.lengths is None:
+            chosen = torch.randperm(len(positions)).tolist()
+        else:
+            chosen = grouped_by_length([self.lengths[position] for position in positions], self.batch_size)
+        return [positions[i] for i in chosen]
+
+
+class EpochBatches:
+    """The batches of one epoch after the other, each collated while the one before it still waits for its step.
+
+    So what the collator draws of the global generator comes before what the step before it draws (dropout, random
+    features). A state holds the batch that waits.
+    """
+
+    def __init__(self, examples: list[dict], collate: Callable[[list[dict]], dict], order: Order, device: torch.device):
+        self.examples, self.collate, self.order, self.device = examples, collate, order, device
+        self.epoch = 0  # the next to begin
+        self.positions: list[int] = []  # of this epoch's molecules that are in no batch yet, the next ones last
+        self.waiting: dict[str, Tensor] | None = None
+
+    def next(self) -> dict[str, Tensor]:
+        """The next batch, on the device."""
+        if self.waiting is None:
+            self._begin_epoch()
+        batch, self.waiting = self.waiting, self._collated()
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def _begin_epoch(self) -> None:
+        # Nobody uses this number. torch's DataLoader draws it for its worker processes at the start of an epoch, and
+        # the results that the project reports were made with it: all later draws depend on it.
+        torch.empty((), dtype=torch.int64).random_()
+        self.positions = self.order.of(self.epoch)[::-1]
+        self.epoch += 1
+        self.waiting = self._collated()
+
+    def _collated(self) -> dict[str, Tensor] | None:
+        """The epoch's next batch, or ``None`` after its last."""
+        taken = [self.positions.pop() for _ in range(min(self.order.batch_size, len(self.positions)))]
+        return self.collate([self.examples[position] for position in taken]) if taken else None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Where this stands, for a state."""
+        waiting = {f"waiting.{name}": tensor for name, tensor in (self.waiting or {}).items()}
+        return {
+            "epoch": torch.tensor(self.epoch),
+            "positions": torch.tensor(self.positions, dtype=torch.int64),
+            **waiting,
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Go on where :meth:`tensors` was taken."""
+        self.epoch, self.positions = int(tensors["epoch"]), tensors["positions"].tolist()
+        waiting = {name.removeprefix("waiting."): t for name, t in tensors.items() if name.startswith("waiting.")}
+        self.waiting = waiting or None
