@@ -252,7 +252,7 @@ def check_sizes():
         from pyarrow.parquet import read_metadata
 
         from chemsieve.study import budgets
-        from chemsieve.influence._room import check_pool
+        from chemsieve.influence.capacity import check_pool
 
         rows = read_metadata(pool).num_rows
         with one_sentence():
@@ -466,7 +466,7 @@ def kernel_estimators():
     """Estimators of the study that work on the Gram matrix."""
     from chemsieve import registry
 
-    return [name for name in config["influence"]["run"] if getattr(registry.load("influence", name), "KERNEL", False)]
+    return [name for name in config["influence"]["run"] if registry.load("influence.estimators", name).KERNEL]
 
 
 def gram_inputs(wildcards, suffix):

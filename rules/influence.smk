@@ -71,7 +71,7 @@ rule influence:
             compute=COMPUTE,
         ),
         code=lambda wildcards: code(
-            "influence", f"models.encoders.{FAMILY}", "methods.full", f"influence.{wildcards.estimator}"
+            "influence", f"models.encoders.{FAMILY}", "methods.full", f"influence.estimators.{wildcards.estimator}"
         ),
     script:
         "../workflow_scripts/influence.py"
@@ -163,7 +163,7 @@ rule cell_influence:
             "cell_influence",
             f"models.encoders.{FAMILY}",
             cell_module(wildcards),
-            *(f"influence.{name}" for name in kernel_estimators()),
+            *(f"influence.estimators.{name}" for name in kernel_estimators()),
         ),
     script:
         "../workflow_scripts/cell_influence.py"

@@ -6,7 +6,7 @@ from chemsieve.baselines import _pipeline
 from chemsieve.baselines._pipeline import Model, one_or_several
 
 _COUNT = {"type": "integer", "minimum": 1}
-OPTIONS = {
+OPTIONS: dict = {
     "n_estimators": one_or_several(_COUNT, 200, "number of trees"),
     "min_samples_leaf": one_or_several(_COUNT, 1, "smallest number of molecules in a leaf"),
     "max_features": one_or_several(

@@ -51,7 +51,7 @@ def _needed(config: dict[str, Any], rule: str, wildcards: Mapping[str, str]) -> 
     ):
         return False
     if rule == "gram":
-        return getattr(registry.load("influence", chosen["estimator"]), "KERNEL", False)
+        return registry.load("influence.estimators", chosen["estimator"]).KERNEL
     return wildcards["estimator"] == chosen["estimator"]
 
 

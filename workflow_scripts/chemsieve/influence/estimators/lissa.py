@@ -15,15 +15,17 @@ import math
 from typing import TYPE_CHECKING
 
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.influence import Solution
+from chemsieve.influence.estimators import Solution
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from chemsieve.influence._problem import Problem
+    from chemsieve.influence.problem import Problem
 
 log = logging.getLogger(__name__)
 
+KERNEL = False
+NEEDS_POOL = False
 CURVATURE = "hessian"
 OPTIONS: dict = {
     "depth": {"type": "integer", "minimum": 2},
