@@ -26,7 +26,7 @@ def fit(
     seed: int,
     **options: object,
 ) -> Model:
-    """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed draws the descriptors tried at each node.
+    """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed chooses the descriptors tried at each node.
 
     Descriptors are (n, d) and (m, d), labels (n,) and (m,); preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.

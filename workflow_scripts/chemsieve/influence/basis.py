@@ -74,7 +74,8 @@ def principal_bases(
         rank: at most so many directions on each side.
         budget: bytes that recorded activations may take.
     """
-    # The other dense layers see one vector a molecule: too few in a sample to know their directions by. They are small.
+    # The other dense layers see one vector per molecule, and a sample has too few of these to tell their directions.
+    # They are small enough to be kept whole.
     dense = [layer for layer in layers if layer.dense and layer.tokenwise]
     if len(molecules) < 2 * PILOT or not dense:
         return {}

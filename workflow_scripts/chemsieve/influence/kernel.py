@@ -229,7 +229,7 @@ def shapley(model: Refit, permutations: int, seed: int) -> tuple[np.ndarray, np.
 
 def marginal_gains(model: Refit, order: np.ndarray) -> np.ndarray:
     """Fall of the mean query loss as each pool molecule joins, in the given order: (pool,)."""
-    lower, _ = factor(model.pool[np.ix_(order, order)], model.constant)  # its upper half is not looked at
+    lower, _ = factor(model.pool[np.ix_(order, order)], model.constant)  # the upper triangle is never read
     both = np.column_stack([model.cross[order], model.pool_residuals[order]])
     whitened = solve_triangular(lower, both, lower=True, check_finite=False, overwrite_b=True)
     # Each new molecule moves the query residuals by its own whitened row times its own whitened residual.

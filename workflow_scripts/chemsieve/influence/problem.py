@@ -126,7 +126,7 @@ class Problem:
             gradients = torch.autograd.grad(loss, variables, create_graph=True)
             none = torch.zeros((), dtype=self.dtype, device=self.device)
             inner = sum(((g * d).sum() for g, d in zip(gradients, direction, strict=True)), start=none)
-            # Unused: parameters whose gradient does not depend on any parameter have a zero row.
+            # A parameter whose gradient depends on no parameter has a zero row here, for which torch returns None.
             products = torch.autograd.grad(inner, variables, allow_unused=True)
             total += self._flat(
                 [torch.zeros_like(v) if p is None else p for p, v in zip(products, variables, strict=True)]

@@ -29,7 +29,7 @@ COMPARED = 100  # pool molecules whose scores are compared with those of half th
 class Diagnostics:
     """A row of the table ``influence_diagnostics``, without the identifying columns."""
 
-    failure: str | None = None  # scores that failed have a row of another making
+    failure: str | None = None  # the row of an estimator that failed is made in aggregation.py
     solver: str
     curvature: str
     curvature_molecules: int
@@ -43,7 +43,7 @@ class Diagnostics:
     scale: float | None = None
     largest_eigenvalue: float
     spearman_vs_half: float | None
-    spearman_vs_last: float | None = None  # known when all checkpoints are: the table has it
+    spearman_vs_last: float | None = None  # added to the table once the scores of all checkpoints are known
     gram_error: float | None = None
     seconds: float
     peak_memory_mb: float

@@ -39,9 +39,9 @@ OPTIONS: dict = {
     "batch_size": {"type": "integer", "minimum": 1},
 }
 
-# A stable recursion grows at most like its number of steps; a hundred times that is divergence, not scores.
+# The iterate of a stable recursion grows no faster than the number of steps. At a hundred times that it has diverged.
 GROWTH = 100.0
-ATTEMPTS, RAISED = 6, 4.0  # scales that are tried, each so many times the one before
+ATTEMPTS, RAISED = 6, 4.0  # how many scales are tried, and the factor from each to the next
 
 
 class _Diverged(Exception):

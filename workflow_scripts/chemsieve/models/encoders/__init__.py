@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from chemsieve import registry
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 class EncoderFamily(Protocol):
     """A module that makes and loads the masked-language models of one family."""
 
-    def initialise(self, architecture: dict[str, Any]) -> nn.Module:
+    def initialise(self, architecture: dict) -> nn.Module:
         """A masked-language model of the given configuration keys, from random weights (seed torch beforehand)."""
 
-    def load(self, folder: Path, config: dict[str, Any]) -> nn.Module:
+    def load(self, folder: Path, config: dict) -> nn.Module:
         """The masked-language model of an encoder folder whose ``config.json`` is ``config``; it must fit exactly."""
 
     def backbone(self, model: nn.Module) -> nn.Module:
         """The encoder inside the masked-language model."""
 
-    def max_tokens(self, config: dict[str, Any]) -> int:
+    def max_tokens(self, config: dict) -> int:
         """Longest input, special tokens included."""
 
 
