@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 from landmarks import load_study
 
-from chemsieve.influence import _kernel
-from chemsieve.influence._gram import gram
+from chemsieve.influence import kernel as kernels
+from chemsieve.influence.gram import gram
 
 
 def main() -> None:
@@ -30,11 +30,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     problem, query, _, together = load_study(arguments.study)
 
-    def timed(tolerance: float) -> tuple[float, _kernel.Kernel, float]:
+    def timed(tolerance: float) -> tuple[float, kernels.Kernel, float]:
         began = time.perf_counter()
         result = gram(problem, together, tolerance=tolerance)
         residuals = result.outputs.numpy() - together.labels
-        kernel = _kernel.Kernel(result.matrix.numpy(), residuals, len(problem.train), len(query))
+        kernel = kernels.Kernel(result.matrix.numpy(), residuals, len(problem.train), len(query))
         return time.perf_counter() - began, kernel, result.error
 
     seconds, whole, _ = timed(0.0)
@@ -46,11 +46,11 @@ def main() -> None:
         seconds, kernel, error = timed(tolerance)
         cells = [f"{tolerance:g}", f"{seconds:.1f}", f"{error:.1e}"]
         for damping in arguments.dampings:
-            a, b = _kernel.dual_solution(kernel, damping)
+            a, b = kernels.dual_solution(kernel, damping)
             left = whole.matrix[t, t] @ a + whole.matrix[t, q] @ b + whole.constant(damping) * a
-            residual = _kernel.residual_norm(whole, left) / _kernel.query_gradient_norm(whole)
-            estimate = _kernel.estimated_residual(kernel, damping, error)
-            scores, exact = (pd.Series(_kernel.first_order(k, damping)) for k in (kernel, whole))
+            residual = kernels.residual_norm(whole, left) / kernels.query_gradient_norm(whole)
+            estimate = kernels.estimated_residual(kernel, damping, error)
+            scores, exact = (pd.Series(kernels.first_order(k, damping)) for k in (kernel, whole))
             cells.append(f"{residual:.2g} ({estimate:.2g}), {np.round(scores.corr(exact, method='spearman'), 4):g}")
         print(f"| {' | '.join(cells)} |", flush=True)
 

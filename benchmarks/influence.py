@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from chemsieve.influence._problem import Molecules, Problem
+    from chemsieve.influence.problem import Molecules, Problem
     from chemsieve.models.regressor import Regressor
 
 BATCH = 32  # molecules per batch, where an estimator has no batch size of its own
@@ -91,7 +91,7 @@ class Bench:
     @property
     def everything(self) -> "Molecules":
         """Training, query and pool molecules in the order of a kernel."""
-        from chemsieve.influence._problem import Molecules
+        from chemsieve.influence.problem import Molecules
 
         return Molecules.joined([self.train, self.query, self.pool])
 
@@ -109,7 +109,7 @@ def load(folder: Path, double: bool = False) -> Bench:
     """Read back what :func:`prepare` wrote."""
     import numpy as np
 
-    from chemsieve.influence._problem import Molecules, Problem
+    from chemsieve.influence.problem import Molecules, Problem
     from chemsieve.models.checkpoints import load_strictly, read_tensors
 
     spec = json.loads((folder / "spec.json").read_text()) | json.loads((folder / "prepared.json").read_text())
@@ -203,7 +203,7 @@ def prepare(folder: Path) -> dict:
     import numpy as np
     import torch
 
-    from chemsieve.influence._problem import Molecules, Problem
+    from chemsieve.influence.problem import Molecules, Problem
     from chemsieve.models import tokenization
     from chemsieve.models.checkpoints import write_tensors
     from chemsieve.training.batches import pad
@@ -262,7 +262,7 @@ def _loss(problem: "Problem", molecules: "Molecules") -> float:
     with torch.no_grad():
         total = sum(
             float(((problem.model(tokens, mask) - labels) ** 2).sum())
-            for _, tokens, mask, labels in problem._batches(molecules)
+            for _, tokens, mask, labels in problem.batches(molecules)
         )
     return total / len(molecules)
 
@@ -318,7 +318,7 @@ def check(folder: Path) -> dict:
     import numpy as np
     import torch
 
-    from chemsieve.influence._problem import Problem
+    from chemsieve.influence.problem import Problem
 
     bench = load(folder, double=True)
     parts = [getattr(bench, part) for part in PARTS]
@@ -362,7 +362,7 @@ def pool_scoring(folder: Path) -> dict:
     """
     import torch
 
-    from chemsieve.influence._problem import Molecules
+    from chemsieve.influence.problem import Molecules
 
     bench = load(folder)
     warm_up(bench)
@@ -371,7 +371,7 @@ def pool_scoring(folder: Path) -> dict:
 
     def inference() -> None:
         with torch.no_grad():
-            for _, tokens, mask, _ in bench.problem._batches(pool):
+            for _, tokens, mask, _ in bench.problem.batches(pool):
                 bench.model(tokens, mask)
 
     def best(call: Callable[[], object]) -> float:
@@ -403,8 +403,8 @@ STEPS: dict[str, Callable[[Path], dict]] = {
 
 def make_kernel(bench: Bench, **options):
     """The kernel of all molecules, and its matrix."""
-    from chemsieve.influence._gram import gram
-    from chemsieve.influence._kernel import Kernel
+    from chemsieve.influence.gram import gram
+    from chemsieve.influence.kernel import Kernel
 
     everything = bench.everything
     result = gram(bench.problem, everything, **options)
@@ -416,7 +416,7 @@ def solve_kernel(kernel, dampings: list[float]) -> "np.ndarray":
     """Scores (dampings, pool)."""
     import numpy as np
 
-    from chemsieve.influence._kernel import first_order
+    from chemsieve.influence.kernel import first_order
 
     return np.stack([first_order(kernel, damping) for damping in dampings])
 
@@ -436,7 +436,7 @@ def from_gram(bench: Bench, note: str = "", **options) -> Outcome:
 
 
 def lissa(bench: Bench) -> Outcome:
-    from chemsieve.influence import lissa as estimator
+    from chemsieve.influence.estimators import lissa as estimator
 
     began = time.perf_counter()
     vector = bench.problem.gradient(bench.query)
@@ -449,7 +449,7 @@ def lissa(bench: Bench) -> Outcome:
 
 
 def cg(bench: Bench) -> Outcome:
-    from chemsieve.influence import cg as estimator
+    from chemsieve.influence.estimators import cg as estimator
 
     began = time.perf_counter()
     vector = bench.problem.gradient(bench.query)
@@ -465,7 +465,7 @@ def tracin(bench: Bench) -> Outcome:
     return Outcome(time.perf_counter() - began, scores, note="one checkpoint, no curvature")
 
 
-_KERNEL = ("chemsieve.influence._gram", "chemsieve.influence._kernel", "scipy.stats")
+_KERNEL = ("chemsieve.influence.gram", "chemsieve.influence.kernel", "scipy.stats")
 # What to import first, and the function.
 OURS: dict[str, tuple[Sequence[str], Callable[[Bench], Outcome]]] = {
     "exact": (_KERNEL, partial(from_gram, tolerance=0.0)),
@@ -474,8 +474,8 @@ OURS: dict[str, tuple[Sequence[str], Callable[[Bench], Outcome]]] = {
     "exact_1e-4": (_KERNEL, partial(from_gram, tolerance=1e-4)),
     "projected": (_KERNEL, partial(from_gram, rank=None, basis="random", note="random directions")),
     "projected_principal": (_KERNEL, partial(from_gram, rank=None, basis="principal", note="principal directions")),
-    "lissa": (("chemsieve.influence.lissa",), lissa),
-    "cg": (("chemsieve.influence.cg",), cg),
+    "lissa": (("chemsieve.influence.estimators.lissa",), lissa),
+    "cg": (("chemsieve.influence.estimators.cg",), cg),
     "tracin": ((), tracin),
 }
 

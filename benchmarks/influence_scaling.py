@@ -27,7 +27,7 @@ def problem_of(molecules: int, shape: str, smiles: list[str]):
     """A regressor of random weights and so many molecules."""
     import torch
 
-    from chemsieve.influence._problem import Molecules, Problem
+    from chemsieve.influence.problem import Molecules, Problem
     from chemsieve.models import tokenization
     from chemsieve.models.molformer.configuration import MolformerConfig
     from chemsieve.models.molformer.modeling import MolformerModel
@@ -60,7 +60,7 @@ def measure(kind: str, molecules: int, shape: str, threads: int, tolerance: floa
     """Seconds and peak memory of one point."""
     import torch
 
-    from chemsieve.influence._gram import gram
+    from chemsieve.influence.gram import gram
     from chemsieve.models.prediction import predict
 
     torch.set_num_threads(threads)

@@ -26,8 +26,8 @@ def main(study: Path) -> None:
     import torch
 
     from chemsieve import registry
-    from chemsieve.aggregation import learning_rates
-    from chemsieve.influence import _gramfile
+    from chemsieve.influence import gramfile
+    from chemsieve.influence.aggregation import learning_rates
     from chemsieve.models import backbone, embeddings, prediction, regressor, tokenization
     from chemsieve.report.control import CORRUPTED, auroc
     from chemsieve.selection import Context
@@ -58,7 +58,7 @@ def main(study: Path) -> None:
         predictions = prediction.predict(model, ids, pad_id, device)
         kept = sorted(settings["finetune"]["checkpoints"])
         grams = [folder / "influence/adapted" / str(epoch) for epoch in kept]
-        kernels = [_gramfile.read(place / "gram.safetensors", place / "gram.json")[0] for place in grams]
+        kernels = [gramfile.read(place / "gram.safetensors", place / "gram.json")[0] for place in grams]
         rates = list(learning_rates(pd.read_parquet(tuned / "curve.parquet"))[kept])
         gains = pd.read_parquet(folder / "influence/adapted/aggregate/shapley.parquet").set_index("molecule_id")
         context = Context(

@@ -20,10 +20,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
 
-from chemsieve.influence import _kernel, _landmarks, cg
-from chemsieve.influence._gram import gram
-from chemsieve.influence._loading import load
-from chemsieve.influence._problem import Molecules, Problem
+from chemsieve.influence.estimators import cg
+from chemsieve.influence.gram import gram
+from chemsieve.influence.kernel import Kernel, first_order
+from chemsieve.influence.landmarks import solve as solve_on_landmarks
+from chemsieve.influence.loading import load
+from chemsieve.influence.problem import Molecules, Problem
 
 
 class Files(SimpleNamespace):
@@ -67,9 +69,7 @@ def main() -> None:
     problem, query, pool, together = load_study(arguments.study)
     began = time.perf_counter()
     result = gram(problem, together)
-    whole = _kernel.Kernel(
-        result.matrix.numpy(), result.outputs.numpy() - together.labels, len(problem.train), len(query)
-    )
+    whole = Kernel(result.matrix.numpy(), result.outputs.numpy() - together.labels, len(problem.train), len(query))
     print(f"{len(problem.train)} training molecules; the whole matrix took {time.perf_counter() - began:.1f} s\n")
     vector = problem.gradient(query)
     print(
@@ -77,7 +77,7 @@ def main() -> None:
     )
 
     def row(damping: float, way: str, scores: np.ndarray, seconds: float, iterations: object, residual: str) -> None:
-        truth = _kernel.first_order(whole, damping)
+        truth = first_order(whole, damping)
         spearman = pd.Series(scores).corr(pd.Series(truth), method="spearman")
         error = np.linalg.norm(scores - truth) / np.linalg.norm(truth)
         print(
@@ -90,7 +90,7 @@ def main() -> None:
             landmarks = problem.sample(count)
             began = time.perf_counter()
             matrix = gram(problem, landmarks).matrix.numpy()
-            solution, residual = _landmarks.solve(
+            solution, residual = solve_on_landmarks(
                 problem, landmarks, matrix, vector, damping, arguments.iterations, arguments.tolerance
             )
             seconds = time.perf_counter() - began
@@ -98,7 +98,7 @@ def main() -> None:
             row(damping, f"{count} landmarks", scores, seconds, solution.iterations, f"{residual:.1e}")
             all_train, problem.train = problem.train, landmarks
             # The preconditioner alone: the closed form over the landmarks.
-            alone, _ = _landmarks.solve(problem, landmarks, matrix, vector, damping, 1, 1e-12)
+            alone, _ = solve_on_landmarks(problem, landmarks, matrix, vector, damping, 1, 1e-12)
             problem.train = all_train
             row(damping, f"{count} alone", -problem.pool_loss_change(alone.x, pool), 0.0, "", "")
         began = time.perf_counter()

@@ -14,7 +14,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
 
-from chemsieve.influence import _gramfile, _kernel
+from chemsieve.influence import gramfile
+from chemsieve.influence.kernel import first_order
 
 DAMPINGS = (0.01, 0.1, 1.0, 3.0, 10.0)
 
@@ -29,12 +30,11 @@ def main() -> None:
         folder = matrix.parent
         if not (folder / "lissa" / "scores.parquet").exists():
             continue
-        kernel, _, _ = _gramfile.read(matrix, folder / "gram.json")
+        kernel, _, _ = gramfile.read(matrix, folder / "gram.json")
         lissa = pd.read_parquet(folder / "lissa" / "scores.parquet")["influence"]
         effective = pd.read_parquet(folder / "lissa" / "diagnostics.parquet")["effective_damping"][0]
         found = [
-            pd.Series(_kernel.first_order(kernel, damping)).corr(lissa, method="spearman")
-            for damping in (*DAMPINGS, effective)
+            pd.Series(first_order(kernel, damping)).corr(lissa, method="spearman") for damping in (*DAMPINGS, effective)
         ]
         row = " | ".join(f"{value:.2f}" for value in found)
         print(

@@ -50,7 +50,7 @@ MODULES = {
         ["data/acceptance.py", "data/molecules.py"],
         ["test_data.py", "test_acceptance.py", "test_formats.py", "test_malformed.py", "test_properties.py"],
     ),
-    "kernel": (["influence/_kernel.py"], ["test_kernel.py", "test_properties.py"]),
+    "kernel": (["influence/kernel.py"], ["test_kernel.py", "test_properties.py"]),
     "splitting": (["splitting"], ["test_splitting.py", "test_properties.py"]),
     "statistics": (["statistics"], ["test_statistics.py", "test_calibration.py", "test_properties.py"]),
 }

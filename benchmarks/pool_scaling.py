@@ -145,9 +145,9 @@ def scores(folder: Path) -> None:
     import torch
     from influence_scaling import problem_of
 
-    from chemsieve.influence import _gramfile
-    from chemsieve.influence._problem import Molecules
-    from chemsieve.influence._score import from_kernel
+    from chemsieve.influence import gramfile
+    from chemsieve.influence.problem import Molecules
+    from chemsieve.influence.scoring import from_kernel
     from chemsieve.models import tokenization
     from chemsieve.tables import read_table
 
@@ -161,7 +161,7 @@ def scores(folder: Path) -> None:
     )
     problem.train = train
     gram = {"tolerance": 1e-2, "rank": None, "basis": "principal", "largest": MATRIX, "memory_mb": 700}
-    kernel = _gramfile.compute(problem, query, pool, gram)
+    kernel = gramfile.compute(problem, query, pool, gram)
     found, _ = from_kernel(*kernel, lambda: (problem, query, pool), "exact", {"damping": 1.0}, 0.05, 0)
     assert np.isfinite(found).all()
 
@@ -169,7 +169,7 @@ def scores(folder: Path) -> None:
 def strategy(name: str, folder: Path):
     """The work of a strategy: the ordered pool."""
     from chemsieve import registry
-    from chemsieve.influence._kernel import Kernel
+    from chemsieve.influence.kernel import Kernel
     from chemsieve.selection import Context, select
     from chemsieve.tables import read_table, write_table
 

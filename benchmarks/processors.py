@@ -94,9 +94,9 @@ def influence(model, ids: dict, labels: dict, pad: int):
     """Influence of the pool on the validation loss, from the Gram matrix: (pool,)."""
     import torch
 
-    from chemsieve.influence._gram import gram
-    from chemsieve.influence._kernel import Kernel, first_order
-    from chemsieve.influence._problem import Molecules, Problem
+    from chemsieve.influence.gram import gram
+    from chemsieve.influence.kernel import Kernel, first_order
+    from chemsieve.influence.problem import Molecules, Problem
 
     mean, scale = float(model.label_mean), float(model.label_scale)
     order = ("train", "validation", "pool")

@@ -63,7 +63,7 @@ def check_sizes():
         from pyarrow.parquet import read_metadata
 
         from chemsieve.study import budgets
-        from chemsieve.influence._room import check_pool
+        from chemsieve.influence.capacity import check_pool
 
         rows = read_metadata(pool).num_rows
         with one_sentence():

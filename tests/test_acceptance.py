@@ -13,9 +13,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from chemsieve.audit import labelled
 from chemsieve.audit.findings import NOTE, WARNING, findings
 from chemsieve.audit.shift import compare_all
-from chemsieve.baselines._descriptors import descriptors
 from chemsieve.data import chemistry, corpus
 from chemsieve.data.acceptance import Reader, structure
+from chemsieve.data.descriptors import descriptors
 from chemsieve.data.molecules import EXTRA, prepare
 from chemsieve.data.reading import read_table, stream
 from chemsieve.deployment import folder

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from chemsieve import registry
-from chemsieve.baselines._descriptors import descriptor_names, descriptors
+from chemsieve.data.descriptors import descriptor_names, descriptors
 from chemsieve.errors import ChemsieveError
 
 # Options that make each model quick.

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import norm, spearmanr
 
-from chemsieve import datamodelling
 from chemsieve.errors import ChemsieveError
+from chemsieve.influence import datamodelling
 
 
 def planted(noise, seeds=2, subsets=60, pool=40):

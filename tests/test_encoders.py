@@ -19,7 +19,7 @@ from tokenizers.processors import TemplateProcessing
 
 from chemsieve import registry
 from chemsieve.errors import CheckpointMismatch, ChemsieveError
-from chemsieve.influence._problem import Molecules, Problem
+from chemsieve.influence.problem import Molecules, Problem
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import trained_state, write_tensors
 from chemsieve.models.prediction import predict

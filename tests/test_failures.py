@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from chemsieve import aggregation, datamodelling
 from chemsieve.errors import ChemsieveError
+from chemsieve.influence import aggregation, datamodelling
 from chemsieve.runtime import failures, job
 from chemsieve.study import optional
 from chemsieve.study.runs import read_facts

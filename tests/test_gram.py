@@ -9,11 +9,14 @@ from torch import nn
 
 from chemsieve import registry
 from chemsieve.errors import ChemsieveError
-from chemsieve.influence import Task, _gramfile, _kernel, _landmarks, _room, cg, exact
-from chemsieve.influence._gram import _extrapolated, gram
-from chemsieve.influence._problem import Molecules, Problem
-from chemsieve.influence._score import from_kernel
-from chemsieve.influence._subsets import restrict
+from chemsieve.influence import capacity, gramfile
+from chemsieve.influence import kernel as kernels
+from chemsieve.influence.estimators import Task, cg, exact
+from chemsieve.influence.gram import extrapolated, gram
+from chemsieve.influence.landmarks import solve as solve_on_landmarks
+from chemsieve.influence.parameter_subsets import restrict
+from chemsieve.influence.problem import Molecules, Problem
+from chemsieve.influence.scoring import from_kernel
 from chemsieve.models import tokenization
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
@@ -118,7 +121,7 @@ def test_float32_at_a_real_size_agrees_with_a_float64_solve():
                              num_attention_heads=6, intermediate_size=384)  # fmt: skip
     model = Regressor(MolformerModel(config), 384, 0.0).eval()
     single = gram(Problem(model, train, PAD, seed=0), MOLECULES)
-    kernel = _kernel.Kernel(single.matrix.numpy(), single.outputs.numpy() - MOLECULES.labels, 14, 4)
+    kernel = kernels.Kernel(single.matrix.numpy(), single.outputs.numpy() - MOLECULES.labels, 14, 4)
     rows = jacobian(Problem(model.double(), train, PAD, seed=0))
     residuals = torch.tensor([float(model(torch.tensor([i]), torch.ones(1, len(i))).detach()) for i in IDS])
     residuals = residuals.double() - torch.as_tensor(MOLECULES.labels)
@@ -138,7 +141,7 @@ def test_float32_at_a_real_size_agrees_with_a_float64_solve():
         if r.norm() < 1e-13 * v.norm():
             break
     expected = (-2 * residuals[18:] * (rows[18:] @ x)).numpy()
-    scores = _kernel.first_order(kernel, damping)
+    scores = kernels.first_order(kernel, damping)
     error = np.linalg.norm(scores - expected) / np.linalg.norm(expected)
     assert error < rounding(width=384, products=30) * condition
 
@@ -146,7 +149,7 @@ def test_float32_at_a_real_size_agrees_with_a_float64_solve():
 @pytest.fixture
 def small_pilot(monkeypatch):
     """Compression for as few molecules as there are here."""
-    monkeypatch.setattr("chemsieve.influence._gram.PILOT", 12)
+    monkeypatch.setattr("chemsieve.influence.basis.PILOT", 12)
 
 
 def test_few_molecules_are_not_compressed():
@@ -196,14 +199,14 @@ def test_the_error_of_a_part_stands_for_that_of_the_whole():
     whole = torch.as_tensor(noise + noise.T + 5 * np.diag(np.arange(7.0)))
     for m in (2, 4, 7):
         parts = [list(chosen) for chosen in itertools.combinations(range(7), m)]
-        squares = [_extrapolated(whole[at][:, at], 7) ** 2 for at in parts]
+        squares = [extrapolated(whole[at][:, at], 7) ** 2 for at in parts]
         assert np.mean(squares) == pytest.approx(float(whole.square().sum()), rel=1e-12)
     diagonal = torch.diag(torch.full((1,), 3.0, dtype=torch.float64))
-    assert _extrapolated(diagonal, 4) == pytest.approx(6)
+    assert extrapolated(diagonal, 4) == pytest.approx(6)
 
 
 def test_the_error_is_that_of_all_molecules_though_few_are_checked(small_pilot, monkeypatch):
-    monkeypatch.setattr("chemsieve.influence._gram.CHECKED", 8)
+    monkeypatch.setattr("chemsieve.influence.gram.CHECKED", 8)
     model = molformer(width=16)
     rows = jacobian(Problem(model, MOLECULES, PAD, seed=0, batch_size=5))
     ratios, said = [], set()
@@ -253,7 +256,7 @@ def test_refinement_with_true_products_mends_a_compressed_matrix(small_pilot):
     found = {}
     for refinements in (0, 3):
         result = gram(problem, MOLECULES, tolerance=3e-2)
-        kernel = _kernel.Kernel(result.matrix.numpy(), result.outputs.numpy() - MOLECULES.labels, 14, 4)
+        kernel = kernels.Kernel(result.matrix.numpy(), result.outputs.numpy() - MOLECULES.labels, 14, 4)
         task = Task(kernel, train.labels, 0, lambda: (problem, query, pool))
         found[refinements] = exact.score(task, damping=damping, refinements=refinements, check=True)
     errors = {k: np.linalg.norm(s.influence - expected) / np.linalg.norm(expected) for k, s in found.items()}
@@ -267,7 +270,7 @@ def test_a_residual_is_measured_where_its_estimate_is_too_large(small_pilot):
     train, query, pool = (MOLECULES.take(range(*r)) for r in ((0, 14), (14, 18), (18, 24)))
     problem = Problem(molformer(width=16), train, PAD, seed=0, batch_size=5)
     options = {"largest": 100, "memory_mb": 50, "tolerance": 1e-2, "rank": None, "basis": "principal"}
-    compressed = _gramfile.compute(problem, query, pool, options)
+    compressed = gramfile.compute(problem, query, pool, options)
 
     def diagnostics(estimator="exact", **options):
         return from_kernel(*compressed, lambda: (problem, query, pool), estimator, options, 0.05, 0)[1]
@@ -298,7 +301,7 @@ def test_scores_are_those_of_the_whole_matrix_whatever_was_left_out(small_pilot,
     train, query, pool = (MOLECULES.take(range(*r)) for r in ((0, 14), (14, 18), (18, 24)))
     problem = Problem(molformer(width=16), train, PAD, seed=0, batch_size=5)
     options = {"largest": 100, "memory_mb": 50, "tolerance": 0.3, "rank": None, "basis": "principal"}
-    compressed = _gramfile.compute(problem, query, pool, options)
+    compressed = gramfile.compute(problem, query, pool, options)
 
     def score(**options):
         options = {"damping": damping, "iterations": 100, "tolerance": 1e-9} | options
@@ -325,7 +328,7 @@ def test_a_pool_that_is_not_in_the_matrix_is_scored_alike(dtype, bound):
     residuals = result.outputs.numpy() - MOLECULES.labels
     scores = []
     for n in (24, 18):
-        kernel = _kernel.Kernel(result.matrix.numpy()[:n, :n], residuals[:n], 14, 4)
+        kernel = kernels.Kernel(result.matrix.numpy()[:n, :n], residuals[:n], 14, 4)
         task = Task(kernel, train.labels, 0, lambda: (problem, query, pool))
         scores.append(exact.score(task, damping=1.0, check=False).influence)
     # Random features have kinks (relu), which a difference may straddle: not equal to the last digit even in float64.
@@ -345,7 +348,7 @@ def test_derivatives_at_padding_reach_no_score():
 def test_differences_that_do_not_agree_give_way_to_forward_mode(monkeypatch):
     problem = Problem(molformer(), MOLECULES, PAD, seed=0, batch_size=5)
     vector = torch.randn(problem.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr("chemsieve.influence._problem.DIFFERENCE_ERROR", 0.0)
+    monkeypatch.setattr("chemsieve.influence.problem.DIFFERENCE_ERROR", 0.0)
     np.testing.assert_array_equal(
         problem.loss_change_by_differences(vector, MOLECULES), problem.loss_change(vector, MOLECULES)
     )
@@ -372,7 +375,7 @@ def test_a_training_set_too_large_for_the_matrix_counts_in_full(largest):
     pool = pool.take(range(4))
     problem = Problem(molformer(), train, PAD, seed=0, batch_size=5)
     options = {"largest": largest, "memory_mb": 50, "tolerance": 0.0, "rank": None, "basis": "principal"}
-    kernel, labels, facts = _gramfile.compute(problem, query, pool, options)
+    kernel, labels, facts = gramfile.compute(problem, query, pool, options)
     assert (kernel.train, kernel.pool) == {11: (7, 0), 17: (9, 4)}[largest]
     assert len(labels) == kernel.train
     expected = dense_scores(problem, query, pool, 0.1)
@@ -397,28 +400,28 @@ def test_landmarks_save_iterations():
     landmarks = problem.sample(13)
     j = jacobian(problem, landmarks)
     matrix = (j @ j.T).numpy()
-    solution, residual = _landmarks.solve(problem, landmarks, matrix, vector, 1e-3, 50, 1e-6)
+    solution, residual = solve_on_landmarks(problem, landmarks, matrix, vector, 1e-3, 50, 1e-6)
     plain = cg.solve(problem, vector, damping=1e-3, iterations=50, tolerance=1e-6)
     assert residual < 2e-6
     assert solution.iterations < plain.iterations
     # With all molecules as landmarks the preconditioner is the inverse.
     j = jacobian(problem, train)
-    _, residual = _landmarks.solve(problem, train, (j @ j.T).numpy(), vector, 1e-3, 1, 1e-12)
+    _, residual = solve_on_landmarks(problem, train, (j @ j.T).numpy(), vector, 1e-3, 1, 1e-12)
     assert residual < 1e-9
 
 
 def test_a_pool_without_room_is_refused_before_training():
     influence = {"run": ["exact", "lissa", "shapley"], "gram": {"largest": 600}, "test_molecules": 0}
     config = {"influence": influence, "split": {"fractions": [0.8, 0.1, 0.1]}}
-    _room.check_pool(config, 800, 200)
+    capacity.check_pool(config, 800, 200)
     with pytest.raises(ChemsieveError, match=r"shapley works on all 500 .* raise it to 1080"):
-        _room.check_pool(config, 800, 500)
-    _room.check_pool(config | {"influence": influence | {"run": ["exact", "lissa"]}}, 800, 500)
+        capacity.check_pool(config, 800, 500)
+    capacity.check_pool(config | {"influence": influence | {"run": ["exact", "lissa"]}}, 800, 500)
     with pytest.raises(ChemsieveError, match=r"influence.test_molecules: .* all 500 .* raise it to 1012"):
-        _room.check_pool(config | {"influence": influence | {"run": ["exact"], "test_molecules": 12}}, 800, 500)
+        capacity.check_pool(config | {"influence": influence | {"run": ["exact"], "test_molecules": 12}}, 800, 500)
     for train, query, pool in itertools.product((10, 400, 5000), (5, 100), (1, 200, 300, 5000)):
-        count, inside = _room.room(train, query, pool, 600)
+        count, inside = capacity.covered(train, query, pool, 600)
         assert 0 < count <= train
         assert count + query + inside * pool <= 600
     with pytest.raises(ChemsieveError, match="no room"):
-        _room.room(10, 599, 10, 600)
+        capacity.covered(10, 599, 10, 600)

@@ -9,9 +9,10 @@ import torch
 from scipy.stats import spearmanr
 
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.influence import _loading, lissa
-from chemsieve.influence._problem import Molecules, Problem
-from chemsieve.influence._score import from_model as influence
+from chemsieve.influence import loading
+from chemsieve.influence.estimators import lissa
+from chemsieve.influence.problem import Molecules, Problem
+from chemsieve.influence.scoring import from_model as influence
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import trained_state, write_tensors
 from chemsieve.models.molformer.configuration import MolformerConfig
@@ -285,7 +286,7 @@ def test_losses_are_of_labels_in_the_units_of_the_training(encoder_folder, tmp_p
     with torch.no_grad():
         outputs = [float(model.eval()(torch.tensor([row]), torch.ones(1, len(row)))[0]) for row in tokenizer]
     for given in (None, frames["test"]):
-        problem, query, pool = _loading.load(files, spec, 0, torch.device("cpu"), query=given)
+        problem, query, pool = loading.load(files, spec, 0, torch.device("cpu"), query=given)
         asked = "validation" if given is None else "test"
         for found, name in ((problem.train, "train"), (query, asked), (pool, "pool")):
             np.testing.assert_allclose(found.labels, (frames[name]["label"] - 50) / 20)
@@ -297,7 +298,7 @@ def test_losses_are_of_labels_in_the_units_of_the_training(encoder_folder, tmp_p
         expected = np.mean([2 * (outputs[first + i] - query.labels[i]) for i in range(len(query))])
         bias = problem.unflatten(problem.gradient(query))["head.bias"]
         assert float(bias) == pytest.approx(expected, rel=1e-4)
-    sampled, _, _ = _loading.load(files, spec, 0, torch.device("cpu"), most=5)
+    sampled, _, _ = loading.load(files, spec, 0, torch.device("cpu"), most=5)
     assert len(sampled.train) == 5
 
 

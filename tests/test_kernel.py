@@ -9,8 +9,9 @@ from scipy.stats import spearmanr
 from sklearn.kernel_ridge import KernelRidge
 
 from chemsieve.errors import ChemsieveError, InfluenceDivergence
-from chemsieve.influence import Task, _kernel, greedy, shapley
-from chemsieve.influence._score import from_kernel
+from chemsieve.influence import kernel as kernels
+from chemsieve.influence.estimators import Task, greedy, shapley
+from chemsieve.influence.scoring import from_kernel
 
 TRAIN, QUERY, POOL, WIDTH = 20, 6, 6, 40
 T, Q, Z = slice(0, TRAIN), slice(TRAIN, TRAIN + QUERY), slice(TRAIN + QUERY, None)
@@ -20,7 +21,7 @@ T, Q, Z = slice(0, TRAIN), slice(TRAIN, TRAIN + QUERY), slice(TRAIN + QUERY, Non
 def problem():
     generator = np.random.default_rng(3)
     rows = generator.normal(size=(TRAIN + QUERY + POOL, WIDTH))
-    return rows, _kernel.Kernel(rows @ rows.T, generator.normal(size=len(rows)), TRAIN, QUERY)
+    return rows, kernels.Kernel(rows @ rows.T, generator.normal(size=len(rows)), TRAIN, QUERY)
 
 
 def refitted_loss(rows, kernel, damping, group):
@@ -37,25 +38,25 @@ def test_influence_is_that_of_the_explicit_inverse(problem, damping):
     inverse = np.linalg.inv(2 / TRAIN * rows[T].T @ rows[T] + damping * np.eye(WIDTH))
     gradients = 2 * kernel.residuals[:, None] * rows
     expected = -gradients[Z] @ inverse @ gradients[Q].T
-    np.testing.assert_allclose(_kernel.per_query(kernel, damping), expected, rtol=1e-8)
-    np.testing.assert_allclose(_kernel.first_order(kernel, damping), expected.mean(axis=1), rtol=1e-8)
-    a, b = _kernel.dual_solution(kernel, damping)
+    np.testing.assert_allclose(kernels.per_query(kernel, damping), expected, rtol=1e-8)
+    np.testing.assert_allclose(kernels.first_order(kernel, damping), expected.mean(axis=1), rtol=1e-8)
+    a, b = kernels.dual_solution(kernel, damping)
     np.testing.assert_allclose(rows[T].T @ a + rows[Q].T @ b, inverse @ gradients[Q].mean(axis=0), rtol=1e-8)
 
 
 @pytest.mark.parametrize("group", [[], [2], [0, 3, 5], range(POOL)])
 def test_effect_of_a_group_is_that_of_the_refit(problem, group):
     rows, kernel = problem
-    model = _kernel.refit(kernel, 0.5)
+    model = kernels.refit(kernel, 0.5)
     assert model.loss == pytest.approx(refitted_loss(rows, kernel, 0.5, []), rel=1e-9)
     expected = refitted_loss(rows, kernel, 0.5, group) - refitted_loss(rows, kernel, 0.5, [])
-    assert _kernel.group_effect(model, group) == pytest.approx(expected, rel=1e-8, abs=1e-12)
+    assert kernels.group_effect(model, group) == pytest.approx(expected, rel=1e-8, abs=1e-12)
 
 
 def test_gains_along_an_order_are_those_of_its_prefixes(problem):
     rows, kernel = problem
     order = np.array([4, 0, 5, 1, 3, 2])
-    gains = _kernel.marginal_gains(_kernel.refit(kernel, 0.5), order)
+    gains = kernels.marginal_gains(kernels.refit(kernel, 0.5), order)
     losses = [refitted_loss(rows, kernel, 0.5, order[:k]) for k in range(POOL + 1)]
     np.testing.assert_allclose(gains, -np.diff(losses), rtol=1e-8)
 
@@ -72,21 +73,21 @@ def test_shapley_values_are_those_of_all_coalitions(problem):
         for group in (g for g in worth if player not in g):
             weight = factorial(len(group)) * factorial(POOL - len(group) - 1) / factorial(POOL)
             expected[player] += weight * (worth[group | {player}] - worth[group])
-    model = _kernel.refit(kernel, 0.5)
-    every = np.mean([np.bincount(o, _kernel.marginal_gains(model, np.array(o))) for o in permutations(range(POOL))], 0)
+    model = kernels.refit(kernel, 0.5)
+    every = np.mean([np.bincount(o, kernels.marginal_gains(model, np.array(o))) for o in permutations(range(POOL))], 0)
     np.testing.assert_allclose(every, expected, rtol=1e-8)
-    values, half = _kernel.shapley(model, 4000, seed=0)
+    values, half = kernels.shapley(model, 4000, seed=0)
     np.testing.assert_allclose(values, expected, atol=0.05 * np.abs(expected).max())
-    assert values.sum() == pytest.approx(-_kernel.group_effect(model, range(POOL)))
+    assert values.sum() == pytest.approx(-kernels.group_effect(model, range(POOL)))
     assert not np.allclose(values, half, rtol=1e-12)
-    again, _ = _kernel.shapley(model, 4000, seed=0)
+    again, _ = kernels.shapley(model, 4000, seed=0)
     np.testing.assert_array_equal(values, again)
 
 
 def test_scores_of_half_the_permutations_are_compared_with_those_of_all():
     generator = np.random.default_rng(6)
     rows = generator.normal(size=(45, 8))
-    kernel = _kernel.Kernel(rows @ rows.T, generator.normal(size=45), 10, 5)
+    kernel = kernels.Kernel(rows @ rows.T, generator.normal(size=45), 10, 5)
     facts = {"all_train": 10, "error": 0.0, "largest_eigenvalue": 1.0, "seconds": 0.0, "peak_memory_mb": 0.0}
 
     def scored(permutations):
@@ -102,10 +103,10 @@ def test_scores_of_half_the_permutations_are_compared_with_those_of_all():
 @pytest.mark.parametrize(("asked", "made"), [(1, 4), (4, 4), (5, 6), (8, 8)])
 def test_as_many_permutations_are_made_as_are_asked_for(problem, monkeypatch, asked, made):
     """In pairs, an order and its reverse, and at least two pairs, so that there is a half to compare with."""
-    orders, gains = [], _kernel.marginal_gains
-    monkeypatch.setattr(_kernel, "marginal_gains", lambda model, order: orders.append(order) or gains(model, order))
-    model = _kernel.refit(problem[1], 0.5)
-    values, half = _kernel.shapley(model, asked, 0)
+    orders, gains = [], kernels.marginal_gains
+    monkeypatch.setattr(kernels, "marginal_gains", lambda model, order: orders.append(order) or gains(model, order))
+    model = kernels.refit(problem[1], 0.5)
+    values, half = kernels.shapley(model, asked, 0)
     assert len(orders) == made
     assert all((one == other[::-1]).all() for one, other in zip(orders[::2], orders[1::2], strict=True))
     each = [np.bincount(order, gains(model, order)) for order in orders]
@@ -115,7 +116,7 @@ def test_as_many_permutations_are_made_as_are_asked_for(problem, monkeypatch, as
 
 def test_greedy_takes_the_best_next_molecule_each_time(problem):
     rows, kernel = problem
-    order, falls = _kernel.greedy(_kernel.refit(kernel, 0.5))
+    order, falls = kernels.greedy(kernels.refit(kernel, 0.5))
     chosen = []
     for position, fall in zip(order, falls, strict=True):
         losses = {z: refitted_loss(rows, kernel, 0.5, [*chosen, z]) for z in range(POOL) if z not in chosen}
@@ -140,33 +141,33 @@ def test_the_estimated_residual_is_that_of_independent_errors(damping):
     for _ in range(30):
         noise = generator.normal(size=whole.shape) * 1e-5
         noise = np.tril(noise) + np.tril(noise, -1).T
-        kernel = _kernel.Kernel(whole + noise, residuals, n, m)
-        a, b = _kernel.dual_solution(kernel, damping)
+        kernel = kernels.Kernel(whole + noise, residuals, n, m)
+        a, b = kernels.dual_solution(kernel, damping)
         truths.append(np.linalg.norm(gauss_newton @ (rows[:n].T @ a + rows[n:].T @ b) - vector))
         error = np.linalg.norm(noise) / np.linalg.norm(whole)
-        estimates.append(_kernel.estimated_residual(kernel, damping, error))
-    expected = _kernel.ALLOWANCE * np.mean(truths) / np.linalg.norm(vector)
+        estimates.append(kernels.estimated_residual(kernel, damping, error))
+    expected = kernels.ALLOWANCE * np.mean(truths) / np.linalg.norm(vector)
     assert np.mean(estimates) == pytest.approx(expected, rel=0.1)
-    assert _kernel.estimated_residual(_kernel.Kernel(whole, residuals, n, m), damping, 0.0) == 0
+    assert kernels.estimated_residual(kernels.Kernel(whole, residuals, n, m), damping, 0.0) == 0
 
 
 def test_norms_and_the_estimated_residual_are_those_of_their_formulas():
     """With a small kernel, where nothing is hidden by averages; the error's share is of training and query alone."""
     generator = np.random.default_rng(8)
     rows, residuals = 0.01 * generator.normal(size=(11, 5)), generator.normal(size=11)
-    kernel = _kernel.Kernel(rows @ rows.T, residuals, 5, 3)
+    kernel = kernels.Kernel(rows @ rows.T, residuals, 5, 3)
     left = generator.normal(size=5)
-    assert _kernel.residual_norm(kernel, left) == pytest.approx(np.linalg.norm(2 / 5 * rows[:5].T @ left))
+    assert kernels.residual_norm(kernel, left) == pytest.approx(np.linalg.norm(2 / 5 * rows[:5].T @ left))
     vector = 2 / 3 * rows[5:8].T @ residuals[5:8]
-    assert _kernel.query_gradient_norm(kernel) == pytest.approx(np.linalg.norm(vector))
+    assert kernels.query_gradient_norm(kernel) == pytest.approx(np.linalg.norm(vector))
     damping, error = 0.3, 1.0
     a = -np.linalg.solve(rows[:5] @ rows[:5].T + 5 * damping / 2 * np.eye(5), rows[:5] @ vector) / damping
     b = 2 / 3 * residuals[5:8] / damping
     entry = error * np.linalg.norm(rows[:8] @ rows[:8].T) / 8
     off = entry * np.linalg.norm([*a, *b]) * 2 / 5 * np.linalg.norm(rows[:5]) / np.linalg.norm(vector)
-    assert _kernel.estimated_residual(kernel, damping, error) == pytest.approx(2 * off)  # with the allowance for both
-    learned = _kernel.Kernel(rows @ rows.T, np.where((np.arange(11) < 8) & (np.arange(11) >= 5), 0.0, residuals), 5, 3)
-    assert _kernel.estimated_residual(learned, damping, error) == 0
+    assert kernels.estimated_residual(kernel, damping, error) == pytest.approx(2 * off)  # with the allowance for both
+    learned = kernels.Kernel(rows @ rows.T, np.where((np.arange(11) < 8) & (np.arange(11) >= 5), 0.0, residuals), 5, 3)
+    assert kernels.estimated_residual(learned, damping, error) == 0
 
 
 def test_pairs_stand_with_their_names(problem):
@@ -174,26 +175,26 @@ def test_pairs_stand_with_their_names(problem):
     labels = np.random.default_rng(2).normal(size=TRAIN)
     pool, query = [f"pool-{i}" for i in range(POOL)], [f"target-{i}" for i in range(QUERY)]
     for damping in (0.5, None):
-        table = _kernel.per_query_table(kernel, labels, pool, query, damping, 4)
-        used = 0.5 if damping else _kernel.choose_damping(kernel, labels, folds=5, seed=4)[0]
+        table = kernels.per_query_table(kernel, labels, pool, query, damping, 4)
+        used = 0.5 if damping else kernels.choose_damping(kernel, labels, folds=5, seed=4)[0]
         assert set(table["damping"]) == {used}
-        model, expected = _kernel.refit(kernel, used), _kernel.per_query(kernel, used)
+        model, expected = kernels.refit(kernel, used), kernels.per_query(kernel, used)
         assert len(table) == POOL * QUERY
         for row in table.itertuples():
             z, q = pool.index(row.molecule_id), query.index(row.query_id)
             assert row.influence == pytest.approx(expected[z, q])
             assert row.residual == pytest.approx(model.pool_residuals[z])
-            assert row.leverage == pytest.approx(_kernel.leverage(model)[z])
-            assert row.self_influence == pytest.approx(_kernel.self_influence(model)[z])
-    without = _kernel.Kernel(kernel.matrix[:26, :26], kernel.residuals[:26], TRAIN, QUERY)
+            assert row.leverage == pytest.approx(kernels.leverage(model)[z])
+            assert row.self_influence == pytest.approx(kernels.self_influence(model)[z])
+    without = kernels.Kernel(kernel.matrix[:26, :26], kernel.residuals[:26], TRAIN, QUERY)
     with pytest.raises(ChemsieveError, match=r"estimators\.exact: it needs the pool"):
-        _kernel.per_query_table(without, labels, [], query, 0.5, 4)
+        kernels.per_query_table(without, labels, [], query, 0.5, 4)
 
 
 def test_some_choices_are_the_first_of_all(problem):
-    model = _kernel.refit(problem[1], 0.5)
-    order, falls = _kernel.greedy(model)
-    some, fell = _kernel.greedy(model, 2)
+    model = kernels.refit(problem[1], 0.5)
+    order, falls = kernels.greedy(model)
+    some, fell = kernels.greedy(model, 2)
     assert some.tolist() == order[:2].tolist()
     np.testing.assert_array_equal(fell, falls[:2])
 
@@ -201,10 +202,10 @@ def test_some_choices_are_the_first_of_all(problem):
 def test_folds_of_the_choice_of_damping_follow_from_their_number_and_seed():
     generator = np.random.default_rng(5)
     rows, labels = generator.normal(size=(30, 12)), generator.normal(size=30)
-    kernel = _kernel.Kernel(rows @ rows.T, np.zeros(30), 30, 0)
+    kernel = kernels.Kernel(rows @ rows.T, np.zeros(30), 30, 0)
 
     def errors(**options):
-        return tuple(_kernel.choose_damping(kernel, labels, dampings=[0.1, 1.0], **options)[1])
+        return tuple(kernels.choose_damping(kernel, labels, dampings=[0.1, 1.0], **options)[1])
 
     assert errors() == errors(folds=5, seed=0)
     assert len({errors(), errors(seed=1), errors(folds=3)}) == 3
@@ -218,11 +219,11 @@ def test_where_no_damping_is_configured_the_seeds_choice_is_taken():
     generator = np.random.default_rng(3)
     rows = generator.normal(size=(20, 6))
     labels = 1.5 * generator.normal(size=20) + rows[:, 0]
-    kernel = _kernel.Kernel(rows @ rows.T, np.zeros(20), 20, 0)
-    chosen = [_kernel.damping_or_choice(kernel, labels, seed, None) for seed in range(12)]
-    assert chosen == [_kernel.choose_damping(kernel, labels, seed=seed)[0] for seed in range(12)]
+    kernel = kernels.Kernel(rows @ rows.T, np.zeros(20), 20, 0)
+    chosen = [kernels.damping_or_choice(kernel, labels, seed, None) for seed in range(12)]
+    assert chosen == [kernels.choose_damping(kernel, labels, seed=seed)[0] for seed in range(12)]
     assert len(set(chosen)) > 1, "or it shows nothing of the seed"
-    assert _kernel.damping_or_choice(kernel, labels, 0, 0.123) == 0.123
+    assert kernels.damping_or_choice(kernel, labels, 0, 0.123) == 0.123
 
 
 def _left_out(rows, labels, i, damping):
@@ -234,8 +235,8 @@ def _left_out(rows, labels, i, damping):
 
 def test_leverage_and_self_influence_are_those_of_joining(problem):
     rows, kernel = problem
-    model = _kernel.refit(kernel, 0.5)
-    leverage, own = _kernel.leverage(model), _kernel.self_influence(model)
+    model = kernels.refit(kernel, 0.5)
+    leverage, own = kernels.leverage(model), kernels.self_influence(model)
     inverse = np.linalg.inv(2 / TRAIN * rows[T].T @ rows[T] + 0.5 * np.eye(WIDTH))
     step = -inverse @ (2 / TRAIN * rows[T].T @ kernel.residuals[T])
     for z in range(POOL):
@@ -251,11 +252,11 @@ def test_damping_is_the_one_that_cross_validation_of_a_peer_chooses():
     generator = np.random.default_rng(0)
     rows = generator.normal(size=(60, 30))
     labels = rows @ generator.normal(size=30) + generator.normal(size=60) * 3
-    kernel = _kernel.Kernel(rows @ rows.T, np.zeros(60), 50, 5)
-    damping, errors = _kernel.choose_damping(kernel, labels[:50], folds=5, seed=0)
+    kernel = kernels.Kernel(rows @ rows.T, np.zeros(60), 50, 5)
+    damping, errors = kernels.choose_damping(kernel, labels[:50], folds=5, seed=0)
     places = np.array_split(np.random.default_rng(0).permutation(50), 5)
     expected = []
-    for candidate in _kernel.DAMPINGS:
+    for candidate in kernels.DAMPINGS:
         squares = 0.0
         for held in places:
             rest = np.setdiff1d(np.arange(50), held)
@@ -264,7 +265,7 @@ def test_damping_is_the_one_that_cross_validation_of_a_peer_chooses():
             squares += np.sum((peer.predict(kernel.matrix[np.ix_(held, rest)]) - labels[held]) ** 2)
         expected.append(squares / 50)
     np.testing.assert_allclose(errors, expected, rtol=1e-6)
-    assert damping == _kernel.DAMPINGS[int(np.argmin(expected))]
+    assert damping == kernels.DAMPINGS[int(np.argmin(expected))]
 
 
 def test_leaving_out_a_training_molecule_is_predicted_on_a_convex_model(problem):
@@ -283,8 +284,8 @@ def test_leaving_out_a_training_molecule_is_predicted_on_a_convex_model(problem)
     theta = fit(np.arange(n))
     both = np.vstack([features[train], features[query], features[train][:60]])
     target = np.r_[labels[train], labels[query], labels[train][:60]]
-    kernel = _kernel.Kernel(both @ both.T, both @ theta - target, n, 50)
-    predicted = -_kernel.first_order(kernel, damping) / n
+    kernel = kernels.Kernel(both @ both.T, both @ theta - target, n, 50)
+    predicted = -kernels.first_order(kernel, damping) / n
     losses = [np.mean((features[query] @ fit(np.delete(np.arange(n), z)) - labels[query]) ** 2) for z in range(60)]
     measured = np.array(losses) - np.mean((features[query] @ theta - labels[query]) ** 2)
     assert np.corrcoef(predicted, measured)[0, 1] > 0.99
@@ -296,33 +297,33 @@ def test_a_damping_that_rounding_outweighs_is_not_chosen():
     generator = np.random.default_rng(1)
     rows = generator.normal(size=(30, 8))
     labels = rows[:20] @ generator.normal(size=8)
-    whole = _kernel.Kernel(rows @ rows.T, generator.normal(size=30), 20, 5)
-    assert _kernel.choose_damping(whole, labels)[0] == 1e-4
+    whole = kernels.Kernel(rows @ rows.T, generator.normal(size=30), 20, 5)
+    assert kernels.choose_damping(whole, labels)[0] == 1e-4
     rounded = whole.matrix.copy()
     empty = np.linalg.svd(rows[:20])[0][:, -1]  # a direction that no gradient has
     rounded[:20, :20] -= 0.02 * np.outer(empty, empty)
-    kernel = _kernel.Kernel(rounded, whole.residuals, 20, 5)
+    kernel = kernels.Kernel(rounded, whole.residuals, 20, 5)
     with pytest.raises(InfluenceDivergence, match="raise the damping"):
-        _kernel.first_order(kernel, 1e-4)
-    damping, errors = _kernel.choose_damping(kernel, labels)
-    assert len(errors) == len(_kernel.DAMPINGS)
+        kernels.first_order(kernel, 1e-4)
+    damping, errors = kernels.choose_damping(kernel, labels)
+    assert len(errors) == len(kernels.DAMPINGS)
     assert kernel.constant(damping) > 0.02
-    assert np.isfinite(_kernel.first_order(kernel, damping)).all()
+    assert np.isfinite(kernels.first_order(kernel, damping)).all()
     # Where rounding outweighs all of them, the largest is what is left; its solve says whether that is enough.
-    assert _kernel.choose_damping(_kernel.Kernel(-1e6 * rounded, whole.residuals, 20, 5), labels)[0] == 100.0
+    assert kernels.choose_damping(kernels.Kernel(-1e6 * rounded, whole.residuals, 20, 5), labels)[0] == 100.0
 
 
 def test_what_cannot_be_computed_is_an_error(problem):
     _, kernel = problem
     with pytest.raises(InfluenceDivergence, match="not finite"):
-        _kernel.Kernel(np.full((4, 4), np.nan), np.zeros(4), 2, 1)
+        kernels.Kernel(np.full((4, 4), np.nan), np.zeros(4), 2, 1)
     with pytest.raises(InfluenceDivergence, match="not finite"):
-        _kernel.Kernel(np.diag([1.0, np.inf, 1.0, 1.0]), np.zeros(4), 2, 1)
+        kernels.Kernel(np.diag([1.0, np.inf, 1.0, 1.0]), np.zeros(4), 2, 1)
     with pytest.raises(InfluenceDivergence, match="not finite"):
-        _kernel.Kernel(np.eye(4), np.array([0.0, 0.0, np.nan, 0.0]), 2, 1)
-    negative = _kernel.Kernel(-kernel.matrix, kernel.residuals, TRAIN, QUERY)
+        kernels.Kernel(np.eye(4), np.array([0.0, 0.0, np.nan, 0.0]), 2, 1)
+    negative = kernels.Kernel(-kernel.matrix, kernel.residuals, TRAIN, QUERY)
     with pytest.raises(InfluenceDivergence, match="raise the damping"):
-        _kernel.first_order(negative, 0.01)
-    without = _kernel.Kernel(kernel.matrix[:26, :26], kernel.residuals[:26], TRAIN, QUERY)
+        kernels.first_order(negative, 0.01)
+    without = kernels.Kernel(kernel.matrix[:26, :26], kernel.residuals[:26], TRAIN, QUERY)
     with pytest.raises(ChemsieveError, match=r"estimators\.shapley: it needs the pool"):
         shapley.score(Task(without, np.zeros(TRAIN), 0, None))

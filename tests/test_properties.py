@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from chemsieve import datamodelling
 from chemsieve.data.acceptance import structure
 from chemsieve.data.molecules import finite, prepare
 from chemsieve.data.reading import check_table, read_table
 from chemsieve.errors import ChemsieveError
-from chemsieve.influence import _kernel
+from chemsieve.influence import datamodelling
+from chemsieve.influence import kernel as kernels
 from chemsieve.splitting import FOLDS, divide
 from chemsieve.statistics import bootstrap, power
 from chemsieve.statistics.anova import anova
@@ -309,27 +309,27 @@ def test_intervals_follow_the_unit(values, scale):
 def kernel(seed, unit=1.0):
     generator = np.random.default_rng(seed)
     rows = generator.normal(size=(14, 9))
-    return _kernel.Kernel(rows @ rows.T, unit * generator.normal(size=14), 6, 3)
+    return kernels.Kernel(rows @ rows.T, unit * generator.normal(size=14), 6, 3)
 
 
 @given(seed=st.integers(0, 20), damping=st.sampled_from([0.01, 0.5, 20.0]), unit=st.sampled_from([0.1, 7.0]))
 def test_what_follows_from_a_kernel_follows_the_unit_of_the_labels(seed, damping, unit):
     one, other = kernel(seed), kernel(seed, unit)
-    np.testing.assert_allclose(_kernel.per_query(other, damping), unit**2 * _kernel.per_query(one, damping), rtol=1e-9)
-    model, scaled = _kernel.refit(one, damping), _kernel.refit(other, damping)
-    assert _kernel.greedy(model)[0].tolist() == _kernel.greedy(scaled)[0].tolist()
-    np.testing.assert_allclose(_kernel.leverage(scaled), _kernel.leverage(model), rtol=1e-9)
-    np.testing.assert_allclose(_kernel.self_influence(scaled), unit**2 * _kernel.self_influence(model), rtol=1e-9)
+    np.testing.assert_allclose(kernels.per_query(other, damping), unit**2 * kernels.per_query(one, damping), rtol=1e-9)
+    model, scaled = kernels.refit(one, damping), kernels.refit(other, damping)
+    assert kernels.greedy(model)[0].tolist() == kernels.greedy(scaled)[0].tolist()
+    np.testing.assert_allclose(kernels.leverage(scaled), kernels.leverage(model), rtol=1e-9)
+    np.testing.assert_allclose(kernels.self_influence(scaled), unit**2 * kernels.self_influence(model), rtol=1e-9)
 
 
 @given(seed=st.integers(0, 20), damping=st.sampled_from([0.01, 0.5, 20.0]), order=st.permutations(range(5)))
 def test_gains_along_any_order_sum_to_the_effect_of_the_whole(seed, damping, order):
-    model = _kernel.refit(kernel(seed), damping)
-    gains = _kernel.marginal_gains(model, np.array(order))
-    assert gains.sum() == pytest.approx(-_kernel.group_effect(model, order), rel=1e-9, abs=1e-12)
-    first = _kernel.group_effect(model, order[:1])
+    model = kernels.refit(kernel(seed), damping)
+    gains = kernels.marginal_gains(model, np.array(order))
+    assert gains.sum() == pytest.approx(-kernels.group_effect(model, order), rel=1e-9, abs=1e-12)
+    first = kernels.group_effect(model, order[:1])
     assert gains[order[0] == np.array(order)] == pytest.approx(-first, rel=1e-9, abs=1e-12)
-    falls = _kernel.greedy(model)[1]
+    falls = kernels.greedy(model)[1]
     assert falls.sum() == pytest.approx(gains.sum(), rel=1e-7, abs=1e-10)
     assert falls[0] >= gains[0] - 1e-12
-    assert ((_kernel.leverage(model) > 0) & (_kernel.leverage(model) < 1)).all()
+    assert ((kernels.leverage(model) > 0) & (kernels.leverage(model) < 1)).all()

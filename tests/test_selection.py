@@ -13,9 +13,9 @@ from rdkit.SimDivFilters.rdSimDivPickers import MaxMinPicker
 from scipy.stats import spearmanr
 
 from chemsieve import registry
-from chemsieve.aggregation import agreement_with_last, over_checkpoints
 from chemsieve.errors import ChemsieveError
-from chemsieve.influence._kernel import Kernel
+from chemsieve.influence.aggregation import agreement_with_last, over_checkpoints
+from chemsieve.influence.kernel import Kernel
 from chemsieve.selection import Context, select
 from chemsieve.study import budgets, configuration
 from conftest import SMILES

@@ -8,9 +8,9 @@ import pytest
 from sklearn.linear_model import Ridge as Refit
 
 from chemsieve import registry
-from chemsieve.influence._kernel import Kernel
+from chemsieve.influence.kernel import Kernel
 from chemsieve.selection import Context, s2l, ts_dshapley
-from chemsieve.selection._ridge import Ridge
+from chemsieve.selection.ts_dshapley import Ridge
 from chemsieve.study import budgets
 
 RANDOM = np.random.default_rng(0)

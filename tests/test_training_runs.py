@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.svm import SVR
 
-from chemsieve.baselines._descriptors import descriptors
+from chemsieve.data.descriptors import descriptors
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import load_strictly, trained_names
 from chemsieve.models.prediction import predict, predict_smiles

@@ -420,7 +420,7 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
         re.findall(r"^ *rule (\w+):", "\n".join(p.read_text() for p in (fresh / "rules").glob("*.smk")), re.M)
     )
     assert planned >= defined - {"download_target"}, "a rule is in no plan, so that nothing here guards it"
-    estimators = {path.stem for path in (PACKAGE / "influence").glob("[a-z]*.py")}
+    estimators = {path.stem for path in (PACKAGE / "influence" / "estimators").glob("[a-z]*.py")}
     assert {job.wildcards["estimator"] for job in jobs if job.rule == "influence"} == estimators
     readers: dict[str, set[str]] = {}
     for job in jobs:
@@ -543,7 +543,7 @@ def test_comments_and_docstrings_rerun_nothing(workspace):
     append(workspace / "rules" / "finetune.smk", "\n# A remark.\n")
     append(workspace / "workflow_scripts" / "finetune.py", "\n# A remark.\n")
     append(package / "training" / "loop.py", "\n# A remark.\n")
-    edit(package / "influence" / "lissa.py", '"""LiSSA', '"""A remark on LiSSA')
+    edit(package / "influence" / "estimators" / "lissa.py", '"""LiSSA', '"""A remark on LiSSA')
     assert planned(workspace, "all", *study(workspace)) == {}
 
 
@@ -606,8 +606,8 @@ def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("influence/lissa", SCORED_AGAIN | {"report": 1, "all": 1}),
-        ("influence/shapley", SCORED_AGAIN | CHOSEN_AGAIN),
+        ("influence/estimators/lissa", SCORED_AGAIN | {"report": 1, "all": 1}),
+        ("influence/estimators/shapley", SCORED_AGAIN | CHOSEN_AGAIN),
         (
             "selection/diversity",
             {"selection": 1, "selections_table": 1, "validate_influence": 1, "finetune_on_selection": 4}

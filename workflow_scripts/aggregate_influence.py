@@ -6,7 +6,7 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         import pandas as pd
 
-        from chemsieve.aggregation import over_checkpoints
+        from chemsieve.influence.aggregation import over_checkpoints
         from chemsieve.tables import read_table, write_table
 
         scores = pd.concat([read_table(path) for path in snakemake.input.scores])

@@ -6,14 +6,13 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         from pathlib import Path
 
-        from chemsieve import registry
         from chemsieve.audit.shift import compare_all
-        from chemsieve.models import backbone, embeddings, tokenization
+        from chemsieve.models import backbone, embeddings, encoders, tokenization
         from chemsieve.tables import read_table, write_table
 
         folder, device = Path(snakemake.input.encoder[0]).parent, torch_device(spec)
         masked_lm = backbone.load_masked_lm(folder, spec["family"])
-        encoder = registry.load("models.encoders", spec["family"]).backbone(masked_lm)
+        encoder = encoders.load(spec["family"]).backbone(masked_lm)
         tokenizer = backbone.load_tokenizer(folder)
 
         def embed(smiles):

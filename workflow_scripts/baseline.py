@@ -9,7 +9,7 @@ if __name__ == "__main__":
 
         import numpy as np
 
-        from chemsieve import registry
+        from chemsieve import baselines
         from chemsieve.runtime.processes import peak_memory_mb
         from chemsieve.study.runs import Identity, predictions_table, write_facts
         from chemsieve.tables import read_table, write_table
@@ -20,7 +20,7 @@ if __name__ == "__main__":
         train, validation, test = (read_table(snakemake.input[f]) for f in ("train", "validation", "test"))
         features = [np.array(values.loc[fold["molecule_id"]].to_list()) for fold in (train, validation, test)]
         began = time.perf_counter()
-        model = registry.load("baselines", w.baseline).fit(
+        model = baselines.load(w.baseline).fit(
             features[0],
             train["label"].to_numpy(),
             features[1],

@@ -6,15 +6,15 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         import pandas as pd
 
-        from chemsieve.influence import _gramfile
-        from chemsieve.influence._loading import load
-        from chemsieve.influence._score import from_kernel
+        from chemsieve.influence import gramfile
+        from chemsieve.influence.loading import load
+        from chemsieve.influence.scoring import from_kernel
         from chemsieve.tables import read_table, write_table
 
         w = snakemake.wildcards
         seed = int(w.seed)
         problem = load(snakemake.input, spec, seed, torch_device(spec))
-        kernel = _gramfile.compute(*problem, spec["gram"])
+        kernel = gramfile.compute(*problem, spec["gram"])
         axes = {"splitter": w.splitter, "split_seed": int(w.split_seed), "seed": seed}
         axes |= {"origin": "adapted", "checkpoint": -1}
         molecules = read_table(snakemake.input.pool, columns=["molecule_id"])

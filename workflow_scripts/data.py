@@ -11,7 +11,7 @@ if __name__ == "__main__":
         from chemsieve.data.download import check_content
         from chemsieve.data.molecules import EXTRA, check_pool, prepare
         from chemsieve.data.reading import read_table
-        from chemsieve.influence import _room
+        from chemsieve.influence import capacity
         from chemsieve.models import backbone
         from chemsieve.study import budgets
         from chemsieve.tables import TABLES, write_table
@@ -27,7 +27,7 @@ if __name__ == "__main__":
         pool = molecules[molecules["source"] == "pool"]
         config = snakemake.config  # and not the tracked parameters: the molecules do not depend on it
         budgets.check(budgets.of(config), len(pool))
-        _room.check_pool(config, len(molecules) - len(pool), len(pool))
+        capacity.check_pool(config, len(molecules) - len(pool), len(pool))
         log = logging.getLogger("chemsieve")
         for (source, reason), rows in rejected.groupby(["source", "reason"]):
             log.info("%s: %d rows refused: %s", source, len(rows), reason)

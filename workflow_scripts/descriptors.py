@@ -4,7 +4,7 @@ from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
-        from chemsieve.baselines._descriptors import descriptors
+        from chemsieve.data.descriptors import descriptors
         from chemsieve.tables import read_table, write_table
 
         molecules = read_table(snakemake.input.molecules)

@@ -4,10 +4,10 @@ from chemsieve.runtime.job import job, torch_device
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
-        from chemsieve.influence import _gramfile
-        from chemsieve.influence._loading import load
+        from chemsieve.influence import gramfile
+        from chemsieve.influence.loading import load
 
         seed = int(snakemake.wildcards.seed)
         problem, query, pool = load(snakemake.input, spec, seed, torch_device(spec))
-        kernel, labels, facts = _gramfile.compute(problem, query, pool, spec["gram"])
-        _gramfile.write(kernel, labels, facts, snakemake.output.matrix, snakemake.output.facts)
+        kernel, labels, facts = gramfile.compute(problem, query, pool, spec["gram"])
+        gramfile.write(kernel, labels, facts, snakemake.output.matrix, snakemake.output.facts)

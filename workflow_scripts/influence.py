@@ -6,14 +6,14 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         import pandas as pd
 
-        from chemsieve.influence._gramfile import read
-        from chemsieve.influence._score import from_kernel, from_model
+        from chemsieve.influence.gramfile import read
+        from chemsieve.influence.scoring import from_kernel, from_model
         from chemsieve.tables import read_table, write_table
 
         w = snakemake.wildcards
 
         def problem(most=spec["hessian_molecules"]):
-            from chemsieve.influence._loading import load
+            from chemsieve.influence.loading import load
 
             return load(snakemake.input, spec, int(w.seed), torch_device(spec), most)
 

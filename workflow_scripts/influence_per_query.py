@@ -4,8 +4,8 @@ from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
-        from chemsieve.influence._gramfile import read
-        from chemsieve.influence._kernel import per_query_table
+        from chemsieve.influence.gramfile import read
+        from chemsieve.influence.kernel import per_query_table
         from chemsieve.tables import read_table, write_table
 
         kernel, labels, _ = read(snakemake.input.matrix, snakemake.input.facts)

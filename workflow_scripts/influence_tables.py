@@ -4,7 +4,7 @@ from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake, collects=("scores", "aggregates", "diagnostics")) as spec:
-        from chemsieve.aggregation import with_agreement, with_failures
+        from chemsieve.influence.aggregation import with_agreement, with_failures
         from chemsieve.runtime.failures import present
         from chemsieve.tables import collect, gather, write_table
 

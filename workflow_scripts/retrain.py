@@ -8,7 +8,7 @@ if __name__ == "__main__":
 
         import pandas as pd
 
-        from chemsieve.datamodelling import subset
+        from chemsieve.influence.datamodelling import subset
         from chemsieve.tables import read_table, write_table
         from chemsieve.training.loop import Conditions
         from chemsieve.training.run import validation_loss

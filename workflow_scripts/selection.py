@@ -43,14 +43,14 @@ if __name__ == "__main__":
                 "validation_embeddings": lambda: embed(given["validation"]),
             }
         if snakemake.input.get("gram"):
-            from chemsieve.aggregation import learning_rates
-            from chemsieve.influence import _gramfile
+            from chemsieve.influence import gramfile
+            from chemsieve.influence.aggregation import learning_rates
 
             curve, *files = snakemake.input.gram
             pairs = list(zip(files[::2], files[1::2], strict=True))
             epochs = [int(Path(matrix).parent.name) for matrix, _ in pairs]
             given |= {
-                "kernels": lambda: [_gramfile.read(*pair)[0] for pair in pairs],
+                "kernels": lambda: [gramfile.read(*pair)[0] for pair in pairs],
                 "rates": lambda: list(learning_rates(read_table(curve))[epochs]),
             }
         table = select(pool, Context(**given), w.strategy, spec["module"], spec["budget"], int(w.seed), spec["options"])

@@ -6,7 +6,7 @@ if __name__ == "__main__":
     with job(snakemake, collects=("losses", "scores", "selections")) as spec:
         import pandas as pd
 
-        from chemsieve.datamodelling import complete, table
+        from chemsieve.influence.datamodelling import complete, table
         from chemsieve.runtime.failures import present
         from chemsieve.tables import gather, write_table
 

@@ -111,8 +111,8 @@ def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFram
         )
 
 
-# Measured sets meet both by accident (a finer scale, one value for a racemate and its enantiomers), so they warn only
-# beside a rule that gives the labels.
+# Measured labels can also have the two properties below: the sets may differ in precision, or a racemate and its
+# enantiomers may share one value. They are warnings only where a rule that gives the labels was found as well.
 def _rounding(facts: dict, computed: bool) -> Iterator[tuple]:
     k, unit = facts["unit_ratio"], facts["pool"]["unit"]
     if k:

@@ -94,7 +94,8 @@ def _predictions(pool: Labelled, target: Labelled) -> Iterator[tuple[dict, np.nd
         theirs = fingerprints.bits_of(target.molecules, name, bits)
         found = fingerprints.nearest(ours, theirs, list(fingerprints.METRICS), MOST_NEIGHBOURS + 1)
         for metric, (positions, order) in zip(fingerprints.METRICS, found, strict=True):
-            # One that has the very bits of another is that one, whatever the number of neighbours, once weighted.
+            # Pool molecules that are in the target too, or have the same fingerprint as one there. Their nearest
+            # neighbour is that molecule, and its label alone decides every mean that is weighted by distance.
             itself = shared | (order[:, 0] == 0)
             for k in range(1, min(MOST_NEIGHBOURS + 1, positions.shape[1])):
                 untied = order[:, k - 1] < order[:, k]

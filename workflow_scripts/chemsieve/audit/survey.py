@@ -6,7 +6,7 @@ import pandas as pd
 
 from chemsieve.audit import identity
 from chemsieve.audit.tracing import OTHER, Found
-from chemsieve.audit.treatment import HELD_OUT, dependence, held_out_rows
+from chemsieve.audit.treatment import HELD_OUT, dependence
 
 COUNTS = (
     *("accepted", "computed", "validation", "test", "validation_used", "test_used"),
@@ -39,7 +39,7 @@ def survey(
         parts = identity.places(molecules, split)
         counts = dict.fromkeys(COUNTS, 0) | {"accepted": len(accepted)}
         if found:
-            depends = dependence(found, sources, held_out_rows(molecules, split))
+            depends = dependence(found, sources, molecules, split)
             counts |= {name: int(flags[here].sum()) for name, flags in depends.items()}
             counts |= {"computed": int((sources.loc[here, "match"] != OTHER).sum()), "rows": len(sources)}
             counts |= {f"{fold}_rows": int(depends[fold].sum()) for fold in HELD_OUT}

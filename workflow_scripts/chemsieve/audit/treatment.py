@@ -16,31 +16,28 @@ HELD_OUT = ("validation", "test")
 _COUNTS = {"dropped": 0, "relabelled": 0, "mean_change": 0.0, "largest_change": 0.0}
 
 
-def dependence(found: Found, sources: pd.DataFrame, folds: dict[str, set[int]]) -> pd.DataFrame:
-    """Which folds' labels each pool label was computed from.
+def dependence(found: Found, sources: pd.DataFrame, molecules: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+    """Which pool labels were computed from validation or test labels of a split.
 
     Args:
         found: the rule.
         sources: the table ``label_sources``.
-        folds: target rows of ``validation`` and of ``test``.
+        molecules: the table ``molecules``.
+        split: ``molecule_id`` and ``fold``.
 
     Returns:
         Per row of ``sources``, for each fold, whether no choice among equally near molecules avoids it (``validation``,
         ``test``), and whether the choice that was found uses it (``validation_used``, ``test_used``).
     """
+    row_of = molecules.set_index("molecule_id")["row"]  # in the target's file
     records, columns = sources.to_dict("records"), {}
-    for fold, rows in folds.items():
+    for fold in HELD_OUT:
+        rows = set(row_of[split.loc[split["fold"] == fold, "molecule_id"]])
         columns[fold] = [tracing.must_use(found, record, rows) for record in records]
         columns[f"{fold}_used"] = [
             record["match"] != tracing.OTHER and any(row in rows for row in record["used"]) for record in records
         ]
     return pd.DataFrame(columns, index=sources.index, dtype=bool)
-
-
-def held_out_rows(molecules: pd.DataFrame, split: pd.DataFrame) -> dict[str, set[int]]:
-    """Rows of the target's file in the validation and test folds."""
-    rows = molecules.set_index("molecule_id")["row"]
-    return {fold: set(rows[split.loc[split["fold"] == fold, "molecule_id"]]) for fold in HELD_OUT}
 
 
 def treat_split(
@@ -79,7 +76,7 @@ def treat_split(
         pool = pool.assign(label=made)
         counts |= {"relabelled": len(pool), "mean_change": float(change.mean()), "largest_change": float(change.max())}
     elif leaks == DROP and found:
-        depends = dependence(found, sources, held_out_rows(molecules, split))
+        depends = dependence(found, sources, molecules, split)
         leaking = sources.loc[depends.any(axis=1), "row"]
         kept = pool[~pool["row"].isin(leaking)]
         counts["dropped"] = len(pool) - len(kept)

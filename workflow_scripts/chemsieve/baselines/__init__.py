@@ -1,1 +1,42 @@
+"""Descriptor models (extension point): each module is one, a :class:`DescriptorModel`."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from chemsieve import registry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from chemsieve.baselines._pipeline import Model
+
+
+class DescriptorModel(Protocol):
+    """A module that fits one kind of regressor to descriptors.
+
+    ``OPTIONS`` is the JSON Schema of the keyword arguments of ``fit``. Each may be a list of values, of which the one
+    with the lowest validation error is taken.
+    """
+
+    OPTIONS: dict
+
+    def fit(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        validation_features: np.ndarray,
+        validation_labels: np.ndarray,
+        seed: int,
+        **options: Any,
+    ) -> Model:
+        """A model fitted to (n, d) descriptors and (n,) labels; those of validation choose between options."""
+
+
+def load(name: str) -> DescriptorModel:
+    """The module of one descriptor model.
+
+    Raises:
+        ChemsieveError: there is no such model.
+    """
+    return cast("DescriptorModel", registry.load("baselines", name))

@@ -1,7 +1,10 @@
 """What the descriptor models share: preparation of features and labels, and the choice of options."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from itertools import product
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,10 +22,18 @@ def one_or_several(schema: dict, default: object, description: str) -> dict:
     }
 
 
+class Regressor(Protocol):
+    """What this module asks of a scikit-learn regressor."""
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> Regressor: ...
+
+    def predict(self, features: np.ndarray) -> np.ndarray: ...
+
+
 class Model:
     """A fitted model; ``options`` are the options it was fitted with, after any choice."""
 
-    def __init__(self, pipeline: object, options: dict[str, object]) -> None:
+    def __init__(self, pipeline: Regressor, options: dict[str, Any]) -> None:
         self.pipeline, self.options = pipeline, options
 
     def predict(self, features: np.ndarray) -> np.ndarray:
@@ -31,10 +42,10 @@ class Model:
 
 
 def fit(
-    build: Callable[..., object],
-    declared: dict[str, dict],
+    build: Callable[..., Regressor],
+    declared: dict,
     data: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    options: dict[str, object],
+    options: dict[str, Any],
 ) -> Model:
     """Fit ``build(**options)``, a scikit-learn regressor, on prepared training molecules.
 
@@ -65,21 +76,14 @@ def fit(
     _check("training", features, labels)
     if not (np.nanmax(features, axis=0, initial=-np.inf) > np.nanmin(features, axis=0, initial=np.inf)).any():
         raise ChemsieveError("descriptor model: no descriptor varies among the training molecules")
-    if len(candidates) > 1:
-        _check("validation", validation_features, validation_labels)
-
-    best, best_error = None, np.inf
-    for candidate in candidates:
-        model = Model(_prepare(build(**candidate)).fit(features, labels), candidate)
-        if len(candidates) == 1:
-            return model
-        error = np.mean((model.predict(validation_features) - validation_labels) ** 2)
-        if best is None or error < best_error:
-            best, best_error = model, error
-    return best
+    models = (Model(_prepare(build(**chosen)).fit(features, labels), chosen) for chosen in candidates)
+    if len(candidates) == 1:
+        return next(models)
+    _check("validation", validation_features, validation_labels)
+    return min(models, key=lambda model: np.mean((model.predict(validation_features) - validation_labels) ** 2))
 
 
-def _prepare(regressor: object) -> object:
+def _prepare(regressor: Regressor) -> Regressor:
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.feature_selection import VarianceThreshold
     from sklearn.impute import SimpleImputer

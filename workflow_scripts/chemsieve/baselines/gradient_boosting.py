@@ -6,7 +6,7 @@ from chemsieve.baselines import _pipeline
 from chemsieve.baselines._pipeline import Model, one_or_several
 
 _COUNT = {"type": "integer", "minimum": 1}
-OPTIONS = {
+OPTIONS: dict = {
     "learning_rate": one_or_several({"type": "number", "exclusiveMinimum": 0}, 0.05, "shrinkage of each tree"),
     "max_iter": one_or_several(_COUNT, 500, "number of trees"),
     "max_leaf_nodes": one_or_several({"type": "integer", "minimum": 2}, 31, "largest number of leaves of a tree"),
@@ -26,7 +26,7 @@ def fit(
     seed: int,
     **options: object,
 ) -> Model:
-    """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed draws the descriptors tried at each node.
+    """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed chooses the descriptors tried at each node.
 
     Descriptors are (n, d) and (m, d), labels (n,) and (m,); preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.

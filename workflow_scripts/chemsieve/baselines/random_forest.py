@@ -6,7 +6,7 @@ from chemsieve.baselines import _pipeline
 from chemsieve.baselines._pipeline import Model, one_or_several
 
 _COUNT = {"type": "integer", "minimum": 1}
-OPTIONS = {
+OPTIONS: dict = {
     "n_estimators": one_or_several(_COUNT, 200, "number of trees"),
     "min_samples_leaf": one_or_several(_COUNT, 1, "smallest number of molecules in a leaf"),
     "max_features": one_or_several(
@@ -26,7 +26,7 @@ def fit(
     seed: int,
     **options: object,
 ) -> Model:
-    """Fit ``sklearn.ensemble.RandomForestRegressor``; the seed draws molecules and descriptors of each tree.
+    """Fit ``sklearn.ensemble.RandomForestRegressor``; the seed chooses molecules and descriptors of each tree.
 
     Descriptors are (n, d) and (m, d), labels (n,) and (m,); preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.
@@ -34,8 +34,8 @@ def fit(
     from sklearn.ensemble import RandomForestRegressor
 
     def build(max_features: float, **chosen: object) -> RandomForestRegressor:
-        # A whole number would be a number of descriptors. One thread (n_jobs): several would add the trees' predictions
-        # up in changing order.
+        # scikit-learn reads a whole number as a number of descriptors, not as a fraction of them. One thread (n_jobs),
+        # since several would add up the trees' predictions in changing order.
         return RandomForestRegressor(random_state=seed, max_features=float(max_features), n_jobs=1, **chosen)
 
     data = (features, labels, validation_features, validation_labels)

@@ -6,7 +6,7 @@ from chemsieve.baselines import _pipeline
 from chemsieve.baselines._pipeline import Model, one_or_several
 
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-OPTIONS = {
+OPTIONS: dict = {
     "C": one_or_several(_POSITIVE, [5, 10], "penalty on errors beyond epsilon"),
     "epsilon": one_or_several(
         {"type": "number", "minimum": 0}, [0.1, 0.2], "error without penalty, in standard deviations of the label"

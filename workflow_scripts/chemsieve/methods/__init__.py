@@ -1,5 +1,31 @@
-"""Fine-tuning methods: each module is one, and says which parameters of a regressor training may change.
+"""Fine-tuning methods (extension point): each module is one, a :class:`Method`."""
 
-A module has ``OPTIONS`` (JSON Schema of its options) and ``apply(model, **options)``, which freezes, unfreezes or
-injects parameters in place.
-"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from chemsieve import registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Method(Protocol):
+    """A module that says which parameters of a regressor training may change.
+
+    ``OPTIONS`` is the JSON Schema of the keyword arguments of ``apply``.
+    """
+
+    OPTIONS: dict
+
+    def apply(self, model: nn.Module, **options: Any) -> None:
+        """Freeze, unfreeze or inject parameters in place."""
+
+
+def load(name: str) -> Method:
+    """The module of one method.
+
+    Raises:
+        ChemsieveError: there is no such method.
+    """
+    return cast("Method", registry.load("methods", name))

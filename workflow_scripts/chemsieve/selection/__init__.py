@@ -1,17 +1,13 @@
-"""Selection strategies: each module is one way to order the pool, best first.
+"""Selection strategies (extension point): each module is one way to order the pool, best first, a :class:`Strategy`.
 
-A module has ``OPTIONS`` (JSON Schema of its options), ``NEEDS`` (what it reads: the pool's ``labels``, ``training``,
-``validation``, ``model``, ``influence``, ``predictions``, ``embeddings``, ``gram``), ``BUDGET`` (whether a budget cuts
-its order; the controls ``none`` and ``all`` have none), and ``score(pool, context, seed, **options)``, which returns
-one score per pool molecule, higher chosen first, or ``None`` for a missing score. Nothing that is handed to a strategy
-holds a test label or the pool's hidden truth.
+Nothing that is handed to a strategy holds a test label or the pool's hidden truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -22,12 +18,27 @@ from chemsieve.study.budgets import cut
 if TYPE_CHECKING:
     import pandas as pd
 
-    from chemsieve.influence._kernel import Kernel
+    from chemsieve.influence.kernel import Kernel
+
+T = TypeVar("T")
+
+
+def _not_needed(*_: Any) -> NoReturn:
+    raise LookupError("the strategy's NEEDS do not ask for what it reads")
+
+
+def needed(part: T | None) -> T:
+    """A part of the :class:`Context` that is no function.
+
+    Raises:
+        LookupError: it was not given, since the strategy's ``NEEDS`` do not ask for it.
+    """
+    return _not_needed() if part is None else part
 
 
 @dataclass(frozen=True)
 class Context:
-    """What strategies may read, where their ``NEEDS`` ask for it.
+    """What strategies may read, where their ``NEEDS`` ask for it; to read anything else is a :class:`LookupError`.
 
     ``training`` is the labelled training set, ``validation`` the labelled validation set;
     ``predict_passes(passes, seed)`` gives MC-dropout predictions (passes, pool) of the fine-tuned model;
@@ -40,35 +51,71 @@ class Context:
     """
 
     training: pd.DataFrame | None = None
-    predict_passes: Callable[[int, int], np.ndarray] | None = None
+    predict_passes: Callable[[int, int], np.ndarray] = _not_needed
     expected_gain: np.ndarray | None = None
-    predictions: Callable[[], np.ndarray] | None = None
-    embeddings: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
-    kernels: Callable[[], list[Kernel]] | None = None
-    rates: Callable[[], list[float]] | None = None
+    predictions: Callable[[], np.ndarray] = _not_needed
+    embeddings: Callable[[], tuple[np.ndarray, np.ndarray]] = _not_needed
+    kernels: Callable[[], list[Kernel]] = _not_needed
+    rates: Callable[[], list[float]] = _not_needed
     validation: pd.DataFrame | None = None
-    validation_embeddings: Callable[[], np.ndarray] | None = None
-    budget: dict | None = None
+    validation_embeddings: Callable[[], np.ndarray] = _not_needed
+    budget: dict[str, Any] | None = None
+
+
+class Strategy(Protocol):
+    """A module that orders the pool.
+
+    ``OPTIONS`` is the JSON Schema of the keyword arguments of ``score``. ``NEEDS`` is what it reads beside the pool's
+    molecules: the pool's ``labels``, ``training``, ``validation``, ``model``, ``influence``, ``predictions``,
+    ``embeddings``, ``gram``. ``BUDGET``: a budget cuts its order; the controls ``none`` and ``all`` have none.
+    """
+
+    OPTIONS: dict
+    NEEDS: tuple[str, ...]
+    BUDGET: bool
+
+    def score(self, pool: pd.DataFrame, context: Context, seed: int, **options: Any) -> np.ndarray:
+        """One score per pool molecule (n,), higher chosen first."""
+
+
+def load(name: str) -> Strategy:
+    """The module of one strategy.
+
+    Raises:
+        ChemsieveError: there is no such strategy.
+    """
+    return cast("Strategy", registry.load("selection", name))
 
 
 def select(
-    pool: pd.DataFrame, context: Context, name: str, module_name: str, budget: dict | None, seed: int, options: dict
+    pool: pd.DataFrame,
+    context: Context,
+    name: str,
+    module_name: str,
+    budget: dict[str, Any] | None,
+    seed: int,
+    options: dict[str, Any],
 ) -> pd.DataFrame:
     """Order the pool by a strategy and cut it by its budget: the table ``selection``, best first.
 
     Raises:
-        ChemsieveError: a score is not finite, or the budget exceeds the pool.
+        ChemsieveError: a score is not finite, there is no budget, or it exceeds the pool.
     """
     import pandas as pd
 
-    module = registry.load("selection", module_name)
+    module = load(module_name)
     scores = np.asarray(module.score(pool, replace(context, budget=budget), seed, **options), dtype=float)
-    if module.BUDGET and not np.isfinite(scores).all():
+    if not module.BUDGET:
+        order, selected = np.arange(len(pool)), np.full(len(pool), module_name == "all")
+    elif budget is None:
+        raise ChemsieveError(f"selection.strategies.{name}: it needs a budget")
+    elif not np.isfinite(scores).all():
         molecule = pool["molecule_id"].iloc[int(np.argmin(np.isfinite(scores)))]
         raise ChemsieveError(f"selection {name}: the score of {molecule} is not finite; nothing was selected")
-    # Stable: equal scores keep the order of the pool's file.
-    order = np.argsort(-scores, kind="stable") if module.BUDGET else np.arange(len(pool))
-    selected = cut(scores[order], budget, name) if module.BUDGET else np.full(len(pool), module_name == "all")
+    else:
+        # Stable: equal scores keep the order of the pool's file.
+        order = np.argsort(-scores, kind="stable")
+        selected = cut(scores[order], budget, name)
     return pd.DataFrame(
         {
             "molecule_id": pool["molecule_id"].to_numpy()[order],

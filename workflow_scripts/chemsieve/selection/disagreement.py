@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve.selection import needed
 from chemsieve.selection._blocks import BLOCK
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def score(
     from sklearn.preprocessing import StandardScaler
 
     embedded, candidates = context.embeddings()
-    known = context.training["label"].to_numpy(dtype=float)
+    known = needed(context.training)["label"].to_numpy(dtype=float)
     labels = pool["label"].to_numpy(dtype=float)
     result = np.empty(len(pool))
     rng = np.random.default_rng(seed)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chemsieve.selection import needed
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -17,4 +19,4 @@ BUDGET = True
 
 def score(pool: pd.DataFrame, context: Context, seed: int) -> np.ndarray:
     """I(z) (n,): positive raises the validation loss."""
-    return -context.expected_gain
+    return -needed(context.expected_gain)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve.selection import needed
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -23,7 +25,8 @@ def score(pool: pd.DataFrame, context: Context, seed: int, weight: float = 0.5, 
     """weight x rank by expected gain + (1 - weight) x rank by dropout's spread (n,), ranks as fractions in 0 to 1."""
     from scipy.stats import rankdata
 
-    if not np.isfinite(context.expected_gain).all():
-        return context.expected_gain  # ranks would hide what is not finite; the caller refuses it
+    gain = needed(context.expected_gain)
+    if not np.isfinite(gain).all():
+        return gain  # ranks would hide what is not finite; the caller refuses it
     spread = context.predict_passes(passes, seed).std(axis=0)
-    return (weight * rankdata(context.expected_gain) + (1 - weight) * rankdata(spread)) / len(pool)
+    return (weight * rankdata(gain) + (1 - weight) * rankdata(spread)) / len(pool)

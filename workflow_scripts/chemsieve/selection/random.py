@@ -17,5 +17,5 @@ BUDGET = True
 
 
 def score(pool: pd.DataFrame, context: Context, seed: int) -> np.ndarray:
-    """Uniform draws (n,)."""
+    """Uniform random numbers (n,)."""
     return np.random.default_rng(seed).random(len(pool))

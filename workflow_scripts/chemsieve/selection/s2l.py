@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve.selection import needed
 from chemsieve.selection._blocks import Standardised
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def score(
     from sklearn.cluster import KMeans
 
     known, candidates = context.embeddings()
-    labels = np.concatenate([context.training["label"], pool["label"]]).astype(float)
+    labels = np.concatenate([needed(context.training)["label"], pool["label"]]).astype(float)
     losses = trajectories(Standardised(known, candidates), (labels - labels.mean()) / labels.std(), times, span)[
         len(known) :
     ]
@@ -52,9 +53,12 @@ def trajectories(rows: Iterable[np.ndarray], labels: np.ndarray, times: int, spa
     The first time is that in which the fastest direction falls to 1/e, so that no scale of X or of the loss matters.
     """
     # X = Q R: the singular values of R are those of X, found without X as a whole.
-    triangle, product, at = np.empty((0, 0)), 0.0, 0
+    triangle: np.ndarray = np.empty((0, 0))
+    product: np.ndarray = np.zeros(1)
+    at = 0
     for block in rows:
-        triangle = np.linalg.qr(np.concatenate([triangle, block]) if triangle.size else block, mode="r")
+        rows_so_far = np.concatenate([triangle, block]) if triangle.size else block
+        triangle = np.asarray(np.linalg.qr(rows_so_far, mode="r"))  # an array already, though numpy's types say a pair
         product = product + block.T @ labels[at : at + len(block)]
         at += len(block)
     _, sizes, axes = np.linalg.svd(triangle, full_matrices=False)

@@ -21,7 +21,7 @@ BUDGET = True
 
 def score(pool: pd.DataFrame, context: Context, seed: int, damping: float = 1.0) -> np.ndarray:
     """-self-influence (n,), in squared standardised label units: molecules whose label fits first."""
-    from chemsieve.influence._kernel import refit, self_influence
+    from chemsieve.influence.kernel import refit, self_influence
 
     kernel = context.kernels()[-1].needs_pool("self_influence")
     return -self_influence(refit(kernel, damping))

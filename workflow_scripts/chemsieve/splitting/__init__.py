@@ -1,12 +1,11 @@
-"""How the target set is divided into training, validation and test molecules.
+"""How the target set is divided into training, validation and test molecules (extension point).
 
-Each module is one splitter: ``split(smiles, fractions, seed, **options)`` returns the 0-based positions of the three
-folds, exactly as the splitter of that name in DeepChem 2.8.0 (``deepchem/splits/splitters.py``) does where it has one,
-and ``OPTIONS`` declares its options. A module with ``USES_COLUMN = True`` takes the user's own labels instead of
-SMILES.
+Each module is one splitter: a :class:`Splitter`, or a :class:`ColumnSplitter`, which takes the user's own folds instead
+of SMILES.
 """
 
 from collections.abc import Sequence
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
@@ -14,6 +13,39 @@ from chemsieve import registry
 from chemsieve.errors import ChemsieveError
 
 FOLDS = ("train", "validation", "test")
+Folds = tuple[list[int], list[int], list[int]]  # 0-based positions of the molecules of each
+
+
+class Splitter(Protocol):
+    """A module that divides molecules, as DeepChem 2.8.0's splitter of that name does where it has one.
+
+    (``deepchem/splits/splitters.py``.) ``OPTIONS`` is the JSON Schema of the keyword arguments of ``split``.
+    """
+
+    OPTIONS: dict
+    USES_COLUMN: Literal[False]
+
+    def split(self, smiles: Sequence[str], fractions: tuple[float, float, float], seed: int, **options: Any) -> Folds:
+        """Positions of the training, validation and test molecules."""
+
+
+class ColumnSplitter(Protocol):
+    """A module that reads the folds which the user has given; ``OPTIONS`` as those of a :class:`Splitter`."""
+
+    OPTIONS: dict
+    USES_COLUMN: Literal[True]
+
+    def split(self, given: Sequence[object], rows: Sequence[int] | None = None, **options: Any) -> Folds:
+        """Positions of the training, validation and test molecules."""
+
+
+def load(name: str) -> Splitter | ColumnSplitter:
+    """The module of one splitter; ``USES_COLUMN`` says of which kind it is.
+
+    Raises:
+        ChemsieveError: there is no such splitter.
+    """
+    return cast("Splitter | ColumnSplitter", registry.load("splitting", name))
 
 
 def divide(
@@ -44,13 +76,13 @@ def divide(
         ChemsieveError: unknown splitter or option, bad fractions or seed, an unreadable SMILES or fold, an empty fold,
             or a molecule that the splitter put into no fold or into two.
     """
-    module = registry.load("splitting", splitter)
+    module = load(splitter)
     unknown = sorted(set(options) - set(module.OPTIONS))
     if unknown:
         raise ChemsieveError(f"splitter {splitter}: unknown option {unknown[0]!r}")
     if len(smiles) == 0:
         raise ChemsieveError(f"splitter {splitter}: there are no molecules to divide")
-    if getattr(module, "USES_COLUMN", False):
+    if module.USES_COLUMN:
         if given is None or len(given) != len(smiles):
             raise ChemsieveError(f"splitter {splitter}: give the fold of each of the {len(smiles)} molecules")
         parts = module.split(given, rows=rows, **options)

@@ -8,8 +8,7 @@ from rdkit.DataStructs import ExplicitBitVect
 
 from chemsieve.data import chemistry
 from chemsieve.errors import ChemsieveError
-
-Folds = tuple[list[int], list[int], list[int]]
+from chemsieve.splitting import Folds
 
 
 def molecules(smiles: Sequence[str]) -> list[Chem.Mol]:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from rdkit import DataStructs
 
-from chemsieve.splitting._common import Folds, fill, fingerprints
+from chemsieve.splitting import Folds
+from chemsieve.splitting._common import fill, fingerprints
 
-OPTIONS = {
+OPTIONS: dict = {
     "cutoff": {
         "type": "number",
         "minimum": 0,
@@ -16,6 +17,7 @@ OPTIONS = {
         "description": "largest Tanimoto distance (1 - similarity) between a molecule and its cluster's centre",
     }
 }
+USES_COLUMN = False
 
 
 def split(smiles: Sequence[str], fractions: tuple[float, float, float], seed: int, cutoff: float = 0.6) -> Folds:

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from chemsieve.errors import ChemsieveError
+from chemsieve.splitting import Folds
 
-OPTIONS: dict[str, dict] = {}
+OPTIONS: dict = {}
 USES_COLUMN = True
 
 _NAMES = {"train": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
 
 
-def split(given: Sequence[object], rows: Sequence[int] | None = None) -> tuple[list[int], list[int], list[int]]:
+def split(given: Sequence[object], rows: Sequence[int] | None = None) -> Folds:
     """Ascending positions of the training, validation and test molecules.
 
     Args:
@@ -20,7 +21,7 @@ def split(given: Sequence[object], rows: Sequence[int] | None = None) -> tuple[l
     Raises:
         ChemsieveError: an entry is none of these.
     """
-    folds: tuple[list[int], list[int], list[int]] = ([], [], [])
+    folds: Folds = ([], [], [])
     for position, value in enumerate(given):
         fold = _NAMES.get(str(value).strip().lower())
         if fold is None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chemsieve.splitting._common import Folds
+from chemsieve.splitting import Folds
 
-OPTIONS = {
+OPTIONS: dict = {
     "folds": {
         "type": "integer",
         "minimum": 2,
@@ -14,6 +14,7 @@ OPTIONS = {
         "description": "test folds of a repeat; split seed s is fold s % folds of repeat s // folds",
     }
 }
+USES_COLUMN = False
 
 
 def split(smiles: Sequence[str], fractions: tuple[float, float, float], seed: int, folds: int = 5) -> Folds:

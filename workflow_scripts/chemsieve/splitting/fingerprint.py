@@ -6,9 +6,11 @@ import numpy as np
 from rdkit import DataStructs
 
 from chemsieve.errors import ChemsieveError
-from chemsieve.splitting._common import Folds, fingerprints
+from chemsieve.splitting import Folds
+from chemsieve.splitting._common import fingerprints
 
-OPTIONS: dict[str, dict] = {}
+OPTIONS: dict = {}
+USES_COLUMN = False
 
 
 def split(smiles: Sequence[str], fractions: tuple[float, float, float], seed: int) -> Folds:

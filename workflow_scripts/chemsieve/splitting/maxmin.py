@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from rdkit import DataStructs
 from rdkit.SimDivFilters.rdSimDivPickers import MaxMinPicker
 
-from chemsieve.splitting._common import Folds, cuts, fingerprints
+from chemsieve.splitting import Folds
+from chemsieve.splitting._common import cuts, fingerprints
 
-OPTIONS: dict[str, dict] = {}
+OPTIONS: dict = {}
+USES_COLUMN = False
 
 
 def split(smiles: Sequence[str], fractions: tuple[float, float, float], seed: int) -> Folds:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chemsieve.splitting._common import Folds, cuts
+from chemsieve.splitting import Folds
+from chemsieve.splitting._common import cuts
 
-OPTIONS: dict[str, dict] = {}
+OPTIONS: dict = {}
+USES_COLUMN = False
 
 
 def split(smiles: Sequence[str], fractions: tuple[float, float, float], seed: int) -> Folds:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
-from chemsieve.splitting._common import Folds, fill, molecules
+from chemsieve.splitting import Folds
+from chemsieve.splitting._common import fill, molecules
 
-OPTIONS: dict[str, dict] = {}
+OPTIONS: dict = {}
+USES_COLUMN = False
 
 
 def split(smiles: Sequence[str], fractions: tuple[float, float, float], seed: int) -> Folds:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from rdkit.Chem import rdMolDescriptors
 
-from chemsieve.splitting._common import Folds, cuts, molecules
+from chemsieve.splitting import Folds
+from chemsieve.splitting._common import cuts, molecules
 
-OPTIONS: dict[str, dict] = {}
+OPTIONS: dict = {}
+USES_COLUMN = False
 
 
 def split(smiles: Sequence[str], fractions: tuple[float, float, float], seed: int) -> Folds:

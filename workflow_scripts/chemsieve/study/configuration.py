@@ -17,7 +17,7 @@ from typing import Any
 from chemsieve import registry
 from chemsieve.data.reading import FORMATS, MOLECULES, check_encoding, check_molecules, check_table
 from chemsieve.errors import ChemsieveError
-from chemsieve.influence._subsets import SUBSETS
+from chemsieve.influence.parameter_subsets import SUBSETS
 from chemsieve.models.bundled import BUNDLED
 from chemsieve.runtime.tracking import TRACKERS
 from chemsieve.runtime.tracking import check as check_trackers
@@ -224,7 +224,7 @@ def schema() -> Json:
             ),
             "influence": _object(
                 {
-                    "run": _names(registry.choices("influence")),
+                    "run": _names(registry.choices("influence.estimators")),
                     "origins": _names(["baseline", "adapted"]),
                     "aggregate": {"enum": ["mean", "last", "learning_rate"]},
                     "parameters": {"enum": list(SUBSETS)},
@@ -260,7 +260,7 @@ def schema() -> Json:
                 {
                     "run": _names(),
                     "rank": _names(),
-                    "estimator": {"enum": registry.choices("influence")},
+                    "estimator": {"enum": registry.choices("influence.estimators")},
                     "origin": {"enum": ["baseline", "adapted"]},
                     "strategies": entries,
                 }
@@ -375,7 +375,7 @@ METHOD_KEYS = ("method", "training")
 def _entries(config: Json) -> Iterator[tuple[str, str, Json, str, Json]]:
     """Each configured choice as (path, package, its own options, module, schema of keys that are not options)."""
     for name, entry in config["influence"]["estimators"].items():
-        yield f"influence.estimators.{name}", "influence", entry, name, {}
+        yield f"influence.estimators.{name}", "influence.estimators", entry, name, {}
     for name, entry in config["selection"]["strategies"].items():
         extra = {"strategy": {"enum": registry.choices("selection")}, "budget": _BUDGET}
         yield f"selection.strategies.{name}", "selection", entry, module_of(entry, name, "strategy"), extra

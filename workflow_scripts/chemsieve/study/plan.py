@@ -261,7 +261,7 @@ class Plan:
     def kernel_estimators(self) -> list[str]:
         """Estimators of the study that work on the Gram matrix."""
         run = self.config["influence"]["run"]
-        return [name for name in run if getattr(registry.load("influence", name), "KERNEL", False)]
+        return [name for name in run if registry.load("influence.estimators", name).KERNEL]
 
     def gram(self, at: Any, suffix: str) -> list[str]:
         """The Gram matrix, or the facts about it, for an estimator that works on it."""

@@ -197,7 +197,7 @@ def influence(s: Sizes, config: dict) -> tuple[float, float]:
     for name in chosen["run"]:
         options = chosen["estimators"].get(name, {})
         iterations = options.get("iterations", 0)
-        if getattr(registry.load("influence", name), "KERNEL", False):
+        if registry.load("influence.estimators", name).KERNEL:
             whole = s.train + s.query <= chosen["gram"]["largest"]
             # Unset, it measures only where it must, and may then go on by iterations: how many, nobody can foresee.
             again = options.get("refinements", 0) + {True: 1, False: 0, None: 2}[options.get("check")]

@@ -67,11 +67,11 @@ def _cell(plan: Plan, at: Any) -> list[str]:
 
 
 def _estimator(plan: Plan, at: Any) -> list[str]:
-    return [*_regressor(plan, at), f"influence.{at.estimator}"]
+    return [*_regressor(plan, at), f"influence.estimators.{at.estimator}"]
 
 
 def _cell_estimators(plan: Plan, at: Any) -> list[str]:
-    return [*_cell(plan, at), *(f"influence.{name}" for name in plan.kernel_estimators)]
+    return [*_cell(plan, at), *(f"influence.estimators.{name}" for name in plan.kernel_estimators)]
 
 
 def _strategy(plan: Plan, at: Any) -> list[str]:
@@ -129,8 +129,8 @@ def _chooses_no_molecule(config: Json, wildcards: Mapping[str, str]) -> bool:
 
 def _serves_no_choice(config: Json, wildcards: Mapping[str, str]) -> bool:
     """Whether no selection follows from scores that are made with a job's Gram matrix."""
-    estimator = registry.load("influence", config["selection"]["estimator"])
-    return not (_chooses(config, wildcards) and getattr(estimator, "KERNEL", False))
+    estimator = registry.load("influence.estimators", config["selection"]["estimator"])
+    return not (_chooses(config, wildcards) and estimator.KERNEL)
 
 
 _MATRIX = "influence.gram.memory_mb and influence.gram.largest"

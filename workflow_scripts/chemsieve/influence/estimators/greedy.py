@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chemsieve.influence import Scores
+from chemsieve.influence.estimators import Scores
 
 if TYPE_CHECKING:
-    from chemsieve.influence import Task
+    from chemsieve.influence.estimators import Task
 
 KERNEL = True
-NEEDS_POOL = True  # in the Gram matrix
+NEEDS_POOL = True
 OPTIONS: dict = {"damping": {"type": ["number", "null"], "exclusiveMinimum": 0}}
 
 
 def score(task: Task, damping: float | None = 1.0) -> Scores:
     """Minus the place in the greedy order (n,)."""
-    from chemsieve.influence import _kernel
+    from chemsieve.influence.kernel import damping_or_choice, greedy, refit
 
-    damping = _kernel.damping_or_choice(task.kernel, task.labels, task.seed, damping)
-    model = _kernel.refit(task.kernel.needs_pool("greedy"), damping)
-    order, falls = _kernel.greedy(model)
+    damping = damping_or_choice(task.kernel, task.labels, task.seed, damping)
+    order, falls = greedy(refit(task.kernel.needs_pool("greedy"), damping))
     n = len(order)
     helpful = int((falls > 0).sum()) if (falls <= 0).any() else n
     gain = np.empty(n)

@@ -5,23 +5,25 @@
 projected, what was left out. Both can be measured in the space of the parameters, and refined away.
 
 Where the training set is larger than ``influence.gram.largest``, K covers a sample of it and preconditions conjugate
-gradients over all (:mod:`chemsieve.influence._landmarks`); and so it does where what K leaves out is too much for the
+gradients over all (:mod:`chemsieve.influence.landmarks`); and so it does where what K leaves out is too much for the
 damping.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.influence import Scores
+from chemsieve.influence.estimators import Scores
 
 if TYPE_CHECKING:
-    from chemsieve.influence import Task
+    from chemsieve.influence.estimators import Task
 
 KERNEL = True
+NEEDS_POOL = False  # a pool outside the Gram matrix is scored with the model
 ROUNDING = 1e-6  # relative error of a matrix of single-precision products
 OPTIONS: dict = {
     "damping": {
@@ -57,24 +59,22 @@ def score(
     tolerance: float = 0.01,
 ) -> Scores:
     """I(z) on the mean query loss for every pool molecule (n,)."""
-    from chemsieve.influence import _kernel
+    from chemsieve.influence.kernel import damping_or_choice, estimated_residual, first_order
 
     kernel = task.kernel
-    damping = _kernel.damping_or_choice(task.kernel, task.labels, task.seed, damping)
+    damping = damping_or_choice(kernel, task.labels, task.seed, damping)
     if task.sampled:
         return _iterate(task, damping, iterations, tolerance)
-    has_pool = kernel.pool > 0
-    scores = _kernel.first_order(kernel, damping) if has_pool else None
-    needed = check is None and _kernel.estimated_residual(kernel, damping, task.gram_error) > task.tolerance
-    residual, refined = None, None
-    if check or needed or refinements or not has_pool:
-        residual, refined = _refine(task, damping, refinements)
-    if check is None and residual is not None and residual > task.tolerance:
+    measured = bool(check or refinements or not kernel.pool)
+    if check is None and not measured:
+        measured = estimated_residual(kernel, damping, task.gram_error) > task.tolerance
+    if not measured:
+        return Scores(first_order(kernel, damping), damping, iterations=0, converged=True)
+    residual, refined = _refine(task, damping, refinements)
+    if check is None and residual > task.tolerance:
         return _iterate(task, damping, iterations, tolerance)
-    if refinements or not has_pool:
-        scores = refined()
     return Scores(
-        influence=scores,
+        influence=first_order(kernel, damping) if kernel.pool and not refinements else refined(),
         damping=damping,
         iterations=refinements,
         converged=True,
@@ -84,18 +84,18 @@ def score(
 
 def _iterate(task: Task, damping: float, iterations: int, tolerance: float) -> Scores:
     """Scores with the true curvature of all training molecules, those of the matrix as landmarks."""
-    from chemsieve.influence import _landmarks
+    from chemsieve.influence import landmarks
 
     problem, query, pool = task.problem()
     t, _, _ = task.kernel.parts
     matrix = task.kernel.matrix[t, t]
     system = problem, problem.sample(len(matrix)), matrix, problem.gradient(query), damping, iterations, tolerance
     try:
-        solution, residual = _landmarks.solve(*system)
+        solution, residual = landmarks.solve(*system)
     except InfluenceDivergence:
         # What the matrix leaves out is more than the damping; a preconditioner that allows for it needs more steps.
-        left_out = max(task.gram_error, ROUNDING) * np.linalg.norm(task.kernel.matrix)
-        solution, residual = _landmarks.solve(*system, slack=2 / len(matrix) * left_out)
+        left_out = max(task.gram_error, ROUNDING) * float(np.linalg.norm(task.kernel.matrix))
+        solution, residual = landmarks.solve(*system, slack=2 / len(matrix) * left_out)
     return Scores(
         influence=-problem.pool_loss_change(solution.x, pool),
         damping=damping,
@@ -107,27 +107,23 @@ def _iterate(task: Task, damping: float, iterations: int, tolerance: float) -> S
     )
 
 
-def _refine(task: Task, damping: float, refinements: int):
+def _refine(task: Task, damping: float, refinements: int) -> tuple[float, Callable[[], np.ndarray]]:
     """The relative residual in parameter space after the refinements, and a function that scores the pool with x."""
     import torch
-    from scipy.linalg import cho_solve
 
-    from chemsieve.influence import _kernel
-    from chemsieve.influence._problem import Molecules
+    from chemsieve.influence.kernel import dual_solution, query_gradient_norm, residual_norm
+    from chemsieve.influence.problem import Molecules
 
     kernel = task.kernel
     problem, query, pool = task.problem()
     train = problem.train
-    t, _, _ = kernel.parts
-    a, b = _kernel.dual_solution(kernel, damping)
+    a, b = dual_solution(kernel, damping)
     both = Molecules.joined([train, query])
-    constant = kernel.constant(damping)
-    factor = _kernel.factor(kernel.matrix[t, t], constant)
     for step in range(refinements + 1):
         x = problem.combination(both, torch.as_tensor(np.concatenate([a, b])))
         # The residual of the dual system, with the true products: what K's errors left undone.
-        left = problem.derivatives(x, train).numpy() + constant * a
+        left = problem.derivatives(x, train).numpy() + kernel.constant(damping) * a
         if step < refinements:
-            a = a - cho_solve(factor, left)
-    residual = _kernel.residual_norm(kernel, left) / _kernel.query_gradient_norm(kernel)
+            a = a - kernel.solve(damping, left)
+    residual = residual_norm(kernel, left) / query_gradient_norm(kernel)
     return residual, lambda: -problem.pool_loss_change(x, pool)

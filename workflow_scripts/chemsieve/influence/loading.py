@@ -1,26 +1,44 @@
 """From a study's files to an influence problem."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from torch import device as Device
 
-from chemsieve.influence._problem import Molecules, Problem
-from chemsieve.influence._subsets import restrict
+from chemsieve.influence.parameter_subsets import restrict
+from chemsieve.influence.problem import Molecules, Problem
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.runtime.job import optional_path
 from chemsieve.tables import read_table
 
 
+class Files(Protocol):
+    """Named paths of a checkpoint and its data; ``regressor`` is there where an adapter was trained on one."""
+
+    encoder: Sequence[str | Path]  # the folder's files
+    checkpoint: str | Path
+    train: str | Path
+    validation: str | Path
+    pool: str | Path
+
+    def get(self, name: str) -> Any:
+        """The path, or paths, of that name; None where there is none."""
+
+
 def load(
-    files, spec: dict, seed: int, device: Device, most: int | None = None, query: pd.DataFrame | None = None
+    files: Files,
+    spec: dict[str, Any],
+    seed: int,
+    device: Device,
+    most: int | None = None,
+    query: pd.DataFrame | None = None,
 ) -> tuple[Problem, Molecules, Molecules]:
     """The problem of one checkpoint, its query molecules and the pool, labels standardised.
 
     Args:
-        files: named paths ``encoder`` (its folder's files), ``checkpoint``, ``train``, ``validation``, ``pool``, and
-            ``regressor`` where an adapter was trained on one.
         spec: ``family``, ``batch_size``, optionally ``parameters`` (a subset of them), and ``method`` with ``options``
             where the checkpoint is not of full fine-tuning.
         most: training molecules that define the curvature, a seeded sample of them; None: all.
@@ -34,7 +52,8 @@ def load(
     tokenizer = backbone.load_tokenizer(encoder)
 
     def molecules(frame: pd.DataFrame) -> Molecules:
-        labels = standardised(frame["label"], float(model.label_mean), float(model.label_scale))
+        mean, scale = (float(model.get_buffer(name)) for name in ("label_mean", "label_scale"))
+        labels = standardised(frame["label"], mean, scale)
         return Molecules(tokenization.encode(tokenizer, list(frame["encoder_smiles"])), labels)
 
     query = read_table(files.validation) if query is None else query

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.influence import cg
+from chemsieve.influence import conjugate_gradients
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from chemsieve.influence import Solution
-    from chemsieve.influence._problem import Molecules, Problem
+    from chemsieve.influence.estimators import Solution
+    from chemsieve.influence.problem import Molecules, Problem
 
 
 def solve(
@@ -49,7 +49,7 @@ def solve(
     import torch
     from scipy.linalg import cho_solve
 
-    from chemsieve.influence._kernel import factor
+    from chemsieve.influence.kernel import factor
 
     assumed = damping + slack
     solver = factor(matrix, len(landmarks) * assumed / 2)
@@ -59,7 +59,7 @@ def solve(
         return (values - problem.combination(landmarks, torch.as_tensor(cho_solve(solver, along)))) / assumed
 
     try:
-        solution = cg.iterate(problem, vector, damping, iterations, tolerance, precondition)
+        solution = conjugate_gradients.solve(problem, vector, damping, iterations, tolerance, precondition)
     except InfluenceDivergence as error:
         raise InfluenceDivergence(f"{error}, or lower influence.gram.tolerance") from None
     left = problem.gauss_newton_product(solution.x) + damping * solution.x - vector

@@ -1,13 +1,19 @@
 """Parts of a regressor whose gradients may stand for all."""
 
+from __future__ import annotations
+
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from chemsieve.errors import ChemsieveError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SUBSETS = {"all": "*", "attention": "*.attention.*", "head": "head.*"}
 
 
-def restrict(model, subset: str) -> None:
+def restrict(model: nn.Module, subset: str) -> None:
     """Leave only the parameters of a subset trainable.
 
     Raises:

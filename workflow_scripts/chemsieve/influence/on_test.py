@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from chemsieve.influence._kernel import Kernel
+    from chemsieve.influence.kernel import Kernel
 
 
-def drawn(test: pd.DataFrame, labels: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+def sampled(test: pd.DataFrame, labels: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     """At most ``most`` molecules of ``test`` with their ``label``: a seeded sample, in the order of the file."""
     chosen = np.random.default_rng(seed).permutation(len(test))[:most]
     return test.iloc[np.sort(chosen)].merge(labels, on="molecule_id", validate="one_to_one")
@@ -35,14 +35,14 @@ def table(
         kernel: with the test molecules as its query.
         labels: of the kernel's training molecules, standardised: (train,).
         pool: identifiers of the kernel's pool molecules.
-        test: what :func:`drawn` returned.
+        test: what :func:`sampled` returned.
         damping: None: chosen by cross-validation on the training molecules, as for the estimator ``exact``.
         scale: standard deviation by which labels were divided, in the unit of the label.
 
     Raises:
         ChemsieveError: the kernel has no pool.
     """
-    from chemsieve.influence._kernel import damping_or_choice, pairs
+    from chemsieve.influence.kernel import damping_or_choice, pairs
 
     kernel.needs_pool("exact")
     damping = damping_or_choice(kernel, labels, seed, damping)

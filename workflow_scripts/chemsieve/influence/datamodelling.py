@@ -50,8 +50,8 @@ def score(
     """
     predicted, measured = membership @ gains, -losses.mean(axis=1)
     generator = np.random.default_rng(seed)
-    draws = generator.integers(len(measured), size=(resamples, len(measured)))
-    values = [spearman(predicted[draw], measured[draw]) for draw in draws]
+    resampled = generator.integers(len(measured), size=(resamples, len(measured)))
+    values = [spearman(predicted[subsets], measured[subsets]) for subsets in resampled]
     low, high = np.nanpercentile(values, [2.5, 97.5]) if not np.isnan(values).all() else (np.nan, np.nan)
     return spearman(predicted, measured), float(low), float(high)
 

@@ -7,7 +7,7 @@ c = N damping / 2, K = J J^T: the damped Gauss-Newton inverse is (v - J^T (K + c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 
 
 ALLOWANCE = 2  # for errors of the Gram matrix that are not independent of each other
+Factor = tuple[np.ndarray, bool]  # a Cholesky factor as scipy has it: the triangle, and whether it is the lower one
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """Gram matrix (n, n) of training, query and pool molecules in this order, and residuals f - y (n,)."""
+    """Gram matrix (n, n) of training, query and pool molecules in this order, and residuals f - y (n,).
+
+    The matrix must not be changed: :meth:`solve` keeps a factor of it.
+    """
 
     matrix: np.ndarray
     residuals: np.ndarray
     train: int
     query: int
+    _factors: dict[float, Factor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.matrix).all() and np.isfinite(self.residuals).all()):
@@ -66,8 +71,22 @@ class Kernel:
         """c = N damping / 2."""
         return self.train * damping / 2
 
+    def solve(self, damping: float, right: np.ndarray) -> np.ndarray:
+        """(K + c I)^-1 ``right`` over the training molecules, for ``right`` (train,) or (train, columns).
 
-def factor(matrix: np.ndarray, constant: float):
+        The Cholesky factor is kept until another damping is asked for.
+
+        Raises:
+            InfluenceDivergence: the damping is too small for the precision of the matrix.
+        """
+        if damping not in self._factors:
+            t, _, _ = self.parts
+            self._factors.clear()
+            self._factors[damping] = factor(self.matrix[t, t], self.constant(damping))
+        return cho_solve(self._factors[damping], right)
+
+
+def factor(matrix: np.ndarray, constant: float) -> Factor:
     """Cholesky factor of ``matrix`` + ``constant`` I.
 
     Raises:
@@ -86,7 +105,7 @@ def factor(matrix: np.ndarray, constant: float):
 def inverse_products(kernel: Kernel, damping: float) -> np.ndarray:
     """J_z (G + damping)^-1 J_q^T for every pool molecule z and query molecule q: (pool, query)."""
     t, q, z = kernel.parts
-    solved = cho_solve(factor(kernel.matrix[t, t], kernel.constant(damping)), kernel.matrix[t, q])
+    solved = kernel.solve(damping, kernel.matrix[t, q])
     return (kernel.matrix[z, q] - kernel.matrix[z, t] @ solved) / damping
 
 
@@ -108,7 +127,7 @@ def dual_solution(kernel: Kernel, damping: float) -> tuple[np.ndarray, np.ndarra
     """
     t, q, _ = kernel.parts
     weights = 2 * kernel.residuals[q] / kernel.query
-    solved = cho_solve(factor(kernel.matrix[t, t], kernel.constant(damping)), kernel.matrix[t, q] @ weights)
+    solved = kernel.solve(damping, kernel.matrix[t, q] @ weights)
     return -solved / damping, weights / damping
 
 
@@ -129,7 +148,7 @@ def estimated_residual(kernel: Kernel, damping: float, error: float) -> float:
     """About what relative residual |(G + damping) x - v| / |v| errors of the Gram matrix leave; costs no pass.
 
     Args:
-        error: |K - K_exact| / |K| (Frobenius), as :class:`chemsieve.influence._gram.Gram` has it.
+        error: |K - K_exact| / |K| (Frobenius), as :class:`chemsieve.influence.gram.Gram` has it.
 
     An entry's errors are taken as independent and of one size s = error |K| / n, so that each training molecule's
     equation is off by s |(a, b)| with a, b the dual solution. Errors of a compressed matrix are not independent: at
@@ -169,8 +188,7 @@ def refit(kernel: Kernel, damping: float) -> Refit:
     """Condition the linearised model on the training set."""
     t, q, z = kernel.parts
     others = np.r_[q, z]
-    solver = factor(kernel.matrix[t, t], kernel.constant(damping))
-    gain = cho_solve(solver, kernel.matrix[t][:, others])
+    gain = kernel.solve(damping, kernel.matrix[t][:, others])
     left = kernel.matrix[np.ix_(others, others)] - kernel.matrix[others][:, t] @ gain
     residuals = kernel.residuals[others] - gain.T @ kernel.residuals[t]
     m = kernel.query
@@ -211,7 +229,7 @@ def shapley(model: Refit, permutations: int, seed: int) -> tuple[np.ndarray, np.
 
 def marginal_gains(model: Refit, order: np.ndarray) -> np.ndarray:
     """Fall of the mean query loss as each pool molecule joins, in the given order: (pool,)."""
-    lower, _ = factor(model.pool[np.ix_(order, order)], model.constant)  # its upper half is not looked at
+    lower, _ = factor(model.pool[np.ix_(order, order)], model.constant)  # the upper triangle is never read
     both = np.column_stack([model.cross[order], model.pool_residuals[order]])
     whitened = solve_triangular(lower, both, lower=True, check_finite=False, overwrite_b=True)
     # Each new molecule moves the query residuals by its own whitened row times its own whitened residual.

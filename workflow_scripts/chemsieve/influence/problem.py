@@ -7,7 +7,7 @@ Sources: Koh and Liang 2017 (1703.04730) for influence; Bae et al. 2022 (2209.05
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,8 @@ class Molecules:
     ids: Sequence[Sequence[int]]
     labels: np.ndarray
 
-    def take(self, positions: Sequence[int]) -> "Molecules":
+    def take(self, positions: Sequence[int] | np.ndarray) -> "Molecules":
+        """The molecules at ``positions`` (0-based), in that order."""
         return Molecules([self.ids[i] for i in positions], self.labels[list(positions)])
 
     @staticmethod
@@ -77,7 +78,8 @@ class Problem:
         parts = vector.split([p.numel() for p in self.parameters.values()])
         return {name: part.view_as(p) for (name, p), part in zip(self.parameters.items(), parts, strict=True)}
 
-    def _batches(self, molecules: Molecules):
+    def batches(self, molecules: Molecules) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor]]:
+        """Positions (batch,), token ids and mask (batch, longest), and labels (batch,), shortest molecules first."""
         for positions in by_length(molecules.ids, self.batch_size):
             tokens, mask = pad([molecules.ids[i] for i in positions], self.pad_id)
             labels = torch.as_tensor(molecules.labels[positions], dtype=self.dtype, device=self.device)
@@ -91,7 +93,10 @@ class Problem:
 
     def _derivative(self, tangents: dict[str, Tensor], tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (batch,) and their derivatives (batch,) along ``tangents``, by forward mode."""
-        return jvp(lambda parameters: self._outputs(parameters, tokens, mask), (self.parameters,), (tangents,))
+        outputs, along, *_ = jvp(
+            lambda parameters: self._outputs(parameters, tokens, mask), (self.parameters,), (tangents,)
+        )
+        return outputs, along
 
     @staticmethod
     def _flat(gradients: Sequence[Tensor]) -> Tensor:
@@ -102,7 +107,7 @@ class Problem:
     def gradient(self, molecules: Molecules) -> Tensor:
         """Gradient (parameters,) of the mean loss over ``molecules``."""
         total = torch.zeros(self.size, dtype=self.dtype, device=self.device)
-        for _, tokens, mask, labels in self._batches(molecules):
+        for _, tokens, mask, labels in self.batches(molecules):
             leaves = self._leaves()
             loss = ((self._outputs(leaves, tokens, mask) - labels) ** 2).sum()
             total += self._flat(torch.autograd.grad(loss, list(leaves.values())))
@@ -114,13 +119,14 @@ class Problem:
         """Hessian of the mean loss over ``molecules``, times ``vector``; by double backward (Pearlmutter 1994)."""
         total = torch.zeros_like(vector)
         direction = list(self.unflatten(vector).values())
-        for _, tokens, mask, labels in self._batches(molecules):
+        for _, tokens, mask, labels in self.batches(molecules):
             leaves = self._leaves()
             variables = list(leaves.values())
             loss = ((self._outputs(leaves, tokens, mask) - labels) ** 2).sum()
             gradients = torch.autograd.grad(loss, variables, create_graph=True)
-            inner = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True))
-            # Unused: parameters whose gradient does not depend on any parameter have a zero row.
+            none = torch.zeros((), dtype=self.dtype, device=self.device)
+            inner = sum(((g * d).sum() for g, d in zip(gradients, direction, strict=True)), start=none)
+            # A parameter whose gradient depends on no parameter has a zero row here, for which torch returns None.
             products = torch.autograd.grad(inner, variables, allow_unused=True)
             total += self._flat(
                 [torch.zeros_like(v) if p is None else p for p, v in zip(products, variables, strict=True)]
@@ -132,7 +138,7 @@ class Problem:
         molecules = self.train if molecules is None else molecules
         total = torch.zeros_like(vector)
         tangents = self.unflatten(vector)
-        for _, tokens, mask, _labels in self._batches(molecules):
+        for _, tokens, mask, _labels in self.batches(molecules):
             _, along = self._derivative(tangents, tokens, mask)
             leaves = self._leaves()
             outputs = self._outputs(leaves, tokens, mask)
@@ -142,7 +148,7 @@ class Problem:
     def combination(self, molecules: Molecules, weights: Tensor) -> Tensor:
         """J^T ``weights`` (parameters,): the outputs' gradients on ``molecules``, summed with ``weights`` (n,)."""
         total = torch.zeros(self.size, dtype=self.dtype, device=self.device)
-        for positions, tokens, mask, _ in progress(self._batches(molecules), "weighted gradients", total=None):
+        for positions, tokens, mask, _ in progress(self.batches(molecules), "weighted gradients", total=None):
             leaves = self._leaves()
             outputs = self._outputs(leaves, tokens, mask)
             chosen = weights[torch.as_tensor(positions)].to(self.device, self.dtype)
@@ -153,7 +159,7 @@ class Problem:
         """J ``vector`` (n,) in float64: the outputs' derivatives along ``vector``, by forward mode."""
         result = torch.empty(len(molecules), dtype=torch.float64)
         tangents = self.unflatten(vector)
-        for positions, tokens, mask, _ in progress(self._batches(molecules), "derivatives", total=None):
+        for positions, tokens, mask, _ in progress(self.batches(molecules), "derivatives", total=None):
             with torch.no_grad():
                 _, along = self._derivative(tangents, tokens, mask)
             result[torch.as_tensor(positions)] = along.double().cpu()
@@ -163,7 +169,7 @@ class Problem:
         """grad L(z)^T ``vector`` for each molecule z (n,), by one directional derivative per batch."""
         result = torch.empty(len(molecules), dtype=torch.float64)
         tangents = self.unflatten(vector)
-        batches = progress(self._batches(molecules), "scores", total=-(-len(molecules) // self.batch_size))
+        batches = progress(self.batches(molecules), "scores", total=-(-len(molecules) // self.batch_size))
         for positions, tokens, mask, labels in batches:
             with torch.no_grad():
                 outputs, along = self._derivative(tangents, tokens, mask)
@@ -188,7 +194,7 @@ class Problem:
         for step in (unit * 10.0**power for power in (-5, -4.5, -4, -3.5, -3, -2.5, -2)):
             found = self._central_difference(weights, vector, sample, step)
             errors[step] = float(np.linalg.norm(found - exact) / max(np.linalg.norm(exact), np.finfo(float).tiny))
-        best = min(errors, key=errors.get)
+        best = min(errors, key=lambda step: errors[step])
         log.info("central differences: relative error %.1e on %d molecules", errors[best], len(sample))
         if not errors[best] <= DIFFERENCE_ERROR:
             return self.loss_change(vector, molecules)
@@ -198,7 +204,7 @@ class Problem:
         """grad L(z)^T ``vector`` (n,) from the outputs at ``weights`` plus and minus ``step`` times ``vector``."""
         sides = [self.unflatten(weights + sign * step * vector) for sign in (1, -1)]
         result = torch.empty(len(molecules), dtype=torch.float64)
-        batches = progress(self._batches(molecules), "scores", total=-(-len(molecules) // self.batch_size))
+        batches = progress(self.batches(molecules), "scores", total=-(-len(molecules) // self.batch_size))
         for positions, tokens, mask, labels in batches:
             with torch.no_grad():
                 up, down = (self._outputs(side, tokens, mask).double() for side in sides)
@@ -209,14 +215,13 @@ class Problem:
     # -- diagnostics -----------------------------------------------------------------------------------------------
 
     def largest_eigenvalue(self, start: Tensor, iterations: int = 5, molecules: int = 24) -> float:
-        """Largest eigenvalue of G on a sample, by power iteration from ``start`` (a lower bound)."""
-        return self._top(start, self.sample(molecules), iterations)
+        """Largest eigenvalue of G on a sample, by power iteration from ``start``.
 
-    def _top(self, start: Tensor, molecules: Molecules, iterations: int) -> float:
-        """Largest Gauss-Newton eigenvalue on ``molecules``, a lower bound that rises with the iterations."""
-        vector, value = start / start.norm(), 0.0
+        It is a lower bound that rises with the iterations.
+        """
+        sample, vector, value = self.sample(molecules), start / start.norm(), 0.0
         for _ in range(iterations):
-            product = self.gauss_newton_product(vector, molecules)
+            product = self.gauss_newton_product(vector, sample)
             value = float(vector @ product)
             if not (norm := float(product.norm())) > 0:
                 return 0.0
@@ -264,7 +269,7 @@ class Problem:
         return float((product + damping * x - vector).norm() / vector.norm())
 
     def sample(self, count: int) -> Molecules:
-        """At most ``count`` training molecules, drawn with the problem's seed."""
+        """At most ``count`` training molecules, a random sample by the problem's seed."""
         if count >= len(self.train):
             return self.train
         return self.train.take(np.random.default_rng(self.seed).choice(len(self.train), count, replace=False))

@@ -15,15 +15,17 @@ import math
 from typing import TYPE_CHECKING
 
 from chemsieve.errors import InfluenceDivergence
-from chemsieve.influence import Solution
+from chemsieve.influence.estimators import Solution
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from chemsieve.influence._problem import Problem
+    from chemsieve.influence.problem import Problem
 
 log = logging.getLogger(__name__)
 
+KERNEL = False
+NEEDS_POOL = False
 CURVATURE = "hessian"
 OPTIONS: dict = {
     "depth": {"type": "integer", "minimum": 2},
@@ -37,9 +39,9 @@ OPTIONS: dict = {
     "batch_size": {"type": "integer", "minimum": 1},
 }
 
-# A stable recursion grows at most like its number of steps; a hundred times that is divergence, not scores.
+# The iterate of a stable recursion grows no faster than the number of steps. At a hundred times that it has diverged.
 GROWTH = 100.0
-ATTEMPTS, RAISED = 6, 4.0  # scales that are tried, each so many times the one before
+ATTEMPTS, RAISED = 6, 4.0  # how many scales are tried, and the factor from each to the next
 
 
 class _Diverged(Exception):

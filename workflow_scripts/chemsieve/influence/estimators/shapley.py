@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chemsieve.influence import Scores
+from chemsieve.influence.estimators import Scores
 
 if TYPE_CHECKING:
-    from chemsieve.influence import Task
+    from chemsieve.influence.estimators import Task
 
 KERNEL = True
-NEEDS_POOL = True  # in the Gram matrix
+NEEDS_POOL = True
 OPTIONS: dict = {
     "damping": {"type": ["number", "null"], "exclusiveMinimum": 0},
     "permutations": {"type": "integer", "minimum": 4},
@@ -26,12 +26,12 @@ OPTIONS: dict = {
 
 def score(task: Task, damping: float | None = 1.0, permutations: int = 400) -> Scores:
     """Minus the Shapley value of every pool molecule (n,), so that positive raises the query loss."""
-    from chemsieve.influence import _kernel
+    from chemsieve.influence.kernel import damping_or_choice, group_effect, refit, shapley
 
-    damping = _kernel.damping_or_choice(task.kernel, task.labels, task.seed, damping)
-    model = _kernel.refit(task.kernel.needs_pool("shapley"), damping)
-    values, half = _kernel.shapley(model, permutations, task.seed)
+    damping = damping_or_choice(task.kernel, task.labels, task.seed, damping)
+    model = refit(task.kernel.needs_pool("shapley"), damping)
+    values, half = shapley(model, permutations, task.seed)
     # The values of any number of permutations sum to the worth of the whole pool.
-    whole = _kernel.group_effect(model, range(len(values)))
+    whole = group_effect(model, range(len(values)))
     error = abs(values.sum() + whole) / max(abs(whole), np.finfo(float).tiny)
     return Scores(influence=-values, half=-half, damping=damping, iterations=permutations, converged=error < 1e-6)

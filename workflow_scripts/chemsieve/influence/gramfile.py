@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chemsieve.influence._kernel import Kernel
-from chemsieve.influence._room import room
+from chemsieve.influence.capacity import covered
+from chemsieve.influence.kernel import Kernel
 from chemsieve.runtime.files import write_atomically, write_json
 from chemsieve.runtime.processes import peak_memory_mb
 
 if TYPE_CHECKING:
-    from chemsieve.influence._problem import Molecules, Problem
+    from chemsieve.influence.problem import Molecules, Problem
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +25,20 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
     """The kernel of training, query and pool molecules, the training labels, and facts that readers repeat.
 
     Args:
-        options: the configuration's ``influence.gram``; which molecules there is room for, ``_room`` says.
+        options: the configuration's ``influence.gram``; :mod:`chemsieve.influence.capacity` says which molecules the
+            matrix covers.
     """
-    from chemsieve.influence._gram import gram
-    from chemsieve.influence._problem import Molecules
+    from chemsieve.influence.gram import gram
+    from chemsieve.influence.problem import Molecules
 
     began = time.perf_counter()
     options = dict(options)
     largest = options.pop("largest")
-    count, pool_inside = room(len(problem.train), len(query), len(pool), largest)
+    count, pool_inside = covered(len(problem.train), len(query), len(pool), largest)
     landmarks = problem.sample(count)
     if count < len(problem.train):
         log.info(
-            "the Gram matrix is of %d of the %d training molecules, drawn at random: exact scores by preconditioned "
+            "the Gram matrix is of %d of the %d training molecules, a random sample: exact scores by preconditioned "
             "conjugate gradients over all, other estimators know the sample alone",
             len(landmarks),
             len(problem.train),

@@ -1,0 +1,120 @@
+"""Influence estimators (extension point): each module is one way to score a pool, and is one of two kinds.
+
+A :class:`Solver` applies an inverse Hessian to one vector of parameters; the pool is then scored by one directional
+derivative per batch. A :class:`KernelEstimator` works on the Gram matrix of the gradients, which is computed once per
+checkpoint for all such estimators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from chemsieve import registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from chemsieve.influence.kernel import Kernel
+    from chemsieve.influence.problem import Molecules, Problem
+
+
+@dataclass
+class Solution:
+    """An approximate solution x of (C + damping) x = v, with C the solver's curvature matrix.
+
+    ``half`` is the iterate at about half the iterations, for a check of convergence. ``relative_residual`` is that of
+    x, where the solver has measured it. ``attempts`` says in words what was tried, and what came of it.
+    """
+
+    x: Tensor
+    half: Tensor | None
+    iterations: int
+    effective_damping: float
+    scale: float | None = None
+    relative_residual: float | None = None
+    attempts: tuple[str, ...] = ()
+
+
+@dataclass
+class Task:
+    """What an estimator on the Gram matrix may use; ``labels`` are the kernel's training molecules', standardised.
+
+    ``gram_error`` is the matrix's relative error, ``tolerance`` the relative residual at which a solution is one.
+
+    ``problem`` loads the model, with all training molecules, when called: most estimators never need it. ``train`` is
+    their number where the kernel covers only a sample of them, the one that ``problem.sample`` takes.
+    """
+
+    kernel: Kernel
+    labels: np.ndarray
+    seed: int
+    problem: Callable[[], tuple[Problem, Molecules, Molecules]]  # with query and pool
+    train: int | None = None
+    gram_error: float = 0.0
+    tolerance: float = 0.05
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the kernel covers only a sample of the training molecules."""
+        return self.train is not None and self.train > self.kernel.train
+
+
+@dataclass
+class Scores:
+    """Scores of the pool (n,), positive raises the query loss, and what is known of their error.
+
+    ``half`` are scores from about half the work. ``curvature_molecules`` is how many training molecules define the
+    curvature, where that is not the kernel's.
+    """
+
+    influence: np.ndarray
+    damping: float
+    iterations: int
+    converged: bool
+    half: np.ndarray | None = None
+    relative_residual: float | None = None
+    solver: str = "closed form"
+    curvature_molecules: int | None = None
+
+
+class KernelEstimator(Protocol):
+    """A module that scores the pool from the Gram matrix.
+
+    ``OPTIONS`` is the JSON Schema of the keyword arguments of ``score``. ``NEEDS_POOL``: the pool must be in the Gram
+    matrix, so that a pool that is too large for it is refused before anything is trained.
+    """
+
+    OPTIONS: dict
+    KERNEL: Literal[True]
+    NEEDS_POOL: bool
+
+    def score(self, task: Task, **options: Any) -> Scores:
+        """Scores of the pool, and the damping that they were made with."""
+
+
+class Solver(Protocol):
+    """A module that solves for one vector of parameters.
+
+    ``OPTIONS`` is the JSON Schema of the keyword arguments of ``solve``. ``CURVATURE`` says whose inverse it applies,
+    and on that matrix its residual is taken.
+    """
+
+    OPTIONS: dict
+    KERNEL: Literal[False]
+    NEEDS_POOL: Literal[False]
+    CURVATURE: Literal["hessian", "gauss_newton"]
+
+    def solve(self, problem: Problem, vector: Tensor, **options: Any) -> Solution:
+        """An approximate solution of (C + damping) x = ``vector``."""
+
+
+def load(name: str) -> KernelEstimator | Solver:
+    """The module of one estimator; ``KERNEL`` says of which kind it is.
+
+    Raises:
+        ChemsieveError: there is no such estimator.
+    """
+    return cast("KernelEstimator | Solver", registry.load("influence.estimators", name))

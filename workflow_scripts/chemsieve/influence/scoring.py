@@ -1,0 +1,160 @@
+"""Influence scores of a pool, with the diagnostics that say whether to believe them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from chemsieve.errors import InfluenceDivergence
+from chemsieve.influence import estimators
+from chemsieve.influence.estimators import Task
+from chemsieve.runtime.processes import peak_memory_mb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chemsieve.influence.estimators import Solution
+    from chemsieve.influence.kernel import Kernel
+    from chemsieve.influence.problem import Molecules, Problem
+
+
+COMPARED = 100  # pool molecules whose scores are compared with those of half the iterations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostics:
+    """A row of the table ``influence_diagnostics``, without the identifying columns."""
+
+    failure: str | None = None  # the row of an estimator that failed is made in aggregation.py
+    solver: str
+    curvature: str
+    curvature_molecules: int
+    relative_residual: float | None
+    estimated_residual: float | None = None
+    iterations: int
+    attempts: str | None = None
+    converged: bool
+    damping: float
+    effective_damping: float
+    scale: float | None = None
+    largest_eigenvalue: float
+    spearman_vs_half: float | None
+    spearman_vs_last: float | None = None  # added to the table once the scores of all checkpoints are known
+    gram_error: float | None = None
+    seconds: float
+    peak_memory_mb: float
+
+
+def from_kernel(
+    kernel: Kernel,
+    labels: np.ndarray,
+    facts: dict[str, Any],
+    load_problem: Callable[[], tuple[Problem, Molecules, Molecules]],
+    estimator: str,
+    options: dict[str, Any],
+    tolerance: float,
+    seed: int,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Scores by an estimator that works on the Gram matrix, and its diagnostics, as :func:`from_model`.
+
+    Args:
+        labels, facts: of the training molecules and of the kernel, as ``gramfile`` gives them.
+        load_problem: gives problem (with all training molecules), query and pool, where an estimator asks.
+    """
+    from chemsieve.influence.kernel import estimated_residual
+
+    began = time.perf_counter()
+    module = estimators.load(estimator)
+    if not module.KERNEL:
+        raise TypeError(f"{estimator} does not work on the Gram matrix")
+    task = Task(kernel, labels, seed, load_problem, facts["all_train"], facts["error"], tolerance)
+    scores = module.score(task, **options)
+    if not np.isfinite(scores.influence).all():
+        raise InfluenceDivergence(f"influence: a score of {estimator} is not finite; raise its damping")
+    measured, estimate = scores.relative_residual, estimated_residual(kernel, scores.damping, facts["error"])
+    diagnostics = Diagnostics(
+        solver=scores.solver,
+        curvature="gauss_newton",
+        curvature_molecules=scores.curvature_molecules or kernel.train,
+        relative_residual=measured,
+        estimated_residual=estimate,
+        iterations=scores.iterations,
+        converged=bool(scores.converged and (estimate if measured is None else measured) <= tolerance),
+        damping=scores.damping,
+        effective_damping=scores.damping,
+        largest_eigenvalue=facts["largest_eigenvalue"],
+        spearman_vs_half=None if scores.half is None else _spearman(scores.influence, scores.half),
+        gram_error=facts["error"],
+        seconds=facts["seconds"] + time.perf_counter() - began,
+        peak_memory_mb=max(facts["peak_memory_mb"], peak_memory_mb()),
+    )
+    return scores.influence, asdict(diagnostics)
+
+
+def from_model(
+    problem: Problem, query: Molecules, pool: Molecules, estimator: str, options: dict[str, Any], tolerance: float
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """I(z) = -grad L(query)^T H^-1 grad L(z) for each pool molecule z: (n,), positive raises the query's loss.
+
+    One inverse-Hessian-vector product for the gradient of the mean query loss, then one directional derivative per
+    batch of the pool.
+
+    Returns:
+        The scores, and the diagnostics of ``influence_diagnostics`` (without the identifying columns).
+
+    Raises:
+        InfluenceDivergence: a recursion diverged or a number is not finite.
+    """
+    import torch
+
+    from chemsieve.influence.problem import check_finite
+
+    began = time.perf_counter()
+    module = estimators.load(estimator)
+    if module.KERNEL:
+        raise TypeError(f"{estimator} works on the Gram matrix")
+    vector = problem.gradient(query)
+    solution = module.solve(problem, vector, **options)
+    check_finite(solution.x, f"the solution of {estimator}")
+    relative = solution.relative_residual
+    if relative is None:
+        relative = problem.relative_residual(solution.x, solution.effective_damping, vector, module.CURVATURE)
+    scores = -problem.pool_loss_change(solution.x, pool)
+    agreement = _agreement_with_half(problem, solution, pool, scores)
+    eigenvalue = problem.largest_eigenvalue(vector)
+    check_finite(torch.as_tensor(scores), "a score")
+    diagnostics = Diagnostics(
+        solver="iteration",
+        curvature=module.CURVATURE,
+        curvature_molecules=len(problem.train),
+        relative_residual=relative,
+        iterations=solution.iterations,
+        attempts="; ".join(solution.attempts) or None,
+        converged=relative <= tolerance,
+        damping=float(options["damping"]),
+        effective_damping=solution.effective_damping,
+        scale=solution.scale,
+        largest_eigenvalue=eigenvalue,
+        spearman_vs_half=agreement,
+        seconds=time.perf_counter() - began,
+        peak_memory_mb=peak_memory_mb(),
+    )
+    return scores, asdict(diagnostics)
+
+
+def _agreement_with_half(problem: Problem, solution: Solution, pool: Molecules, scores: np.ndarray) -> float | None:
+    """Spearman correlation with the scores of half the iterations, on a sample; None where there are none."""
+    if solution.half is None:
+        return None
+    some = np.sort(np.random.default_rng(problem.seed).permutation(len(pool))[:COMPARED])
+    return _spearman(scores[some], -problem.loss_change(solution.half, pool.take(some)))
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman correlation; None where a side is constant."""
+    correlation = pd.Series(a).rank().corr(pd.Series(b).rank())
+    return None if np.isnan(correlation) else float(correlation)
