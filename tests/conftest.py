@@ -1,6 +1,7 @@
-"""Shared small things: a tiny MoLFormer, molecules."""
+"""Shared by all tests: a tiny MoLFormer, molecules, one finished study, one browser."""
 
 import os
+import shutil
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -8,8 +9,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: torch's threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pandas as pd
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
+
+from helpers.workflow import CONTRACT, RESULTS, copy_workflow, snakemake, study
 
 # The same few examples everywhere, and none kept; a busy machine is no finding.
 settings.register_profile(
@@ -56,3 +61,82 @@ def encoder_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     backbone.prepare(folder, {"family": "molformer", "architecture": TINY, "seed": 0})
     return folder
+
+
+# -- one finished study ------------------------------------------------------------------------------------------------
+
+
+def made_once(factory, name, make):
+    """A folder that the first process of this run that asks for it makes, for all of them to read."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, whole = base / name, base / f"{name}.whole"
+    with FileLock(f"{folder}.lock"):
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            whole.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory):
+    """The workflow as it is now, so that all tests see the same one though somebody edits theirs meanwhile."""
+    return made_once(tmp_path_factory, "sources", copy_workflow)
+
+
+@pytest.fixture(scope="session")
+def finished(sources, tmp_path_factory):
+    """A folder in which the small study ran to its report. Read it only; `workspace` is a copy to change."""
+
+    def make(folder):
+        copy_workflow(folder, sources)
+        done = snakemake(folder, "all", *study(folder))
+        assert done.returncode == 0, done.stdout
+
+    return made_once(tmp_path_factory, "finished", make)
+
+
+@pytest.fixture
+def workspace(finished, tmp_path):
+    """A copy of the finished folder, times of its files included."""
+    return shutil.copytree(finished, tmp_path / "workspace")
+
+
+@pytest.fixture
+def fresh(sources, tmp_path):
+    """A folder in which nothing ran yet."""
+    folder = tmp_path / "fresh"
+    copy_workflow(folder, sources)
+    study(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def copied(sources, tmp_path_factory):
+    """A folder in which nothing ran yet, for the tests of a file that plan or write what is their own."""
+    folder = tmp_path_factory.mktemp("copied") / "workflow"
+    copy_workflow(folder, sources)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tables(finished):
+    """The result tables of the finished study by name."""
+    return {name: pd.read_parquet(finished / RESULTS / "tables" / f"{name}.parquet") for name in CONTRACT}
+
+
+# -- one browser -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser that is started once."""
+    from chemsieve.report.browser import browser, installed
+
+    if installed() is None:
+        pytest.skip("no Chromium or Chrome on this machine")
+    with browser() as started:
+        yield started

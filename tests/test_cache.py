@@ -1,17 +1,17 @@
 """Results shared between checkouts: what a second clone takes, what a change trains anew, what must never be taken."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import yaml
 from rdkit import Chem
 
-from test_workflow import copy_workflow, edit
+from helpers import workflow
+from helpers.workflow import TINY, copy_workflow, edit
+
+pytestmark = pytest.mark.slow
 
 OVERLAY = {
     "study": "shared",
@@ -37,14 +37,8 @@ class Clone:
         (folder / "small.yaml").write_text(yaml.safe_dump(OVERLAY | changes), encoding="utf-8")
 
     def start(self, *arguments, targets=TABLES[:1]):
-        environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_OUTPUT_CACHE"}
-        if self.cache:
-            environment["SNAKEMAKE_OUTPUT_CACHE"] = str(self.cache)
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments, *targets]
-        command += ["--configfile", "studies/tiny.yaml", "small.yaml"]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        arguments = [*arguments, *targets, "--configfile", TINY, "small.yaml"]
+        return workflow.start(self.folder, *arguments, cores=1, environment={"SNAKEMAKE_OUTPUT_CACHE": self.cache})
 
     def run(self, *arguments, **options):
         process = self.start(*arguments, **options)

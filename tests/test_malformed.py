@@ -34,8 +34,8 @@ from chemsieve.runtime import files
 from chemsieve.splitting import divide
 from chemsieve.study import configuration
 from conftest import TINY
+from helpers.workflow import snakemake
 from test_config import UNLABELLED, changed
-from test_workflow import copy_workflow, snakemake
 
 TABLE = {
     "smiles": "smiles",
@@ -621,10 +621,9 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 # -- the real workflow -------------------------------------------------------------------------------------------------
 
 
-def test_a_results_folder_that_cannot_be_written_to_stops_the_workflow_with_one_sentence(tmp_path):
-    copy_workflow(tmp_path)
-    (tmp_path / "results").touch()
-    done = snakemake(tmp_path, "results/embedded/config.yaml")
+def test_a_results_folder_that_cannot_be_written_to_stops_the_workflow_with_one_sentence(fresh):
+    (fresh / "results").touch()
+    done = snakemake(fresh, "results/embedded/config.yaml")
     assert done.returncode != 0
     assert done.stdout.count("results folder results/embedded: cannot be written to (Not a directory)") == 1
     assert "Traceback" not in done.stdout

@@ -22,33 +22,16 @@ from chemsieve.runtime import warm
 from chemsieve.runtime.invocation import SEVERAL, check_arguments
 from chemsieve.runtime.processes import name_user
 from chemsieve.study import configuration
-from test_style import merged
-from test_workflow import ROOT, copy_workflow, plan, snakemake
+from helpers import processes
+from helpers.workflow import ROOT, copy_workflow, merged, plan, snakemake
 
 TARGETS = {"all", "figures", "predict", "pretrain", "validate_influence"}
 NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where Python looks for the user's name
 
 
-def call(folder, *arguments, python=sys.executable, **environment):
+def call(folder, *arguments, **given):
     """Run a Python of this environment in a folder; the completed process with both streams in ``stdout``."""
-    return subprocess.run(
-        [str(python), *map(str, arguments)],
-        cwd=folder,
-        env={name: value for name, value in (os.environ | environment).items() if value is not None},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory):
-    """A copy of the workflow below a folder that others share."""
-    folder = tmp_path_factory.mktemp("places") / "workflow"
-    folder.mkdir()
-    copy_workflow(folder)
-    return folder
+    return processes.run(*arguments, cwd=folder, **given)
 
 
 # Paths.
@@ -172,7 +155,7 @@ def test_a_user_without_an_account_can_run_the_workflow(copied):
         "main(sys.argv[1:])\n"
     )
     without = dict.fromkeys(NAMES)
-    done = call(copied, "-c", program, "-n", "results/embedded/config.yaml", HOME=str(copied), **without)
+    done = call(copied, "-c", program, "-n", "results/embedded/config.yaml", environment=without | {"HOME": copied})
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
 

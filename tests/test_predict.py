@@ -8,9 +8,7 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -37,11 +35,11 @@ from chemsieve.study.runs import Identity, predictions_table
 from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict_smiles
 from conftest import SMILES
+from helpers import processes
+from helpers.workflow import RESULTS, ROOT, edit, overlay, snakemake
 from test_methods import METHODS, ROBERTA
-from test_workflow import copy_workflow, edit, snakemake
 
 CPU = torch.device("cpu")
-ROOT = Path(__file__).parent.parent
 LABELS = np.random.default_rng(0).normal(3.0, 2.0, size=len(SMILES))
 DROPOUT = {"hidden": 0.1, "embedding": 0.1, "head": 0.2}
 # Twenty training, two validation and two test molecules; the pool's first molecule was trained on too.
@@ -200,19 +198,14 @@ def test_a_folder_that_would_read_smiles_otherwise_is_not_made(encoders, tmp_pat
 def test_the_folder_loads_in_a_process_of_its_own(made, tmp_path):
     write(tmp_path / "in.csv", [["smiles"], ["CCO"], ["c1ccccc1C"]])
     kept = ("PATH", "LANG", "HOME", "LD_LIBRARY_PATH")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    environment |= {"PYTHONPATH": str(ROOT / "workflow_scripts"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "chemsieve.predict", str(made), "in.csv", "out.csv"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert "2 rows: 2 predicted" in done.stderr
+    environment = dict.fromkeys(set(os.environ) - set(kept))
+    environment |= {"PYTHONPATH": ROOT / "workflow_scripts", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    arguments = ["-m", "chemsieve.predict", made, "in.csv", "out.csv"]
+    with processes.start(*arguments, cwd=tmp_path, environment=environment, stderr=subprocess.PIPE) as process:
+        answer, said = process.communicate()
+    assert process.returncode == 0, said
+    assert answer == ""
+    assert "2 rows: 2 predicted" in said
     wanted = folder.load(made).predict(["CCO", "c1ccccc1C"])["exp"].to_numpy(float)
     np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["exp"], wanted, rtol=1e-6)
 
@@ -691,27 +684,19 @@ def test_a_run_that_cannot_be_exported_is_one_sentence(wanted, said):
 
 # -- the workflow ------------------------------------------------------------------------------------------------------
 
-# The tiny study with as few runs as have an adapter on a fine-tuned regressor and a selection of the pool.
-OVERLAY = """
-study: small
-influence: {run: []}
-validation: {run: false}
-selection: {run: [none, random], rank: []}
-grid: {run: [lora], selections: [random], start: regressor}
-baselines: {run: [svr]}
-"""
-LORA = "scaffold/0/0/adapted/lora/random"
+# The finished study with one cell of its grid trained anew: an adapter on a fine-tuned regressor, and on a selection.
+CHANGE = {"grid": {"run": ["lora"], "selections": ["influence"], "start": "regressor"}}
+LORA = "scaffold/0/0/adapted/lora/influence"
 
 
-def test_workflow_exports_the_best_or_a_named_run_and_predicts(tmp_path):
-    copy_workflow(tmp_path)
-    (tmp_path / "small.yaml").write_text(OVERLAY, encoding="utf-8")
-    results = tmp_path / "results" / "small"
+@pytest.mark.slow
+def test_workflow_exports_the_best_or_a_named_run_and_predicts(workspace):
+    results = workspace / RESULTS
+    settings = overlay(workspace, CHANGE)
 
     def run(*arguments, **given):
         values = ", ".join(f"{key}: {value}" for key, value in given.items())
-        settings = ["--configfile", "studies/tiny.yaml", "small.yaml", "--config", f"predict={{{values}}}"]
-        return snakemake(tmp_path, *arguments, *settings)
+        return snakemake(workspace, *arguments, *settings, "--config", f"predict={{{values}}}")
 
     def compared(run_id):
         """Hold the predictions of the target's file against the run's own, from the tables."""
@@ -731,22 +716,20 @@ def test_workflow_exports_the_best_or_a_named_run_and_predicts(tmp_path):
         assert ((found["same_molecule"] != "") == (folds == "train").to_numpy()).all()
         return facts
 
-    wanted = [f"results/small/{name}" for name in ("predictions.csv", "tables/splits.parquet")]
-    first = run(*wanted[1:], "results/small/embedded/target.csv")
-    assert first.returncode == 0, first.stdout
+    wanted = str(RESULTS / "predictions.csv")
     text = (results / "embedded" / "target.csv").read_text(encoding="utf-8")
     width = text.splitlines()[0].count(",")
-    (tmp_path / "new.csv").write_text(text + "c1ccc" + "," * width + "\n", encoding="utf-8")
+    (workspace / "new.csv").write_text(text + "c1ccc" + "," * width + "\n", encoding="utf-8")
 
-    done = run(*wanted, input="new.csv")
+    done = run(wanted, input="new.csv")
     assert done.returncode == 0, done.stdout
     assert "81 rows: 80 predicted, 1 unparsable" in done.stdout
     metrics_table = pd.read_parquet(results / "tables" / "metrics.parquet")
     models = metrics_table.query("fold == 'validation' and origin != 'descriptors'").set_index("run_id")["rmse"]
     compared(models.idxmin())
 
-    other = next(name for name in (LORA, "scaffold/0/0/adapted/full/random") if name != models.idxmin())
-    done = run(*wanted, input="new.csv", model=other)
+    other = next(name for name in (LORA, "scaffold/0/0/adapted/full/influence") if name != models.idxmin())
+    done = run(wanted, input="new.csv", model=other)
     assert done.returncode == 0, done.stdout
     # No training: only the model folder and what is read from it.
     assert "2 of 2 steps (100%) done" in done.stdout
@@ -754,7 +737,7 @@ def test_workflow_exports_the_best_or_a_named_run_and_predicts(tmp_path):
 
     for given, said in (
         ({}, "configuration: predict.input: give your file"),
-        ({"input": "new.csv", "model": "scaffold/0/0/adapted/lora/randon"}, f"did you mean '{LORA}'"),
+        ({"input": "new.csv", "model": "scaffold/0/0/adapted/lora/influenc"}, f"did you mean '{LORA}'"),
         ({"input": "new.csv", "smiles": "structure"}, "predict file new.csv: there is no column 'structure'"),
     ):
         done = run("-n", "predict", **({"chunk": 10} | given))

@@ -3,18 +3,14 @@
 import ast
 import importlib.util
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
 from chemsieve.models.bundled import BUNDLED
-from test_workflow import copy_workflow, planned
+from helpers import processes
+from helpers.workflow import PACKAGE, ROOT, copy_workflow, merged, planned
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "workflow_scripts" / "chemsieve"
 SOURCES = sorted(
     path for name in ("workflow_scripts", "envs", "benchmarks", "resources") for path in (ROOT / name).rglob("*.py")
 )
@@ -24,22 +20,7 @@ RULES = sorted((ROOT / "rules").glob("*.smk"))
 
 def run(*command, folder=ROOT):
     """Run a module of this interpreter; the completed process with both streams in ``stdout``."""
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory):
-    """A copy of the workflow, since Snakemake leaves its own folder wherever it runs."""
-    folder = tmp_path_factory.mktemp("copied")
-    copy_workflow(folder)
-    return folder
+    return processes.run("-m", *command, cwd=folder)
 
 
 @pytest.mark.parametrize(
@@ -83,15 +64,6 @@ def missing_files(folder, given):
         (folder / encoder["tokenizer"]).parent.mkdir(parents=True, exist_ok=True)
         (folder / encoder["tokenizer"]).touch()
     return ["--config", *arguments] if arguments else []
-
-
-def merged(base, change):
-    """Nested settings with those of an overlay on top, as Snakemake merges them."""
-    both = base | change
-    for key in base.keys() & change.keys():
-        if isinstance(base[key], dict) and isinstance(change[key], dict):
-            both[key] = merged(base[key], change[key])
-    return both
 
 
 @pytest.mark.parametrize("name", STUDIES)
