@@ -9,12 +9,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: torch's threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pandas as pd
 import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from helpers.workflow import CONTRACT, RESULTS, copy_workflow, snakemake, study
+from helpers.tiny import TINY
+from helpers.workflow import copy_workflow, snakemake, study
 
 # The same few examples everywhere, and none kept; a busy machine is no finding.
 settings.register_profile(
@@ -27,31 +27,6 @@ settings.register_profile(
 )
 settings.load_profile("chemsieve")
 
-TINY = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "num_random_features": 8,
-    "hidden_dropout_prob": 0.1,
-    "embedding_dropout_prob": 0.1,
-}
-SMILES = [
-    "CCO", "c1ccccc1", "CC(=O)O", "CCN(CC)CC", "c1ccncc1", "CC(C)C", "OCCO", "ClCCl", "CC#N", "c1ccc2ccccc2c1",
-    "CNC(=O)c1ccccc1", "COc1ccccc1", "Cc1ccccc1N", "O=C1CCCN1", "CCCCCC", "C1CCOC1", "CS(C)=O", "Brc1ccccc1",
-    "FC(F)(F)c1ccccc1", "NCCc1ccccc1", "CC(=O)Nc1ccccc1", "O=C(O)c1ccccc1", "c1ccsc1", "CCOC(C)=O",
-]  # fmt: skip
-
-
-def rounding(width: int, products: int) -> float:
-    """Relative error to expect of float32 after a chain of matrix products with inner dimension ``width``.
-
-    Whatever the processor: rounding errors of a sum of n terms grow like sqrt(n) u, with a small factor that few exceed
-    (Higham and Mary 2019, 10.1137/18M1226312), and those of a chain, being independent, add in squares. A forward pass
-    of two layers and its backward pass make thirty products.
-    """
-    return 4 * (products * width) ** 0.5 * 2.0**-24
-
 
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory):
@@ -61,6 +36,14 @@ def encoder_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     backbone.prepare(folder, {"family": "molformer", "architecture": TINY, "seed": 0})
     return folder
+
+
+@pytest.fixture
+def corpora():
+    """Molecules to pretrain on and molecules held out, with vectors of a teacher."""
+    from helpers import pretraining
+
+    return pretraining.corpora()
 
 
 # -- one finished study ------------------------------------------------------------------------------------------------
@@ -120,12 +103,6 @@ def copied(sources, tmp_path_factory):
     folder = tmp_path_factory.mktemp("copied") / "workflow"
     copy_workflow(folder, sources)
     return folder
-
-
-@pytest.fixture(scope="session")
-def tables(finished):
-    """The result tables of the finished study by name."""
-    return {name: pd.read_parquet(finished / RESULTS / "tables" / f"{name}.parquet") for name in CONTRACT}
 
 
 # -- one browser -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from chemsieve.audit.survey import survey
 from chemsieve.audit.tracing import EXACT, OTHER, WITHIN_TIES, Found
 from chemsieve.data.embedded import make
 from chemsieve.errors import ChemsieveError
+from helpers.inputs import EMPTY_SHIFT
 
 
 def frame(smiles, labels):
@@ -370,11 +371,6 @@ def test_measured_labels_are_not_warned_of(molecules, target, traced):
         texts = said[(said["topic"] == "labels") & said["finding"].str.contains("multiples|InChIKey first block")]
         assert len(texts) == 2
         assert (texts["severity"] == WARNING).sum() == expected
-
-
-EMPTY_SHIFT = pd.DataFrame(
-    {name: [] for name in ("what", "standardised_difference", "statistic", "p_value", "target", "pool")}
-)
 
 
 # Identity and similarity

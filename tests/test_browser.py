@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL
-from test_calibration import larger_tables, made
+from helpers.reports import larger_tables, made
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ from chemsieve.runtime.files import sha256
 from chemsieve.training.loop import Settings
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune, predict
-from conftest import SMILES, TINY
+from helpers.tiny import SMILES, TINY
 
 CPU = torch.device("cpu")
 REFERENCE = Path(__file__).parent / "fixtures" / "molformer_reference"

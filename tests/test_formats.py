@@ -12,9 +12,9 @@ from rdkit import Chem
 from chemsieve.data.molecules import prepare
 from chemsieve.data.reading import check_table, format_of, read_table
 from chemsieve.errors import ChemsieveError
-from conftest import SMILES
+from helpers.inputs import READER, TABLE, partition, sdf_of
+from helpers.tiny import SMILES
 from helpers.workflow import overlay, snakemake
-from test_malformed import READER, TABLE, partition, sdf_of
 
 PLAIN = ["", "a", "x y", "=1+1", "@SUM(A1)", "<b>&amp;</b>", "$(id)", "`id`", "it's", 'say "so"', "a,b", "a;b", "a\tb"]
 MANY_LINES = ["two\nlines", "two\r\nlines", "\n"]

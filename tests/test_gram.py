@@ -18,7 +18,7 @@ from chemsieve.models import tokenization
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.regressor import Regressor
-from conftest import SMILES, TINY, rounding
+from helpers.tiny import SMILES, TINY, rounding
 
 TOKENIZER = tokenization.build()
 PAD = tokenization.special_id(TOKENIZER, "pad")

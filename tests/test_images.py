@@ -11,8 +11,8 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.report import images
 from chemsieve.report.browser import installed
 from chemsieve.report.images import write_figures
+from helpers.reports import make, study_tables
 from helpers.workflow import snakemake
-from test_report import make, study_tables
 
 SVG = "{http://www.w3.org/2000/svg}"
 

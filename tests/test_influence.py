@@ -18,7 +18,7 @@ from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.regressor import Regressor
 from chemsieve.tables import write_table
-from conftest import SMILES, TINY
+from helpers.tiny import SMILES, TINY
 
 
 def _trained(name):  # enough kinds of layers, and few enough parameters for an explicit Hessian

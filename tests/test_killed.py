@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from helpers import workflow
-from helpers.workflow import CONTRACT, RESULTS, overlay, snakemake
+from helpers.workflow import CONTRACT, RESULTS, overlay, result_tables, snakemake
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def interrupted(folder, arguments, victim, ready):
 MEASURED = ["seconds", "evaluation_seconds", "train_seconds", "peak_memory_mb"]
 
 
-def test_killed_study_resumes_to_the_same_results(fresh, tables):
+def test_killed_study_resumes_to_the_same_results(fresh, finished):
     # A part of the study, so that its runs are among those of the undisturbed one.
     part = {
         "selection": {"run": ["none", "influence"]},
@@ -80,9 +80,10 @@ def test_killed_study_resumes_to_the_same_results(fresh, tables):
     assert len(finished_before) >= 4 + 6
     assert {path: path.stat().st_mtime_ns for path in finished_before} == finished_before
     assert not [path for name in ("*.partial", "*state.safetensors") for path in (fresh / RESULTS).rglob(name)]
+    undisturbed = result_tables(finished)
     for name in CONTRACT:
         found = pd.read_parquet(fresh / RESULTS / "tables" / f"{name}.parquet")
-        expected = tables[name]
+        expected = undisturbed[name]
         if "run_id" in expected:
             runs = {"baseline/full/none", "adapted/full/none", "adapted/full/influence", "adapted/lora/influence"}
             runs |= set() if name == "learning_curves" else {"descriptors/svr/none"}

@@ -1,6 +1,5 @@
 """Model folders: they predict as their run did, say what to trust, and take files of any length."""
 
-import csv
 import gzip
 import json
 import math
@@ -21,29 +20,20 @@ from rdkit.Chem import rdFingerprintGenerator
 
 from chemsieve import predict as command
 from chemsieve import registry
-from chemsieve.data.acceptance import Reader
-from chemsieve.data.molecules import prepare
 from chemsieve.deployment import conformal, folder, inference
 from chemsieve.deployment.card import card
 from chemsieve.deployment.choice import choose
-from chemsieve.deployment.export import export
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.deployment.stream import predict_file
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, regressor, tokenization
-from chemsieve.study.runs import Identity, predictions_table
-from chemsieve.training.loop import Settings
-from chemsieve.training.regression import fine_tune, predict_smiles
-from conftest import SMILES
 from helpers import processes
+from helpers.inputs import read, write
+from helpers.models import DROPOUT, LABELS, METHODS, ROBERTA, exported
+from helpers.tiny import SMILES
 from helpers.workflow import RESULTS, ROOT, edit, overlay, snakemake
-from test_methods import METHODS, ROBERTA
 
 CPU = torch.device("cpu")
-LABELS = np.random.default_rng(0).normal(3.0, 2.0, size=len(SMILES))
-DROPOUT = {"hidden": 0.1, "embedding": 0.1, "head": 0.2}
-# Twenty training, two validation and two test molecules; the pool's first molecule was trained on too.
-FOLDS = {"train": range(20), "validation": range(20, 22), "test": range(22, 24)}
 
 
 @pytest.fixture(scope="module")
@@ -52,62 +42,6 @@ def encoders(encoder_folder, tmp_path_factory):
     roberta = tmp_path_factory.mktemp("roberta")
     backbone.prepare(roberta, {"family": "automodel", "architecture": ROBERTA, "seed": 0})
     return {"molformer": encoder_folder, "automodel": roberta}
-
-
-def molecules(encoder):
-    """The table ``molecules`` of a study of ``SMILES`` with a pool of one."""
-    tokenizer = backbone.load_tokenizer(encoder)
-
-    def frame(smiles):
-        rows = {"row": range(len(smiles)), "smiles": smiles, "label_text": "", "given_fold": None}
-        return pd.DataFrame(rows).assign(label_text=[str(LABELS[i]) for i in range(len(smiles))])
-
-    return prepare(frame(SMILES), frame(["CCSCC"]), Reader(tokenizer, 50), False)[0]
-
-
-def trained(encoder, family, method, table, **settings):
-    """A regressor fine-tuned by a method at a rate that moves every trained parameter."""
-    torch.manual_seed(1)
-    model = regressor.build(encoder, family, DROPOUT)
-    registry.load("methods", method).apply(model, **METHODS[method])
-    data = table.iloc[[*FOLDS["train"], len(SMILES)]]
-    held = table.iloc[list(FOLDS["validation"])]
-    smiles = [list(frame["encoder_smiles"]) for frame in (data, held)]
-    labels = [frame["label"].to_numpy() for frame in (data, held)]
-    rate = 0.05 if method == "ia3" else 0.01  # its scaling vectors start at one and need more to tell
-    settings = Settings(epochs=2, batch_size=3, learning_rate=rate, **settings)
-    fine_tune(model, backbone.load_tokenizer(encoder), smiles[0], labels[0], smiles[1], labels[1], settings, 0, CPU)
-    return model
-
-
-def exported(target, encoder, family="molformer", method="full", writings=1, draws=1, unknown="refuse", **wanted):
-    """A model folder made from a fresh run; what the run predicted for validation and test molecules."""
-    table = molecules(encoder)
-    model = trained(encoder, family, method, table, writings=writings, draws=draws)
-    held = [table.iloc[list(FOLDS[fold])] for fold in ("validation", "test")]
-    tokenizer = backbone.load_tokenizer(encoder)
-    values = tuple(predict_smiles(model, tokenizer, list(f["encoder_smiles"]), writings, draws, CPU) for f in held)
-    identity = Identity("random", 0, 0, "adapted", method, "random")
-    errors = {"rmse": 1.0, "mae": 0.5, "r2": math.nan, "spearman": 0.25}
-    chosen = {"run_id": identity.run_id, "n_selected": 1, "test": {**errors, "rmse": 1.25}} | errors
-    spec = {
-        "study": "own",
-        "target": {"label": "exp", "name": "lipophilicity", "unit": "log units"},
-        "family": family,
-        "method": method,
-        "options": METHODS[method],
-        "dropout": DROPOUT,
-        "averaged": {"writings": writings, "draws": draws},
-        "max_tokens": 50,
-        "stereo": False,
-        "unknown_tokens": unknown,
-        "predict": {"model": "best", "coverage": 0.5, "uncertainty": "auto", "passes": 4, "seed": 0} | wanted,
-    }
-    training = list(table["molecule_id"].iloc[[*FOLDS["train"], len(SMILES)]])
-    known = predictions_table(identity, *held, values).assign(label=LABELS[20:24])
-    data = {"target": {"file": "target.csv", "sha256": "0" * 64}}
-    export(target, model, encoder, chosen, table, training, known, spec, data, CPU)
-    return known
 
 
 @pytest.fixture(scope="module")
@@ -124,18 +58,6 @@ def copied(made, tmp_path):
     for path in made.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
-
-
-def write(path, rows, delimiter=","):
-    """Write rows of cells as delimited text."""
-    with open(path, "w", encoding="utf-8", newline="") as handle:
-        csv.writer(handle, delimiter=delimiter).writerows(rows)
-    return path
-
-
-def read(path, delimiter=","):
-    with open(path, encoding="utf-8", newline="") as handle:
-        return list(csv.reader(handle, delimiter=delimiter))
 
 
 # -- the folder --------------------------------------------------------------------------------------------------------

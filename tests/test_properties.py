@@ -28,9 +28,9 @@ from chemsieve.statistics.comparisons import compare
 from chemsieve.statistics.friedman import friedman
 from chemsieve.statistics.holm import holm
 from chemsieve.study import budgets
-from conftest import SMILES
-from test_malformed import READER, TABLE, sdf_of
-from test_statistics import SETTINGS, step_down, study
+from helpers.inputs import READER, TABLE, sdf_of
+from helpers.replicates import SETTINGS, step_down, study
+from helpers.tiny import SMILES
 
 PUBLISHED = json.loads((Path(__file__).parent / "fixtures/deepchem_small.json").read_text())["smiles"]
 

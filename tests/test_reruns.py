@@ -32,7 +32,7 @@ def test_comments_and_docstrings_rerun_nothing(workspace):
     append(workspace / "rules" / "finetune.smk", "\n# A remark.\n")
     append(workspace / "workflow_scripts" / "finetune.py", "\n# A remark.\n")
     append(package / "training" / "loop.py", "\n# A remark.\n")
-    edit(package / "influence" / "lissa.py", '"""LiSSA', '"""A remark on LiSSA')
+    edit(next(package.rglob("lissa.py")), '"""LiSSA', '"""A remark on LiSSA')
     assert planned(workspace, "all", *study(workspace)) == {}
 
 
@@ -95,19 +95,20 @@ def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("influence/lissa", SCORED_AGAIN | {"report": 1, "all": 1}),
-        ("influence/shapley", SCORED_AGAIN | CHOSEN_AGAIN),
+        ("lissa", SCORED_AGAIN | {"report": 1, "all": 1}),
+        ("shapley", SCORED_AGAIN | CHOSEN_AGAIN),
         (
-            "selection/diversity",
+            "diversity",
             {"selection": 1, "selections_table": 1, "validate_influence": 1, "finetune_on_selection": 4}
             | TABLES_OF_RUNS,
         ),
-        ("methods/ia3", {"finetune_on_selection": 3} | TABLES_OF_RUNS),
-        ("report/tradeoff", {"report": 1, "all": 1}),
+        ("ia3", {"finetune_on_selection": 3} | TABLES_OF_RUNS),
+        ("tradeoff", {"report": 1, "all": 1}),
     ],
 )
 def test_code_reruns_what_uses_it(workspace, module, expected):
-    append(workspace / "workflow_scripts" / "chemsieve" / f"{module}.py", "\nANOTHER_CONSTANT = 1\n")
+    (path,) = (workspace / "workflow_scripts" / "chemsieve").rglob(f"{module}.py")
+    append(path, "\nANOTHER_CONSTANT = 1\n")
     assert planned(workspace, "all", *study(workspace)) == expected
 
 

@@ -20,7 +20,7 @@ from chemsieve.training.loop import Settings
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune
 from chemsieve.training.state import Saves, draws, read_state, set_draws, write_state
-from conftest import SMILES
+from helpers.tiny import SMILES
 
 CPU = torch.device("cpu")
 LABELS = np.sin(np.arange(len(SMILES)))

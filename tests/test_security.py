@@ -19,12 +19,11 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, checkpoints, tokenization
 from chemsieve.report.figure import drawn
 from chemsieve.study import configuration
-from conftest import SMILES
-from helpers.workflow import ROOT, snakemake
-from test_config import changed
-from test_malformed import Trap
-from test_pretraining import corpora, trained, written  # noqa: F401 (a fixture)
-from test_style import RULES, SOURCES, STUDIES
+from helpers.configurations import changed
+from helpers.inputs import Trap
+from helpers.pretraining import trained
+from helpers.tiny import SMILES
+from helpers.workflow import ROOT, RULES, SOURCES, STUDIES, snakemake
 
 # -- sources -----------------------------------------------------------------------------------------------------------
 
@@ -217,7 +216,7 @@ def test_a_family_of_a_model_folder_is_one_of_ours(tmp_path, encoder_folder):
         folder.load(tmp_path / "model")
 
 
-def test_a_state_that_is_a_pickle_is_not_resumed(corpora, tmp_path, trap, caplog):  # noqa: F811
+def test_a_state_that_is_a_pickle_is_not_resumed(corpora, tmp_path, trap, caplog):
     _, curve = trained(corpora, tmp_path / "fresh")
     _, again = trained(corpora, trap(tmp_path / "state"))
     assert again == curve

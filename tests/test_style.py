@@ -9,13 +9,7 @@ import yaml
 
 from chemsieve.models.bundled import BUNDLED
 from helpers import processes
-from helpers.workflow import PACKAGE, ROOT, copy_workflow, merged, planned
-
-SOURCES = sorted(
-    path for name in ("workflow_scripts", "envs", "benchmarks", "resources") for path in (ROOT / name).rglob("*.py")
-)
-STUDIES = sorted(path.name for path in (ROOT / "studies").glob("*.yaml"))
-RULES = sorted((ROOT / "rules").glob("*.smk"))
+from helpers.workflow import PACKAGE, ROOT, RULES, SOURCES, STUDIES, copy_workflow, merged, planned
 
 
 def run(*command, folder=ROOT):
@@ -216,8 +210,13 @@ def test_file_is_there(name):
     assert (ROOT / name).stat().st_size > 0
 
 
-def test_ci_runs_the_documented_command():
+def test_ci_runs_the_documented_command_and_every_test():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
-    assert re.search(r"^make test$", script.read_text(encoding="utf-8"), re.MULTILINE)
-    assert re.search(r"^test: ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(r"^make test-all$", script.read_text(encoding="utf-8"), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    # What one leaves out the other runs, after it.
+    assert re.search(r'^test: env\n\t.* pytest .*-m "not slow"$', makefile, re.MULTILINE)
+    assert re.search(r"^test-all: test\n\t.* pytest .*-m slow$", makefile, re.MULTILINE)
+    for command in ("make test", "make test-all"):
+        assert command in (ROOT / "README.md").read_text(encoding="utf-8")

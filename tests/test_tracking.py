@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from chemsieve.data.corpus import prepare
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import trained_state
@@ -17,11 +18,12 @@ from chemsieve.runtime import tracking
 from chemsieve.study import configuration
 from chemsieve.training.loop import Settings
 from chemsieve.training.mlm import adapt
+from chemsieve.training.pretrained import pretrain
 from chemsieve.training.regression import fine_tune
-from conftest import SMILES
+from helpers.configurations import changed
+from helpers.pretraining import TOKENIZER, written
+from helpers.tiny import SMILES, TINY
 from helpers.workflow import plan, snakemake, study
-from test_config import changed
-from test_pretraining import TINY, TOKENIZER, prepare, pretrain, written
 
 CPU = torch.device("cpu")
 LABELS = np.random.default_rng(0).normal(2.0, 3.0, size=len(SMILES))

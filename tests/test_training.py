@@ -21,7 +21,7 @@ from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_l
 from chemsieve.training.loop import Settings, choose_device, fit, low_precision
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune, predict
-from conftest import SMILES, TINY
+from helpers.tiny import SMILES, TINY
 
 CPU = torch.device("cpu")
 PAD, MASK, SPECIAL, VOCABULARY = 2, 3, [0, 1, 2, 3, 19], 20

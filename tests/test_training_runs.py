@@ -21,7 +21,7 @@ from chemsieve.tables import read_table, write_table
 from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict, predict_smiles
 from chemsieve.training.run import train_and_write, validation_loss
-from conftest import SMILES
+from helpers.tiny import SMILES
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from chemsieve.models import backbone, regressor, tokenization
-from conftest import rounding
+from helpers.tiny import rounding
 from helpers.workflow import RESULTS, overlay, plan, snakemake, study
 
 pytestmark = pytest.mark.slow

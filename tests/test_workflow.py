@@ -11,7 +11,12 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from chemsieve.tables import TABLES
-from helpers.workflow import CONTRACT, RESULTS, plan, study
+from helpers.workflow import CONTRACT, RESULTS, plan, result_tables, study
+
+
+@pytest.fixture(scope="module")
+def tables(finished):
+    return result_tables(finished)
 
 
 @pytest.fixture(scope="module")

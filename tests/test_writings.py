@@ -13,7 +13,7 @@ from chemsieve.training.draws import feature_draws
 from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict, predict_smiles
 from chemsieve.training.writings import RewritingCollator, Writer
-from conftest import SMILES, TINY
+from helpers.tiny import SMILES, TINY
 
 TOKENIZER = tokenization.build()
 PAD = tokenization.special_id(TOKENIZER, "pad")

@@ -6,12 +6,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from helpers import processes
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow_scripts" / "chemsieve"
+SOURCES = sorted(
+    path for name in ("workflow_scripts", "envs", "benchmarks", "resources") for path in (ROOT / name).rglob("*.py")
+)
+STUDIES = sorted(path.name for path in (ROOT / "studies").glob("*.yaml"))
+RULES = sorted((ROOT / "rules").glob("*.smk"))
 CONTRACT = [
     "molecules",
     "rejected",
@@ -71,6 +77,11 @@ def start(folder, *arguments, cores=2, **given):
 def snakemake(folder, *arguments, cores=2, **given):
     """The same to its end: the completed process, with both streams in ``stdout``."""
     return processes.run("-m", "snakemake", "--cores", cores, *arguments, cwd=folder, **given)
+
+
+def result_tables(folder):
+    """The result tables of the small study in a folder, by name."""
+    return {name: pd.read_parquet(folder / RESULTS / "tables" / f"{name}.parquet") for name in CONTRACT}
 
 
 @dataclass
