@@ -157,7 +157,7 @@ def test_rule_of_a_part_of_the_labels_is_found(molecules, target):
     assert best["matched"] < 0.7 * best["rows"]
 
 
-@pytest.mark.parametrize("decimals", [0, 1, 2, 3])
+@pytest.mark.parametrize("decimals", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 3)), 2])
 def test_labels_that_only_resemble_the_neighbours_are_no_finding(molecules, target, decimals):
     """As skilful as the rule itself, however coarsely written, but not computed by it."""
     noise = np.random.default_rng(4).normal(0, 0.3, len(molecules[1]))

@@ -91,7 +91,9 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     assert readers[f"{split}/test.parquet"] == {"finetune", "finetune_on_selection", "baseline", "influence_on_test"}
 
 
-@pytest.mark.parametrize("pool", [{"labels": "relabel_from_training"}, {"leaks": "drop"}])
+@pytest.mark.parametrize(
+    "pool", [{"labels": "relabel_from_training"}, pytest.param({"leaks": "drop"}, marks=pytest.mark.slow)]
+)
 def test_a_treated_pool_is_one_of_each_split_and_all_read_it(workspace, pool):
     jobs = plan(workspace, "all", *overlay(workspace, {"pool": pool}))
     readers = {job.rule for job in jobs if f"{RESULTS}/splits/scaffold/0/pool.parquet" in job.input}
@@ -100,6 +102,7 @@ def test_a_treated_pool_is_one_of_each_split_and_all_read_it(workspace, pool):
     assert not untreated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "folds"), [("ts_dshapley", {"train", "validation"}), ("s2l", {"train"}), ("curriculum_loss", set())]
 )

@@ -83,8 +83,8 @@ def test_a_figure_that_cannot_be_drawn_is_left_out_and_named(made, tmp_path, mon
     assert {path.stem for path in tmp_path.glob("*.svg")} == set(made[1].figures) - {"grid-lines-0"}
 
 
-def test_without_a_browser_one_sentence_says_what_to_install(made, tmp_path, monkeypatch):
+def test_without_a_browser_one_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ChemsieveError, match=r"^figures: install Chromium or Google Chrome, [^\n]+$"):
-        write_figures(made[0] / "report.html", tmp_path / "figures")
+        write_figures(tmp_path / "report.html", tmp_path / "figures")
     assert not (tmp_path / "figures").exists()

@@ -31,7 +31,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("place", ["command line", "file"])
+@pytest.mark.parametrize("place", [pytest.param("command line", marks=pytest.mark.slow), "file"])
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake_is_one_sentence_before_anything_runs(fresh, mistake, place):
     content, sentence = MISTAKES[mistake]
@@ -50,12 +50,14 @@ def test_mistake_is_one_sentence_before_anything_runs(fresh, mistake, place):
     assert not (fresh / "results").exists()
 
 
+@pytest.mark.slow
 def test_numbers_on_the_command_line_are_numbers(fresh):
     arguments = [*study(fresh), "--config", "seeds=[5, 6]", "grid={methods: {lora: {rank: 3}}}", "mlm={patience: null}"]
     jobs = plan(fresh, "all", *arguments)
     assert {job.wildcards["seed"] for job in jobs if "seed" in job.wildcards} == {"5", "6"}
 
 
+@pytest.mark.slow
 def test_budget_above_the_pool_stops_before_anything_trains(fresh):
     change = {"selection": {"strategies": {"random": {"budget": {"count": 31}}}}}
     done = snakemake(fresh, "all", *overlay(fresh, change))

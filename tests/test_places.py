@@ -48,6 +48,7 @@ def test_checkout_and_environment_may_lie_below_a_path_with_a_space(tmp_path):
     assert (folder / "results/embedded/config.yaml").exists()
 
 
+@pytest.mark.slow
 def test_braces_in_the_workflows_path_are_one_sentence_and_elsewhere_no_matter(copied, tmp_path):
     place = tmp_path / "{x}"
     copy_workflow(place / "workflow", copied)
@@ -62,6 +63,7 @@ def test_braces_in_the_workflows_path_are_one_sentence_and_elsewhere_no_matter(c
     assert (place / made).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -99,6 +101,7 @@ def test_the_workflow_may_be_called_from_another_folder(copied, tmp_path, argume
     assert not (place / "workflow" / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_configuration_of_the_working_directory_is_an_overlay(copied, tmp_path):
     (tmp_path / "config.yaml").write_text("study: own\nseeds: [5]\n", encoding="utf-8")
     snakefile = copied / "Snakefile"
@@ -114,6 +117,7 @@ def test_a_configuration_of_the_working_directory_is_an_overlay(copied, tmp_path
 # Dates.
 
 
+@pytest.mark.slow
 def test_the_encoder_of_the_project_counts_by_its_content_and_not_by_its_dates(tmp_path):
     copy_workflow(tmp_path)
     made = "results/embedded/encoder/config.json"
@@ -146,6 +150,7 @@ def test_a_user_without_an_account_gets_a_name(monkeypatch):
     assert getpass.getuser() == "somebody"
 
 
+@pytest.mark.slow
 def test_a_user_without_an_account_can_run_the_workflow(copied):
     program = (
         "import pwd, sys\n"
@@ -185,6 +190,7 @@ def test_the_image_names_a_user_and_a_home_for_any_number():
 # Names and files.
 
 
+@pytest.mark.slow
 def test_a_study_may_have_a_hyphen_in_its_name(copied):
     done = call(copied, "-m", "snakemake", "-n", "results/my-study/config.yaml", "--config", "study=my-study")
     assert done.returncode == 0, done.stdout
@@ -245,12 +251,14 @@ class Long:
 # Options.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["--summary", "--unlock", "--report report.html"])
 def test_commands_that_run_nothing_need_no_number_of_cores(copied, command):
     done = call(copied, "-m", "snakemake", *command.split())
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_a_corpus_is_prepared_on_all_cores(copied):
     (copied / "corpus.smi").write_text("CCO\n", encoding="utf-8")
     given = ["--cores", 3, "-n", "pretrain", "--config", "study=p", "pretrain={corpus: corpus.smi}"]

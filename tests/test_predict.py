@@ -117,6 +117,7 @@ def test_a_folder_that_would_read_smiles_otherwise_is_not_made(encoders, tmp_pat
         exported(tmp_path, encoders["molformer"], writings=3)
 
 
+@pytest.mark.slow
 def test_the_folder_loads_in_a_process_of_its_own(made, tmp_path):
     write(tmp_path / "in.csv", [["smiles"], ["CCO"], ["c1ccccc1C"]])
     kept = ("PATH", "LANG", "HOME", "LD_LIBRARY_PATH")

@@ -18,6 +18,7 @@ def test_second_run_has_nothing_to_do(workspace):
     assert "Nothing to be done" in done.stdout
 
 
+@pytest.mark.slow
 def test_touched_files_rerun_nothing(workspace):
     for path in workspace.rglob("*"):
         if path.is_file() and path.relative_to(workspace).parts[0] not in ("results", ".snakemake"):
@@ -37,7 +38,7 @@ def test_comments_and_docstrings_rerun_nothing(workspace):
 
 
 # Two values that change places are a change too, though Snakemake compares parameters as a set.
-@pytest.mark.parametrize("options", [{"rank": 3}, {"rank": 16, "alpha": 2}])
+@pytest.mark.parametrize("options", [pytest.param({"rank": 3}, marks=pytest.mark.slow), {"rank": 16, "alpha": 2}])
 def test_option_of_a_method_reruns_its_cells(workspace, options):
     jobs = plan(workspace, "all", *overlay(workspace, {"grid": {"methods": {"lora": options}}}))
     assert Counter(job.rule for job in jobs) == {"finetune_on_selection": 3, "effective_config": 1} | TABLES_OF_RUNS
@@ -68,7 +69,8 @@ CHOSEN_AGAIN = {
     ("estimator", "options", "expected"),
     [
         ("lissa", {"depth": 7}, SCORED_AGAIN | {"report": 1, "all": 1}),
-        ("shapley", {"permutations": 22}, SCORED_AGAIN | CHOSEN_AGAIN),  # selections read its scores
+        # Selections read its scores.
+        pytest.param("shapley", {"permutations": 22}, SCORED_AGAIN | CHOSEN_AGAIN, marks=pytest.mark.slow),
     ],
 )
 def test_option_of_an_estimator_reruns_its_scores_and_who_reads_them(workspace, estimator, options, expected):
@@ -80,6 +82,7 @@ def test_option_of_an_estimator_reruns_its_scores_and_who_reads_them(workspace, 
     assert strategies == ({"influence", "influence_bottom"} if estimator == "shapley" else set())
 
 
+@pytest.mark.slow
 def test_the_gram_matrix_reruns_who_works_on_it(workspace):
     jobs = plan(workspace, "all", *overlay(workspace, {"influence": {"gram": {"tolerance": 0.02}}}))
     scored = {"gram": 4, "influence": 8, "aggregate_influence": 4, "influence_tables": 1, "validate_influence": 1}
@@ -87,6 +90,7 @@ def test_the_gram_matrix_reruns_who_works_on_it(workspace):
     assert {j.wildcards["estimator"] for j in jobs if "estimator" in j.wildcards} == {"exact", "shapley"}
 
 
+@pytest.mark.slow
 def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
     change = {"selection": {"estimator": "lissa"}}
     assert planned(workspace, "all", *overlay(workspace, change)) == CHOSEN_AGAIN | {"effective_config": 1}
@@ -96,14 +100,15 @@ def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
     ("module", "expected"),
     [
         ("lissa", SCORED_AGAIN | {"report": 1, "all": 1}),
-        ("shapley", SCORED_AGAIN | CHOSEN_AGAIN),
-        (
+        pytest.param("shapley", SCORED_AGAIN | CHOSEN_AGAIN, marks=pytest.mark.slow),
+        pytest.param(
             "diversity",
             {"selection": 1, "selections_table": 1, "validate_influence": 1, "finetune_on_selection": 4}
             | TABLES_OF_RUNS,
+            marks=pytest.mark.slow,
         ),
-        ("ia3", {"finetune_on_selection": 3} | TABLES_OF_RUNS),
-        ("tradeoff", {"report": 1, "all": 1}),
+        pytest.param("ia3", {"finetune_on_selection": 3} | TABLES_OF_RUNS, marks=pytest.mark.slow),
+        pytest.param("tradeoff", {"report": 1, "all": 1}, marks=pytest.mark.slow),
     ],
 )
 def test_code_reruns_what_uses_it(workspace, module, expected):
@@ -112,6 +117,7 @@ def test_code_reruns_what_uses_it(workspace, module, expected):
     assert planned(workspace, "all", *study(workspace)) == expected
 
 
+@pytest.mark.slow
 def test_another_seed_keeps_every_finished_run(workspace):
     jobs = plan(workspace, "all", *overlay(workspace, {"seeds": [0, 1]}))
     below_seed = Counter(job.rule for job in jobs if "seed" in job.wildcards)
@@ -130,11 +136,13 @@ def test_another_seed_keeps_every_finished_run(workspace):
     assert others == {"selections_table", "influence_tables", "effective_config", *TABLES_OF_RUNS}
 
 
+@pytest.mark.slow
 def test_smaller_grid_trains_nothing(workspace):
     change = {"grid": {"run": ["lora"], "selections": ["none"]}}
     assert planned(workspace, "all", *overlay(workspace, change)) == {"effective_config": 1} | TABLES_OF_RUNS
 
 
+@pytest.mark.slow
 def test_deleted_table_is_rebuilt_by_name_and_alone(workspace):
     folder = workspace / RESULTS / "tables"
     target = folder / "splits.parquet"
@@ -150,6 +158,7 @@ def test_deleted_table_is_rebuilt_by_name_and_alone(workspace):
     assert planned(workspace, "all", *study(workspace)) == {}
 
 
+@pytest.mark.slow
 def test_budget_and_training_changed_together_rerun_all_that_either_changes(workspace):
     change = {"selection": {"strategies": {"random": {"budget": {"count": 12}}}}, "mlm": {"learning_rate": 0.1}}
     jobs = Counter(job.rule for job in plan(workspace, "all", *overlay(workspace, change)))

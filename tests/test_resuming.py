@@ -81,7 +81,10 @@ def same(found, expected):
             assert all(torch.equal(one[name], two[name]) for name in two)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [name if name == "curriculum" else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS],
+)
 def test_fine_tuning_killed_at_any_step_ends_the_same(encoder_folder, tmp_path, variant):
     changes = VARIANTS[variant]
     expected = tuned(encoder_folder, None, **changes)
@@ -101,6 +104,7 @@ def test_fine_tuning_killed_at_any_step_ends_the_same(encoder_folder, tmp_path, 
         assert resumed.chances >= whole.chances - stop
 
 
+@pytest.mark.slow
 def test_a_training_killed_again_and_again_ends_the_same(encoder_folder, tmp_path):
     expected = tuned(encoder_folder, None, average=0.9, randomise=True)
     for _ in itertools.repeat(None, 40):
@@ -112,6 +116,7 @@ def test_a_training_killed_again_and_again_ends_the_same(encoder_folder, tmp_pat
     same(found, expected)
 
 
+@pytest.mark.slow
 def test_adaptation_killed_at_any_step_ends_the_same(encoder_folder, tmp_path):
     settings = Settings(epochs=2, batch_size=4, learning_rate=5e-3, patience=3)
 
@@ -151,6 +156,7 @@ Path(sys.argv[1], "curve").write_text(json.dumps(curve))
 """
 
 
+@pytest.mark.slow
 def test_sigkill_within_an_epoch_costs_no_more_than_the_interval(encoder_folder, tmp_path):
     root = Path(__file__).parent
     scripts = str(root.parent / "workflow_scripts")

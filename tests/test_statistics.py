@@ -547,6 +547,7 @@ def test_errors_that_are_not_normal_are_judged_by_ranks():
     assert row_of(table, "all", "none").verdict.startswith("worse than none by 0.0")
 
 
+@pytest.mark.slow
 def test_family_wise_coverage_of_the_simultaneous_intervals(monkeypatch):
     for planning in ("to_tell", "to_equate"):  # not what is looked at here, and most of the time
         monkeypatch.setattr(power, planning, lambda *_: None)

@@ -31,6 +31,7 @@ def test_style(command):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_lint(copied):
     done = run("snakemake", "--lint", folder=copied)
     assert done.returncode == 0, done.stdout
@@ -60,6 +61,7 @@ def missing_files(folder, given):
     return ["--config", *arguments] if arguments else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_can_be_planned(tmp_path, name):
     copy_workflow(tmp_path)

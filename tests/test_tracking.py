@@ -155,7 +155,10 @@ def test_no_number_depends_on_a_tracker(encoder_folder, tracked, tmp_path, greed
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("event", ["__init__", "on_train_begin", "on_log", "on_train_end"])
+SELDOM = [pytest.param(event, marks=pytest.mark.slow) for event in ("__init__", "on_train_begin", "on_train_end")]
+
+
+@pytest.mark.parametrize("event", ["on_log", *SELDOM])
 def test_a_tracker_that_fails_is_left_out_and_training_goes_on(
     encoder_folder, tracked, caplog, greedy, event, monkeypatch
 ):
