@@ -33,7 +33,6 @@ from chemsieve.splitting import divide
 from chemsieve.study import configuration
 from helpers.configurations import UNLABELLED, changed
 from helpers.inputs import ALKANES, TABLE, Trap, nothing, partition, sdf_of
-from helpers.tiny import TINY
 from helpers.workflow import snakemake
 
 
@@ -578,11 +577,3 @@ def test_a_results_folder_that_cannot_be_written_to_stops_the_workflow_with_one_
     assert done.returncode != 0
     assert done.stdout.count("results folder results/embedded: cannot be written to (Not a directory)") == 1
     assert "Traceback" not in done.stdout
-
-
-def test_tables_list_enough_of_what_can_go_wrong():
-    assert len(FILES) + len(ROWS) + len(STUDIES) + len(SPLITS) + len(GIVEN) + len(KEYS) + len(ENCODERS) >= 40
-
-
-def test_the_random_encoder_of_these_tests_is_in_order(tmp_path):
-    backbone.prepare(tmp_path / "made", {"family": "molformer", "architecture": TINY, "seed": 0})

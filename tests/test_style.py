@@ -195,23 +195,6 @@ def test_no_paths_of_a_machine():
     assert found == {}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "LICENSE",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "CITATION.cff",
-        "README.md",
-        "Makefile",
-        ".ci/run",
-        "requirements.lock",
-    ],
-)
-def test_file_is_there(name):
-    assert (ROOT / name).stat().st_size > 0
-
-
 def test_ci_runs_the_documented_command_and_every_test():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
