@@ -10,9 +10,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: torch's threads wou
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
+from helpers.sharing import made_once
 from helpers.tiny import TINY
 from helpers.workflow import copy_workflow, snakemake, study
 
@@ -47,21 +47,6 @@ def corpora():
 
 
 # -- one finished study ------------------------------------------------------------------------------------------------
-
-
-def made_once(factory, name, make):
-    """A folder that the first process of this run that asks for it makes, for all of them to read."""
-    base = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-    folder, whole = base / name, base / f"{name}.whole"
-    with FileLock(f"{folder}.lock"):
-        if not whole.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            whole.touch()
-    return folder
 
 
 @pytest.fixture(scope="session")
