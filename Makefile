@@ -1,6 +1,7 @@
 # Two commands for a fresh machine with Python 3.11 or newer, pip and make:
 #   make study   the embedded study, offline, ending with the path of its report
-#   make test    the tests (make test-processors: those that compute, as other processors would)
+#   make test    the tests that every change needs (make test-all: all of them; make test-processors: those that
+#                compute, as other processors would)
 # The rest is for working on chemsieve. VENV, PYTHON and CORES can be set on the command line.
 VENV ?= .venv
 PYTHON ?= python3
@@ -14,15 +15,21 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 export XDG_CONFIG_HOME ?= $(CURDIR)/.snakemake/config
 endif
 
-.PHONY: study test test-processors env check reference format lock audit sbom docs clean
+.PHONY: study test test-all test-processors env check reference format lock audit sbom docs clean
 
 study: env
 	$(RUN) snakemake --cores $(CORES) all
 	@echo "report: $(CURDIR)/results/embedded/report.html"
 
-# A process a core, each with whole files.
+# A process a core; one that has no tests left takes over some of another's, so that the longest file keeps none waiting.
+PARALLEL = --numprocesses $(CORES) --dist worksteal
+
 test: env
-	$(RUN) pytest --numprocesses $(CORES) --dist loadfile
+	$(RUN) pytest $(PARALLEL) -m "not slow"
+
+# Those first, then the rest: whole runs of the workflow, kills, the browser.
+test-all: test
+	$(RUN) pytest $(PARALLEL) -m slow
 
 # What computes, with the kernels of other processors: torch and oneDNN kept to AVX2 and two threads, and to no vector
 # extensions; the tiny study so, to its report; and its influence after training in bfloat16, and in two threads.
@@ -37,7 +44,7 @@ test-processors: env
 	$(TINY) study=tiny_bfloat16 'mlm={precision: bfloat16}' 'finetune={precision: bfloat16}' \
 		-- results/tiny_bfloat16/$(SOLVED)
 	$(AVX2) $(TINY) study=tiny_avx2 'compute={threads: 2}' -- results/tiny_avx2/$(SOLVED)
-	$(PLAIN) $(RUN) pytest --numprocesses $(CORES) --dist loadfile $(COMPUTING)
+	$(PLAIN) $(RUN) pytest $(PARALLEL) $(COMPUTING)
 	$(AVX2) $(RUN) pytest $(COMPUTING)
 
 env: $(VENV)/.installed

@@ -1,6 +1,7 @@
-"""Shared small things: a tiny MoLFormer, molecules."""
+"""Shared by all tests: a tiny MoLFormer, molecules, one finished study, one browser."""
 
 import os
+import shutil
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -10,6 +11,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: torch's threads wou
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from helpers.sharing import made_once
+from helpers.tiny import TINY
+from helpers.workflow import copy_workflow, snakemake, study
 
 # The same few examples everywhere, and none kept; a busy machine is no finding.
 settings.register_profile(
@@ -22,31 +27,6 @@ settings.register_profile(
 )
 settings.load_profile("chemsieve")
 
-TINY = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "num_random_features": 8,
-    "hidden_dropout_prob": 0.1,
-    "embedding_dropout_prob": 0.1,
-}
-SMILES = [
-    "CCO", "c1ccccc1", "CC(=O)O", "CCN(CC)CC", "c1ccncc1", "CC(C)C", "OCCO", "ClCCl", "CC#N", "c1ccc2ccccc2c1",
-    "CNC(=O)c1ccccc1", "COc1ccccc1", "Cc1ccccc1N", "O=C1CCCN1", "CCCCCC", "C1CCOC1", "CS(C)=O", "Brc1ccccc1",
-    "FC(F)(F)c1ccccc1", "NCCc1ccccc1", "CC(=O)Nc1ccccc1", "O=C(O)c1ccccc1", "c1ccsc1", "CCOC(C)=O",
-]  # fmt: skip
-
-
-def rounding(width: int, products: int) -> float:
-    """Relative error to expect of float32 after a chain of matrix products with inner dimension ``width``.
-
-    Whatever the processor: rounding errors of a sum of n terms grow like sqrt(n) u, with a small factor that few exceed
-    (Higham and Mary 2019, 10.1137/18M1226312), and those of a chain, being independent, add in squares. A forward pass
-    of two layers and its backward pass make thirty products.
-    """
-    return 4 * (products * width) ** 0.5 * 2.0**-24
-
 
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory):
@@ -56,3 +36,69 @@ def encoder_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     backbone.prepare(folder, {"family": "molformer", "architecture": TINY, "seed": 0})
     return folder
+
+
+@pytest.fixture
+def corpora():
+    """Molecules to pretrain on and molecules held out, with vectors of a teacher."""
+    from helpers import pretraining
+
+    return pretraining.corpora()
+
+
+# -- one finished study ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory):
+    """The workflow as it is now, so that all tests see the same one though somebody edits theirs meanwhile."""
+    return made_once(tmp_path_factory, "sources", copy_workflow)
+
+
+@pytest.fixture(scope="session")
+def finished(sources, tmp_path_factory):
+    """A folder in which the small study ran to its report. Read it only; `workspace` is a copy to change."""
+
+    def make(folder):
+        copy_workflow(folder, sources)
+        done = snakemake(folder, "all", *study(folder))
+        assert done.returncode == 0, done.stdout
+
+    return made_once(tmp_path_factory, "finished", make)
+
+
+@pytest.fixture
+def workspace(finished, tmp_path):
+    """A copy of the finished folder, times of its files included."""
+    return shutil.copytree(finished, tmp_path / "workspace")
+
+
+@pytest.fixture
+def fresh(sources, tmp_path):
+    """A folder in which nothing ran yet."""
+    folder = tmp_path / "fresh"
+    copy_workflow(folder, sources)
+    study(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def copied(sources, tmp_path_factory):
+    """A folder in which nothing ran yet, for the tests of a file that plan or write what is their own."""
+    folder = tmp_path_factory.mktemp("copied") / "workflow"
+    copy_workflow(folder, sources)
+    return folder
+
+
+# -- one browser -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser that is started once."""
+    from chemsieve.report.browser import browser, installed
+
+    if installed() is None:
+        pytest.skip("no Chromium or Chrome on this machine")
+    with browser() as started:
+        yield started

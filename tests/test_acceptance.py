@@ -25,10 +25,9 @@ from chemsieve.models.random_smiles import SmilesRandomiser
 from chemsieve.models.unread import Unread
 from chemsieve.splitting import divide
 from chemsieve.tables import write_table
-from conftest import SMILES
-from test_audit import EMPTY_SHIFT
-from test_malformed import ALKANES, TABLE, nothing
-from test_predict import exported, read, write
+from helpers.inputs import ALKANES, EMPTY_SHIFT, TABLE, nothing, read, write
+from helpers.models import exported
+from helpers.tiny import SMILES
 
 OWN = tokenization.build()
 PUBLISHED = Path(__file__).parent.parent.parent / "shared" / "data" / "molformer" / "tokenizer.json"

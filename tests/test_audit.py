@@ -20,6 +20,7 @@ from chemsieve.audit.survey import survey
 from chemsieve.audit.tracing import EXACT, OTHER, WITHIN_TIES, Found
 from chemsieve.data.embedded import make
 from chemsieve.errors import ChemsieveError
+from helpers.inputs import EMPTY_SHIFT
 
 
 def frame(smiles, labels):
@@ -156,7 +157,7 @@ def test_rule_of_a_part_of_the_labels_is_found(molecules, target):
     assert best["matched"] < 0.7 * best["rows"]
 
 
-@pytest.mark.parametrize("decimals", [0, 1, 2, 3])
+@pytest.mark.parametrize("decimals", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 3)), 2])
 def test_labels_that_only_resemble_the_neighbours_are_no_finding(molecules, target, decimals):
     """As skilful as the rule itself, however coarsely written, but not computed by it."""
     noise = np.random.default_rng(4).normal(0, 0.3, len(molecules[1]))
@@ -370,11 +371,6 @@ def test_measured_labels_are_not_warned_of(molecules, target, traced):
         texts = said[(said["topic"] == "labels") & said["finding"].str.contains("multiples|InChIKey first block")]
         assert len(texts) == 2
         assert (texts["severity"] == WARNING).sum() == expected
-
-
-EMPTY_SHIFT = pd.DataFrame(
-    {name: [] for name in ("what", "standardised_difference", "statistic", "p_value", "target", "pool")}
-)
 
 
 # Identity and similarity

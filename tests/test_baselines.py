@@ -170,11 +170,10 @@ def test_lists_are_chosen_from_by_validation_error():
     assert (chosen.predict(features) == model.predict(features)).all()
 
 
-@MODELS
+@pytest.mark.parametrize("name", [n for n in QUICK if "max_features" in registry.load("baselines", n).OPTIONS])
 def test_whole_numbers_serve_as_fractions(name):
-    if "max_features" in registry.load("baselines", name).OPTIONS:
-        one, features, _ = fitted(name, max_features=1)
-        assert (one.predict(features) == fitted(name, max_features=1.0)[0].predict(features)).all()
+    one, features, _ = fitted(name, max_features=1)
+    assert (one.predict(features) == fitted(name, max_features=1.0)[0].predict(features)).all()
 
 
 @MODELS

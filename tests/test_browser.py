@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chemsieve.report.browser import browser, installed
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL
-from test_calibration import larger_tables, made
+from helpers.reports import larger_tables, made
 
-pytestmark = pytest.mark.skipif(installed() is None, reason="no Chromium or Chrome on this machine")
+pytestmark = pytest.mark.slow
 
 TAKEN = "<img src=x onerror=document.title='taken'>"
 FORMULA = "=1+1"
@@ -60,32 +59,40 @@ def report(tables, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture
 def opened(chromium, report):
-    """Open the report and have its figures drawn; the page remembers what it asked for and what it complained of."""
-    contexts = []
+    """The report with its figures drawn, once for each width and theme; tests leave a page as they found it.
 
-    def visit(width=DESKTOP, scheme="light", drawn=True):
-        contexts.append(chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
-        page = contexts[-1].new_page()
+    A page remembers what it asked for and what it complained of.
+    """
+    pages = {}
+
+    def visit(width=DESKTOP, scheme="light"):
+        if (width, scheme) in pages:
+            return pages[width, scheme]
+        page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page.requests, page.complaints = [], []
         page.on("request", lambda request: page.requests.append(request.url))
         page.on("console", lambda message: page.complaints.append(message.text))
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.goto(report.as_uri())
-        for plot in page.locator(".plot").all() if drawn else ():
+        for plot in page.locator(".plot").all():
             plot.scroll_into_view_if_needed()
             plot.locator("svg.main-svg").first.wait_for()
+        pages[width, scheme] = page
         return page
 
     yield visit
-    for context in contexts:
-        context.close()
+    for page in pages.values():
+        page.close()
+
+
+@pytest.fixture
+def unfolded(opened):
+    """The same page with all its folds open, so that what is in them can be clicked."""
+    page = opened()
+    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.shut = !fold.open; fold.open = true; })")
+    yield page
+    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = !fold.shut; })")
 
 
 def luminance(colour):
@@ -139,10 +146,8 @@ def test_text_of_the_data_stays_text(opened):
     assert TAKEN in ticks
 
 
-def test_a_table_is_sorted_by_the_column_that_is_clicked(opened):
-    page = opened(drawn=False)
-    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
-    table = page.locator("#runs table.sortable").first
+def test_a_table_is_sorted_by_the_column_that_is_clicked(unfolded):
+    table = unfolded.locator("#runs table.sortable").first
     names = table.locator("th").all_text_contents()
     column = names.index("rmse")
     cells = table.locator(f"tbody td:nth-child({column + 1})")
@@ -157,10 +162,8 @@ def test_a_table_is_sorted_by_the_column_that_is_clicked(opened):
     assert before != sorted(before)
 
 
-def test_a_large_table_shows_the_rows_that_hold_the_words(opened):
-    page = opened(drawn=False)
-    section = page.locator("#runs")
-    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+def test_a_large_table_shows_the_rows_that_hold_the_words(unfolded):
+    section = unfolded.locator("#runs")
     box = section.get_by_label("Show rows with").first
     rows = section.locator("table.sortable").first.locator("tbody tr")
     everything = rows.all_text_contents()
@@ -189,10 +192,13 @@ def test_text_can_be_read(opened, width, scheme):
 
 def test_figures_follow_the_theme_while_the_page_is_open(opened):
     page = opened()
-    page.emulate_media(color_scheme="dark")
     text = page.locator("#strategies-rmse-0 .xtick text").first
-    paper = rgb(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert contrast(rgb(text.evaluate("node => getComputedStyle(node).fill")), paper) > 4.5
+    papers = []
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        papers.append(rgb(page.evaluate("getComputedStyle(document.body).backgroundColor")))
+        assert contrast(rgb(text.evaluate("node => getComputedStyle(node).fill")), papers[-1]) > 4.5
+    assert luminance(papers[0]) < 0.1 < luminance(papers[1])
 
 
 def test_axis_titles_fit_a_phone(opened):
@@ -223,7 +229,7 @@ def downloaded(page, figure):
 
 
 def test_every_figure_gives_its_data(opened):
-    page = opened(drawn=False)
+    page = opened()
     for plot in page.locator(".plot").all():
         rows = downloaded(page, plot.get_attribute("id"))
         assert len(rows) > 0
@@ -233,7 +239,7 @@ def test_every_figure_gives_its_data(opened):
 
 
 def test_the_data_are_those_of_the_tables(opened, tables):
-    page = opened(drawn=False)
+    page = opened()
     rows = pd.DataFrame(downloaded(page, "grid-lines-0"))
     metrics = tables["metrics"].query("fold == 'test' and origin == 'adapted'")
     expected = metrics.groupby(["method", "selection"])["rmse"].agg(["mean", "std"])
@@ -258,7 +264,7 @@ def test_the_data_are_those_of_the_tables(opened, tables):
 
 
 def test_runs_of_learning_curves_are_named_in_their_data(opened, tables):
-    rows = pd.DataFrame(downloaded(opened(drawn=False), "curves-rmse"))
+    rows = pd.DataFrame(downloaded(opened(), "curves-rmse"))
     named = rows[rows["run"].fillna("") != ""]
     curves = tables["learning_curves"].set_index(["run_id", "epoch"])["validation_rmse"]
     assert len(named) == 2 * 2 * 3  # origins, seeds, epochs

@@ -1,17 +1,18 @@
 """Results shared between checkouts: what a second clone takes, what a change trains anew, what must never be taken."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import yaml
 from rdkit import Chem
 
-from test_workflow import copy_workflow, edit
+from helpers import workflow
+from helpers.sharing import made_once
+from helpers.workflow import TINY, copy_workflow, edit
+
+pytestmark = pytest.mark.slow
 
 OVERLAY = {
     "study": "shared",
@@ -30,21 +31,19 @@ RUNS = "results/shared/runs/scaffold/0"
 class Clone:
     """A checkout in a folder of its own."""
 
-    def __init__(self, folder, cache, **changes):
+    def __init__(self, folder, cache):
         self.folder, self.cache = folder, cache
+
+    @classmethod
+    def made(cls, folder, cache, **changes):
         folder.mkdir(parents=True)
         copy_workflow(folder)
         (folder / "small.yaml").write_text(yaml.safe_dump(OVERLAY | changes), encoding="utf-8")
+        return cls(folder, cache)
 
     def start(self, *arguments, targets=TABLES[:1]):
-        environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_OUTPUT_CACHE"}
-        if self.cache:
-            environment["SNAKEMAKE_OUTPUT_CACHE"] = str(self.cache)
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments, *targets]
-        command += ["--configfile", "studies/tiny.yaml", "small.yaml"]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        arguments = [*arguments, *targets, "--configfile", TINY, "small.yaml"]
+        return workflow.start(self.folder, *arguments, cores=1, environment={"SNAKEMAKE_OUTPUT_CACHE": self.cache})
 
     def run(self, *arguments, **options):
         process = self.start(*arguments, **options)
@@ -69,17 +68,19 @@ class Clone:
         return pd.read_parquet(self.folder / path).sort_values("run_id", kind="stable", ignore_index=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared(tmp_path_factory):
-    """A cache, and two clones that filled it at the same time."""
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / "cache").mkdir()
-    clones = [Clone(folder / name, folder / "cache") for name in ("first", "second")]
-    processes = [clone.start() for clone in clones]
-    for process in processes:
-        output, _ = process.communicate()
-        assert process.returncode == 0, output
-    return folder / "cache", clones
+    """A cache, and two clones that filled it at the same time. Read them only."""
+
+    def make(folder):
+        (folder / "cache").mkdir()
+        clones = [Clone.made(folder / name, folder / "cache") for name in ("first", "second")]
+        for process in [clone.start() for clone in clones]:
+            output, _ = process.communicate()
+            assert process.returncode == 0, output
+
+    folder = made_once(tmp_path_factory, "shared_cache", make)
+    return folder / "cache", [Clone(folder / name, folder / "cache") for name in ("first", "second")]
 
 
 def everything(shared):
@@ -90,7 +91,7 @@ def everything(shared):
 
 @pytest.fixture
 def clone(shared, tmp_path):
-    return Clone(tmp_path / "somewhere" / "else", shared[0])
+    return Clone.made(tmp_path / "somewhere" / "else", shared[0])
 
 
 def test_clones_that_write_at_once_agree_and_leave_whole_entries(shared):
@@ -141,7 +142,7 @@ def test_edited_code_and_another_environment_are_other_keys(shared, clone, path,
 
 
 def test_replicates_are_other_keys(shared, tmp_path):
-    taken, anew = Clone(tmp_path / "seeds", shared[0], seeds=[0, 1]).planned()
+    taken, anew = Clone.made(tmp_path / "seeds", shared[0], seeds=[0, 1]).planned()
     assert taken == everything(shared)
     assert {run.replace("0/", "1/", 1) for run in taken} == anew
 
@@ -167,7 +168,7 @@ def test_files_that_change_places_are_not_mistaken_for_each_other(tmp_path):
     for name, sides in {"first": "ab", "copy": "ab", "swapped": "ba"}.items():
         files = {side: {"source": "file", "path": f"../{letter}.csv", "smiles": "smiles", "label": "label"}
                  for side, letter in zip(("target", "pool"), sides, strict=True)}  # fmt: skip
-        one = Clone(tmp_path / name, tmp_path / "cache", **files)
+        one = Clone.made(tmp_path / name, tmp_path / "cache", **files)
         if name == "first":
             one.run(targets=table)
         found[name] = [len(kind) for kind in one.planned(targets=table)] if name != "first" else None

@@ -8,13 +8,11 @@ import pytest
 from scipy import stats
 
 from chemsieve.report import calibration
-from chemsieve.report.page import render
 from chemsieve.report.similarity import similarity_bins
 from chemsieve.report.study import Study
 from chemsieve.statistics import bootstrap
-from chemsieve.statistics.comparisons import compare
 from chemsieve.tables import TABLES
-from test_report import CONFIG, Page, study_tables, write_tables
+from helpers.reports import N, Page, larger_tables, made
 
 
 @pytest.fixture(scope="module")
@@ -97,61 +95,6 @@ def test_a_similarity_on_an_edge_belongs_to_the_bin_that_begins_there():
     rows = pd.DataFrame({"molecule_id": list("abcdef"), "similarity": similarity, "error": [1.0, 2, 3, 4, 5, 6]})
     bins = similarity_bins(rows)
     assert dict(zip(bins["bin"], bins["mean"], strict=True)) == {0: 1, 2: 2, 3: 3, 6: 4, 7: 5, 9: 6}
-
-
-N = 60  # test molecules of the study below
-
-
-def larger_tables():
-    """A study whose test molecules are predicted by known rules, with the similarity that its errors follow."""
-    rng = np.random.default_rng(1)
-    tables = study_tables(seeds=(0, 1))
-    tables["molecules"] = pd.concat(
-        [
-            tables["molecules"],
-            tables["molecules"]
-            .iloc[[0] * N]
-            .assign(molecule_id=[f"target-{100 + i}" for i in range(N)], label=rng.normal(2, 1, N)),
-        ]
-    )
-    added = tables["molecules"].tail(N)
-    tables["nearest_training"] = pd.DataFrame(
-        {"molecule_id": added["molecule_id"], "splitter": "scaffold", "split_seed": 0, "fold": "test"}
-        | {"nearest_id": "target-0", "similarity": rng.uniform(0.15, 0.85, N)}
-    )
-    far = 1 - tables["nearest_training"]["similarity"].to_numpy()
-    labels = added["label"].to_numpy()
-    predicted = {
-        "baseline/full/none": (labels - 0.5) / 0.8,  # label = 0.8 prediction + 0.5, without noise
-        "adapted/full/none": labels + 0.25 * np.where(np.arange(N) % 2, far, -far),
-    }
-    runs = [run for run in tables["metrics"]["run_id"].unique() if not run.endswith(tuple(predicted))]
-    predictions = tables["predictions"]
-    predictions = predictions[(predictions["fold"] == "validation") | predictions["run_id"].isin(runs)]
-    rows = [
-        pd.DataFrame(
-            {"run_id": f"scaffold/0/{seed}/{name}", "molecule_id": added["molecule_id"], "fold": "test"}
-            | {"label": labels, "prediction": values}
-        )
-        for name, values in predicted.items()
-        for seed in (0, 1)
-    ]
-    tables["predictions"] = pd.concat([predictions, *rows])
-    metrics = tables["metrics"]
-    for selection, fold, rmse in (("random", "validation", 0.1), ("influence", "test", 0.01)):
-        chosen = (metrics["method"] == "lora") & (metrics["selection"] == selection) & (metrics["fold"] == fold)
-        metrics.loc[chosen, "rmse"] = rmse
-    return tables
-
-
-def made(folder, tables):
-    similar = tables.pop("nearest_training", None)
-    compared = compare(tables["metrics"], tables["splits"], CONFIG["statistics"])
-    write_tables(folder, {**tables, "comparisons": compared})
-    if similar is not None:
-        similar.to_parquet(folder / "nearest_training.parquet")
-    render(folder, CONFIG, folder / "report.html")
-    return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
 def numbers(cell):

@@ -1,14 +1,13 @@
 """Profiles, what jobs ask for, groups, a GPU for each job; not SLURM itself (benchmarks/slurm.py)."""
 
 import importlib.util
+import os
 import re
 import select
 import signal
 import subprocess
-import sys
 import tomllib
 from collections import Counter
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -19,20 +18,12 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.runtime import devices
 from chemsieve.study import resources, steps
 from chemsieve.study.configuration import normalise
-from test_workflow import copy_workflow, plan, snakemake
+from helpers import processes
+from helpers.workflow import RESULTS, ROOT, plan, snakemake, study
 
-ROOT = Path(__file__).parent.parent
 PROFILES = sorted(path.parent.name for path in (ROOT / "profiles").glob("*/config.yaml"))
 EXECUTORS = {"slurm": "snakemake_executor_plugin_slurm", "kubernetes": "snakemake_executor_plugin_kubernetes"}
 RULES = re.findall(r"(?m)^ *rule (\w+):$", "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")))
-
-
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory):
-    """A copy of the workflow in which nothing ran."""
-    folder = tmp_path_factory.mktemp("copied")
-    copy_workflow(folder)
-    return folder
 
 
 def submissions(output):
@@ -65,12 +56,13 @@ def on_slurm(copied):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["local", "multi_gpu"])
+@pytest.mark.parametrize("name", [pytest.param("local", marks=pytest.mark.slow), "multi_gpu"])
 def test_profiles_of_one_machine_plan_the_study(copied, name):
     jobs = plan(copied, "all", "--profile", f"profiles/{name}", "--configfile", "studies/tiny.yaml")
     assert Counter(job.rule for job in jobs)["report"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(EXECUTORS))
 def test_profiles_of_clusters_plan_the_study(copied, tmp_path, name):
     if importlib.util.find_spec(EXECUTORS[name]) is None:
@@ -191,10 +183,11 @@ sys.stdin.read()
 
 def test_no_two_jobs_share_a_gpu_and_a_killed_one_leaves_its_own(tmp_path):
     names = ["4", "7", "GPU-5a"]
-    environment = {"PYTHONPATH": str(ROOT / "workflow_scripts"), devices.VARIABLE: ",".join(names), "PATH": ""}
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    jobs = [subprocess.Popen(command, env=environment, **pipes) for _ in range(5)]
+    environment = {"PYTHONPATH": ROOT / "workflow_scripts", devices.VARIABLE: ",".join(names)}
+    jobs = [
+        processes.start("-c", HOLD, tmp_path, environment=environment, stdin=subprocess.PIPE, stderr=None)
+        for _ in range(5)
+    ]
     holding, waiting = {}, jobs
     try:
         for how in (None, signal.SIGKILL, None):
@@ -216,6 +209,29 @@ def test_no_two_jobs_share_a_gpu_and_a_killed_one_leaves_its_own(tmp_path):
         for job in jobs:
             job.kill()
             job.wait()
+
+
+@pytest.mark.slow
+def test_jobs_have_a_gpu_each(workspace, monkeypatch):
+    """A pretended nvidia-smi lists three GPUs, of which the profile shares two; training finds none behind it."""
+    program = workspace / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '0\\n1\\n2\\n'\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{workspace}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(workspace))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    targets = [str(RESULTS / f"runs/scaffold/0/0/finetune/{origin}/run.json") for origin in ("baseline", "adapted")]
+    arguments = ["--profile", "profiles/multi_gpu", "--forcerun", "finetune", *study(workspace)]
+    done = snakemake(workspace, *targets, *arguments)
+    assert done.returncode == 0, done.stdout
+    taken = re.findall(r"\[finetune scaffold 0 0 (\w+)\] GPU (\S+)", done.stdout)
+    assert sorted(origin for origin, _ in taken) == ["adapted", "baseline"]
+    assert {gpu for _, gpu in taken} <= {"0", "1"}
+    # More than there are is refused before a job starts.
+    done = snakemake(workspace, *targets, "--profile", "profiles/multi_gpu", "--resources", "gpu=4", *arguments[2:])
+    assert done.returncode != 0
+    assert "gpu=4 jobs are to have a GPU each, but this machine shows 3" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_without_a_list_nothing_is_claimed(tmp_path, monkeypatch):

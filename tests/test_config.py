@@ -1,6 +1,5 @@
 """The configuration: each mistake is one sentence that names the key, before anything heavy is imported."""
 
-import copy
 import json
 import re
 import subprocess
@@ -13,25 +12,9 @@ import yaml
 from chemsieve import registry
 from chemsieve.errors import ChemsieveError
 from chemsieve.study import configuration
+from helpers.configurations import EMBEDDED, LEFT_OUT, UNLABELLED, changed
 
 ROOT = Path(__file__).parent.parent
-EMBEDDED = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-LEFT_OUT = object()
-
-
-def changed(changes: dict) -> dict:
-    """The embedded study with the values at dotted keys changed."""
-    config = copy.deepcopy(EMBEDDED)
-    for key, value in changes.items():
-        *way, last = key.split(".")
-        part = config
-        for name in way:
-            part = part.setdefault(name, {})
-        if value is LEFT_OUT:
-            del part[last]
-        else:
-            part[last] = value
-    return config
 
 
 def sentence(config: dict) -> str:
@@ -252,15 +235,6 @@ def test_a_missing_key_is_named(key):
     assert sentence(changed({key: LEFT_OUT})) == f"configuration: key '{key}' is missing"
 
 
-UNLABELLED = {
-    "pool.labels": "unlabelled",
-    "pool.label": None,
-    "influence.run": [],
-    "validation.run": False,
-    "grid.selections": ["none"],
-    "selection.run": ["none", "random", "uncertainty", "diversity"],
-    "selection.rank": [],
-}
 CONFLICTS = [
     ({"selection.strategies.random": {}}, "selection.strategies.random: it needs a budget"),
     ({"selection.strategies.none": {"budget": {"count": 1}}}, "selection.strategies.none: a control has no budget"),

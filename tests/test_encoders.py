@@ -28,7 +28,7 @@ from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.mlm import Masking, adapt
 from chemsieve.training.regression import Labelled, fine_tune
-from conftest import SMILES, TINY
+from helpers.tiny import SMILES, TINY
 
 CPU = torch.device("cpu")
 REFERENCE = Path(__file__).parent / "fixtures" / "molformer_reference"

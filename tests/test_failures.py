@@ -1,6 +1,7 @@
 """What fails and is optional leaves a mark: never scores, never an end of the study, and never in silence."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from chemsieve.runtime import failures, job
 from chemsieve.study import optional
 from chemsieve.study.runs import read_facts
 from chemsieve.tables import TABLES, read_table, write_table
+from helpers.workflow import CONTRACT, RESULTS, overlay, planned, snakemake
 
 AXES = {"splitter": "scaffold", "split_seed": "0", "seed": "1", "origin": "baseline", "checkpoint": "2"}
 LISSA = failures.Failure("influence", {**AXES, "estimator": "lissa"}, "it diverged", "results/s/logs/influence.log")
@@ -226,3 +228,42 @@ def test_a_mark_says_all_of_it_in_one_line(tmp_path):
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert text.count("\n") == 1
     assert json.loads(text)[failures.KEY]["wildcards"]["estimator"] == "lissa"
+
+
+@pytest.mark.slow
+def test_optional_parts_that_fail_cost_themselves_alone(workspace):
+    """A diverging estimator that no selection uses, and a method that cannot train; then both mended."""
+    failing = {
+        "influence": {"estimators": {"lissa": {"scale": 1e-6}}},
+        "grid": {"methods": {"lora": {"training": {"learning_rate": 1e30}}}},
+    }
+    command = ["all", *overlay(workspace, failing)]
+    before = pd.read_parquet(workspace / RESULTS / "tables" / "influence.parquet")
+    done = snakemake(workspace, *command)
+    assert done.returncode == 0, done.stdout
+    tables = {
+        name: pd.read_parquet(workspace / RESULTS / "tables" / f"{name}.parquet") for name in [*CONTRACT, "failures"]
+    }
+    assert set(tables["influence"]["estimator"]) == set(before["estimator"]) - {"lissa"}
+    kept = before[before["estimator"] != "lissa"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(tables["influence"].reset_index(drop=True), kept)
+    lissa = tables["influence_diagnostics"].query("estimator == 'lissa'")
+    assert len(lissa) == 4
+    assert not lissa["converged"].any()
+    assert lissa["failure"].str.contains("diverged").all()
+    assert "lora" not in set(tables["metrics"]["method"])
+    assert {"bitfit", "ia3"} <= set(tables["metrics"]["method"])
+    own = tables["failures"].query("cause == ''")
+    assert Counter(own["rule"]) == {"influence": 4, "finetune_on_selection": 3}
+    page = (workspace / RESULTS / "report.html").read_text(encoding="utf-8")
+    summary = page[page.index('<section id="summary"') : page.index('<section id="comparisons"')]
+    assert "influence lissa: 4 steps failed" in summary
+    assert "training diverged in epoch 1" in summary
+    assert "missing: influence scaffold/0/0/adapted/1/lissa" in done.stdout
+    assert planned(workspace, *command) == {}
+    stopped = snakemake(workspace, *command, "--config", "on_failure=stop")
+    assert stopped.returncode != 0
+    assert "the recursion diverged" in stopped.stdout
+    # Mended: what stands from before is not made again.
+    jobs = planned(workspace, "all", *overlay(workspace, {"grid": failing["grid"]}))
+    assert (jobs["influence"], jobs["aggregate_influence"]) == (4, 2)

@@ -12,9 +12,9 @@ from rdkit import Chem
 from chemsieve.data.molecules import prepare
 from chemsieve.data.reading import check_table, format_of, read_table
 from chemsieve.errors import ChemsieveError
-from conftest import SMILES
-from test_malformed import READER, TABLE, partition, sdf_of
-from test_workflow import copy_workflow, overlay, snakemake, study
+from helpers.inputs import READER, TABLE, partition, sdf_of
+from helpers.tiny import SMILES
+from helpers.workflow import overlay, snakemake
 
 PLAIN = ["", "a", "x y", "=1+1", "@SUM(A1)", "<b>&amp;</b>", "$(id)", "`id`", "it's", 'say "so"', "a,b", "a;b", "a\tb"]
 MANY_LINES = ["two\nlines", "two\r\nlines", "\n"]
@@ -173,25 +173,24 @@ def partition_of(target, pool):
     return molecules, rejected
 
 
-def test_own_files_of_other_formats_reach_the_tables(tmp_path):
+@pytest.mark.slow
+def test_own_files_of_other_formats_reach_the_tables(fresh):
     """A spreadsheet's CSV as the target, a gzipped SD file as the pool: the data step and the audit's own reading."""
-    copy_workflow(tmp_path)
-    study(tmp_path)
     target = [f"{text};{number / 8:.3f};S\xe4ure".replace(".", ",") for number, text in enumerate(SMILES)]
-    (tmp_path / "mine.csv").write_bytes("\r\n".join(["Struktur;Löslichkeit;Name", *target, ""]).encode("cp1252"))
+    (fresh / "mine.csv").write_bytes("\r\n".join(["Struktur;Löslichkeit;Name", *target, ""]).encode("cp1252"))
     records = [("CCS", {"y": 1}), ("CC(=O)[O-].[Na+]", {"y": 2}), ("CCCCl", {"y": 0.5}), ("broken\n", {"y": 1})]
     records += [("C" * n + "S", {"y": n}) for n in range(3, 15)]
-    (tmp_path / "pool.sdf.gz").write_bytes(gzip.compress(sdf_of(*records)))
+    (fresh / "pool.sdf.gz").write_bytes(gzip.compress(sdf_of(*records)))
     change = {
         "target": {"source": "file", "path": "mine.csv", "smiles": "Struktur", "label": "Löslichkeit"}
         | {"delimiter": ";", "decimal": ",", "encoding": "cp1252"},
         "pool": {"source": "file", "path": "pool.sdf.gz", "label": "y"},
     }
     wanted = [f"results/small/tables/{name}.parquet" for name in ("molecules", "audit_labels")]
-    done = snakemake(tmp_path, *wanted, *overlay(tmp_path, change))
+    done = snakemake(fresh, *wanted, *overlay(fresh, change))
     assert done.returncode == 0, done.stdout
     molecules, rejected = (
-        pd.read_parquet(tmp_path / f"results/small/tables/{n}.parquet") for n in ("molecules", "rejected")
+        pd.read_parquet(fresh / f"results/small/tables/{n}.parquet") for n in ("molecules", "rejected")
     )
     assert molecules.query("source == 'target'")["label"].tolist() == [number / 8 for number in range(len(SMILES))]
     assert molecules.query("source == 'pool'")["label"].tolist() == [1, 0.5, *range(3, 15)]

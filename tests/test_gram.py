@@ -21,7 +21,7 @@ from chemsieve.models import tokenization
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.regressor import Regressor
-from conftest import SMILES, TINY, rounding
+from helpers.tiny import SMILES, TINY, rounding
 
 TOKENIZER = tokenization.build()
 PAD = tokenization.special_id(TOKENIZER, "pad")
@@ -113,6 +113,7 @@ def test_parts_of_the_model_have_matrices_of_their_own(subset):
     torch.testing.assert_close(gram(problem, MOLECULES).matrix, rows @ rows.T, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_float32_at_a_real_size_agrees_with_a_float64_solve():
     """2.7 M parameters; the float64 side has explicit gradients, one molecule at a time, and solves for x itself."""
     train = MOLECULES.take(range(14))

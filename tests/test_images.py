@@ -1,5 +1,6 @@
 """Figures as files for a paper, and what is said where there is nothing to draw them with."""
 
+import contextlib
 import json
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -10,11 +11,10 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.report import images
 from chemsieve.report.browser import installed
 from chemsieve.report.images import write_figures
-from test_report import make, study_tables
-from test_workflow import copy_workflow, snakemake
+from helpers.reports import make, study_tables
+from helpers.workflow import snakemake
 
 SVG = "{http://www.w3.org/2000/svg}"
-needs_browser = pytest.mark.skipif(installed() is None, reason="no Chromium or Chrome on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,14 @@ def made(tmp_path_factory):
     return folder, make(folder, study_tables())
 
 
-@needs_browser
+@pytest.fixture
+def drawing(chromium, monkeypatch):
+    """Figures are drawn by the browser that all tests share."""
+    monkeypatch.setattr(images, "browser", lambda: contextlib.nullcontext(chromium))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("drawing")
 def test_every_figure_of_the_page_becomes_a_file(made, tmp_path):
     folder, page = made
     (tmp_path / "of_an_earlier_report.svg").write_text("<svg/>", encoding="utf-8")
@@ -40,7 +47,8 @@ def test_every_figure_of_the_page_becomes_a_file(made, tmp_path):
         assert len(list(root.iter(f"{SVG}path"))) > 3
 
 
-@needs_browser
+@pytest.mark.slow
+@pytest.mark.usefixtures("drawing")
 def test_the_files_show_the_figures_names(made, tmp_path):
     folder, page = made
     write_figures(folder / "report.html", tmp_path)
@@ -50,18 +58,19 @@ def test_the_files_show_the_figures_names(made, tmp_path):
     assert "test RMSE (log units)" in words
 
 
-@needs_browser
-def test_the_workflow_draws_them_on_demand(made, tmp_path):
-    copy_workflow(tmp_path)
-    results = tmp_path / "results" / "embedded"
+@pytest.mark.slow
+@pytest.mark.skipif(installed() is None, reason="no Chromium or Chrome on this machine")
+def test_the_workflow_draws_them_on_demand(made, copied):
+    results = copied / "results" / "embedded"
     results.mkdir(parents=True)
     shutil.copy(made[0] / "report.html", results)
-    done = snakemake(tmp_path, "figures", "--allowed-rules", "figures")
+    done = snakemake(copied, "figures", "--allowed-rules", "figures")
     assert done.returncode == 0, done.stdout
     assert len(json.loads((results / "figures" / "index.json").read_text(encoding="utf-8"))) == len(made[1].figures)
 
 
-@needs_browser
+@pytest.mark.slow
+@pytest.mark.usefixtures("drawing")
 def test_a_figure_that_cannot_be_drawn_is_left_out_and_named(made, tmp_path, monkeypatch):
     broken = images.DRAW.replace("await Plotly.toImage(", "await (plot.id === 'grid-lines-0' ? no : Plotly.toImage)(")
     assert broken != images.DRAW
@@ -74,8 +83,8 @@ def test_a_figure_that_cannot_be_drawn_is_left_out_and_named(made, tmp_path, mon
     assert {path.stem for path in tmp_path.glob("*.svg")} == set(made[1].figures) - {"grid-lines-0"}
 
 
-def test_without_a_browser_one_sentence_says_what_to_install(made, tmp_path, monkeypatch):
+def test_without_a_browser_one_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ChemsieveError, match=r"^figures: install Chromium or Google Chrome, [^\n]+$"):
-        write_figures(made[0] / "report.html", tmp_path / "figures")
+        write_figures(tmp_path / "report.html", tmp_path / "figures")
     assert not (tmp_path / "figures").exists()

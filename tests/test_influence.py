@@ -19,7 +19,7 @@ from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.regressor import Regressor
 from chemsieve.tables import write_table
-from conftest import SMILES, TINY
+from helpers.tiny import SMILES, TINY
 
 
 def _trained(name):  # enough kinds of layers, and few enough parameters for an explicit Hessian
@@ -81,7 +81,7 @@ def test_products_equal_the_explicit_matrices(matrices):
     np.testing.assert_allclose(problem.loss_change(vector, pool), (gradients @ vector).numpy(), rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("damping", [1.0, 0.05])
+@pytest.mark.parametrize("damping", [pytest.param(1.0, marks=pytest.mark.slow), 0.05])
 def test_cg_scores_equal_the_explicit_inverse(matrices, damping):
     problem, query, pool, _, gauss_newton = matrices
     _, _, query_gradients = explicit(problem, query)
@@ -97,6 +97,7 @@ def test_cg_scores_equal_the_explicit_inverse(matrices, damping):
     assert 0.9 * top < diagnostics["largest_eigenvalue"] <= top * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_lissa_with_whole_batches_follows_the_recursion_and_its_fixed_point(matrices):
     problem, query, _, hessian, _ = matrices
     vector = problem.gradient(query)
@@ -161,6 +162,7 @@ def test_the_automatic_scale_is_safe_where_the_hessian_is_indefinite(indefinite)
     assert str(f"scale {solution.scale:.6g}") in solution.attempts[-1]
 
 
+@pytest.mark.slow
 def test_a_scale_that_fails_is_raised_and_each_attempt_kept(indefinite, monkeypatch):
     problem, vector, _ = indefinite
     safe = lissa._safe
@@ -179,6 +181,7 @@ def test_a_scale_that_fails_is_raised_and_each_attempt_kept(indefinite, monkeypa
         lissa.solve(problem, vector, **options)
 
 
+@pytest.mark.slow
 def test_lissa_reports_the_residual_of_its_own_system(matrices):
     """Solved to the last digits, its residual on the Hessian vanishes, and on the Gauss-Newton matrix it does not."""
     problem, query, pool, hessian, _ = matrices

@@ -14,7 +14,6 @@ import re
 import shutil
 import time
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,39 +24,16 @@ from rdkit import Chem
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from chemsieve.data.acceptance import Reader
-from chemsieve.data.molecules import check_pool, prepare
+from chemsieve.data.molecules import check_pool
 from chemsieve.data.reading import check_table, read_table
 from chemsieve.errors import ChemsieveError
-from chemsieve.models import backbone, tokenization
+from chemsieve.models import backbone
 from chemsieve.runtime import files
 from chemsieve.splitting import divide
 from chemsieve.study import configuration
-from conftest import TINY
-from test_config import UNLABELLED, changed
-from test_workflow import copy_workflow, snakemake
-
-TABLE = {
-    "smiles": "smiles",
-    "label": "y",
-    "fold": None,
-    "delimiter": ",",
-    "format": "auto",
-    "encoding": "utf-8",
-    "decimal": ".",
-}
-ALKANES = ["C" * n for n in range(1, 11)]
-READER = Reader(tokenization.build(), 202)
-
-
-class Trap:
-    """Unpickling it leaves a file behind."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
+from helpers.configurations import UNLABELLED, changed
+from helpers.inputs import ALKANES, TABLE, Trap, nothing, partition, sdf_of
+from helpers.workflow import snakemake
 
 
 def refused(call, *arguments, error=ChemsieveError):
@@ -74,15 +50,6 @@ def parquet_of(**columns):
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer)
     return buffer.getvalue()
-
-
-def sdf_of(*records):
-    """An SD file of (SMILES, data items); a text in place of a SMILES with a blank is the record's own block."""
-    text = ""
-    for smiles, items in records:
-        text += smiles if "\n" in smiles else Chem.MolToMolBlock(Chem.MolFromSmiles(smiles))
-        text += "".join(f"> <{name}>\n{value}\n\n" for name, value in items.items()) + "$$$$\n"
-    return text.encode()
 
 
 def doubled_parquet():
@@ -273,23 +240,6 @@ def written(path, rows, **keys):
     else:
         frame.to_csv(path, index=False)
     return read_table(path, "target", TABLE | keys)
-
-
-def partition(target, pool, **keys):
-    """Accepted and refused rows; each row of both files is in exactly one of the two."""
-    molecules, rejected = prepare(target, pool, READER, False, **keys)
-    ended = pd.concat([molecules[["source", "row"]], rejected[["source", "row"]]])
-    given = [(source, row) for source, frame in (("target", target), ("pool", pool)) for row in frame["row"]]
-    assert sorted(ended.itertuples(index=False, name=None)) == sorted(given)
-    smiles = {"target": dict(zip(target["row"], target["smiles"], strict=True)),
-              "pool": dict(zip(pool["row"], pool["smiles"], strict=True))}  # fmt: skip
-    for table in (molecules, rejected):
-        assert [smiles[s][r] for s, r in zip(table["source"], table["row"], strict=True)] == list(table["smiles"])
-    return molecules, rejected
-
-
-def nothing():
-    return pd.DataFrame({name: [] for name in ("row", "smiles", "label_text", "given_fold", "problem")})
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -621,18 +571,9 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 # -- the real workflow -------------------------------------------------------------------------------------------------
 
 
-def test_a_results_folder_that_cannot_be_written_to_stops_the_workflow_with_one_sentence(tmp_path):
-    copy_workflow(tmp_path)
-    (tmp_path / "results").touch()
-    done = snakemake(tmp_path, "results/embedded/config.yaml")
+def test_a_results_folder_that_cannot_be_written_to_stops_the_workflow_with_one_sentence(fresh):
+    (fresh / "results").touch()
+    done = snakemake(fresh, "results/embedded/config.yaml")
     assert done.returncode != 0
     assert done.stdout.count("results folder results/embedded: cannot be written to (Not a directory)") == 1
     assert "Traceback" not in done.stdout
-
-
-def test_tables_list_enough_of_what_can_go_wrong():
-    assert len(FILES) + len(ROWS) + len(STUDIES) + len(SPLITS) + len(GIVEN) + len(KEYS) + len(ENCODERS) >= 40
-
-
-def test_the_random_encoder_of_these_tests_is_in_order(tmp_path):
-    backbone.prepare(tmp_path / "made", {"family": "molformer", "architecture": TINY, "seed": 0})

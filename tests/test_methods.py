@@ -18,26 +18,10 @@ from chemsieve.models.regressor import Regressor
 from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.regression import Labelled, fine_tune
-from conftest import SMILES
+from helpers.models import LORA_ROLES, METHODS, ROBERTA
+from helpers.tiny import SMILES
 
 CPU = torch.device("cpu")
-LORA_ROLES = ["query", "value", "attention_output", "intermediate", "output"]
-METHODS = {
-    "full": {},
-    "bitfit": {},
-    "lora": {"rank": 2, "alpha": 4, "targets": LORA_ROLES},
-    "ia3": {"targets": ["key", "value", "intermediate", "output"], "feedforward": ["output"]},
-    "ia3_pooled": {},
-}
-ROBERTA = {
-    "model_type": "roberta",
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "max_position_embeddings": 64,
-    "type_vocab_size": 1,
-}
 # Each parameter of a method's regressor that training may change, and no other, told by its name.
 DECLARED = {
     "full": r"(?!.*(lora_|ia3_))",

@@ -26,7 +26,7 @@ from chemsieve.models.molformer.modeling import (
 )
 from chemsieve.models.uncertainty import feature_draws
 from chemsieve.training.batches import pad
-from conftest import TINY
+from helpers.tiny import TINY
 
 REFERENCE = Path(__file__).parent / "fixtures" / "molformer_reference"
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-6}

@@ -22,33 +22,16 @@ from chemsieve.runtime import warm
 from chemsieve.runtime.invocation import SEVERAL, check_arguments
 from chemsieve.runtime.processes import name_user
 from chemsieve.study import configuration
-from test_style import merged
-from test_workflow import ROOT, copy_workflow, plan, snakemake
+from helpers import processes
+from helpers.workflow import ROOT, copy_workflow, merged, plan, snakemake
 
 TARGETS = {"all", "figures", "predict", "pretrain", "validate_influence"}
 NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where Python looks for the user's name
 
 
-def call(folder, *arguments, python=sys.executable, **environment):
+def call(folder, *arguments, **given):
     """Run a Python of this environment in a folder; the completed process with both streams in ``stdout``."""
-    return subprocess.run(
-        [str(python), *map(str, arguments)],
-        cwd=folder,
-        env={name: value for name, value in (os.environ | environment).items() if value is not None},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory):
-    """A copy of the workflow below a folder that others share."""
-    folder = tmp_path_factory.mktemp("places") / "workflow"
-    folder.mkdir()
-    copy_workflow(folder)
-    return folder
+    return processes.run(*arguments, cwd=folder, **given)
 
 
 # Paths.
@@ -65,6 +48,7 @@ def test_checkout_and_environment_may_lie_below_a_path_with_a_space(tmp_path):
     assert (folder / "results/embedded/config.yaml").exists()
 
 
+@pytest.mark.slow
 def test_braces_in_the_workflows_path_are_one_sentence_and_elsewhere_no_matter(copied, tmp_path):
     place = tmp_path / "{x}"
     copy_workflow(place / "workflow", copied)
@@ -79,6 +63,7 @@ def test_braces_in_the_workflows_path_are_one_sentence_and_elsewhere_no_matter(c
     assert (place / made).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -116,6 +101,7 @@ def test_the_workflow_may_be_called_from_another_folder(copied, tmp_path, argume
     assert not (place / "workflow" / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_configuration_of_the_working_directory_is_an_overlay(copied, tmp_path):
     (tmp_path / "config.yaml").write_text("study: own\nseeds: [5]\n", encoding="utf-8")
     snakefile = copied / "Snakefile"
@@ -131,6 +117,7 @@ def test_a_configuration_of_the_working_directory_is_an_overlay(copied, tmp_path
 # Dates.
 
 
+@pytest.mark.slow
 def test_the_encoder_of_the_project_counts_by_its_content_and_not_by_its_dates(tmp_path):
     copy_workflow(tmp_path)
     made = "results/embedded/encoder/config.json"
@@ -163,6 +150,7 @@ def test_a_user_without_an_account_gets_a_name(monkeypatch):
     assert getpass.getuser() == "somebody"
 
 
+@pytest.mark.slow
 def test_a_user_without_an_account_can_run_the_workflow(copied):
     program = (
         "import pwd, sys\n"
@@ -172,7 +160,7 @@ def test_a_user_without_an_account_can_run_the_workflow(copied):
         "main(sys.argv[1:])\n"
     )
     without = dict.fromkeys(NAMES)
-    done = call(copied, "-c", program, "-n", "results/embedded/config.yaml", HOME=str(copied), **without)
+    done = call(copied, "-c", program, "-n", "results/embedded/config.yaml", environment=without | {"HOME": copied})
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
 
@@ -202,6 +190,7 @@ def test_the_image_names_a_user_and_a_home_for_any_number():
 # Names and files.
 
 
+@pytest.mark.slow
 def test_a_study_may_have_a_hyphen_in_its_name(copied):
     done = call(copied, "-m", "snakemake", "-n", "results/my-study/config.yaml", "--config", "study=my-study")
     assert done.returncode == 0, done.stdout
@@ -262,12 +251,14 @@ class Long:
 # Options.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["--summary", "--unlock", "--report report.html"])
 def test_commands_that_run_nothing_need_no_number_of_cores(copied, command):
     done = call(copied, "-m", "snakemake", *command.split())
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_a_corpus_is_prepared_on_all_cores(copied):
     (copied / "corpus.smi").write_text("CCO\n", encoding="utf-8")
     given = ["--cores", 3, "-n", "pretrain", "--config", "study=p", "pretrain={corpus: corpus.smi}"]

@@ -1,6 +1,5 @@
 """Model folders: they predict as their run did, say what to trust, and take files of any length."""
 
-import csv
 import gzip
 import json
 import math
@@ -8,9 +7,7 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,31 +20,20 @@ from rdkit.Chem import rdFingerprintGenerator
 
 from chemsieve import predict as command
 from chemsieve import registry
-from chemsieve.data.acceptance import Reader
-from chemsieve.data.molecules import prepare
 from chemsieve.deployment import conformal, folder, inference
 from chemsieve.deployment.card import card
 from chemsieve.deployment.choice import choose
-from chemsieve.deployment.export import export
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.deployment.stream import predict_file
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, regressor, tokenization
-from chemsieve.models.prediction import predict_smiles
-from chemsieve.study.runs import Identity, predictions_table
-from chemsieve.training.epochs import Settings
-from chemsieve.training.loop import Conditions
-from chemsieve.training.regression import Labelled, fine_tune
-from conftest import SMILES
-from test_methods import METHODS, ROBERTA
-from test_workflow import copy_workflow, edit, snakemake
+from helpers import processes
+from helpers.inputs import read, write
+from helpers.models import DROPOUT, LABELS, METHODS, ROBERTA, exported
+from helpers.tiny import SMILES
+from helpers.workflow import RESULTS, ROOT, edit, overlay, snakemake
 
 CPU = torch.device("cpu")
-ROOT = Path(__file__).parent.parent
-LABELS = np.random.default_rng(0).normal(3.0, 2.0, size=len(SMILES))
-DROPOUT = {"hidden": 0.1, "embedding": 0.1, "head": 0.2}
-# Twenty training, two validation and two test molecules; the pool's first molecule was trained on too.
-FOLDS = {"train": range(20), "validation": range(20, 22), "test": range(22, 24)}
 
 
 @pytest.fixture(scope="module")
@@ -56,61 +42,6 @@ def encoders(encoder_folder, tmp_path_factory):
     roberta = tmp_path_factory.mktemp("roberta")
     backbone.prepare(roberta, {"family": "automodel", "architecture": ROBERTA, "seed": 0})
     return {"molformer": encoder_folder, "automodel": roberta}
-
-
-def molecules(encoder):
-    """The table ``molecules`` of a study of ``SMILES`` with a pool of one."""
-    tokenizer = backbone.load_tokenizer(encoder)
-
-    def frame(smiles):
-        rows = {"row": range(len(smiles)), "smiles": smiles, "label_text": "", "given_fold": None}
-        return pd.DataFrame(rows).assign(label_text=[str(LABELS[i]) for i in range(len(smiles))])
-
-    return prepare(frame(SMILES), frame(["CCSCC"]), Reader(tokenizer, 50), False)[0]
-
-
-def trained(encoder, family, method, table, **settings):
-    """A regressor fine-tuned by a method at a rate that moves every trained parameter."""
-    torch.manual_seed(1)
-    model = regressor.build(encoder, family, DROPOUT)
-    registry.load("methods", method).apply(model, **METHODS[method])
-    data = table.iloc[[*FOLDS["train"], len(SMILES)]]
-    held = table.iloc[list(FOLDS["validation"])]
-    rate = 0.05 if method == "ia3" else 0.01  # its scaling vectors start at one and need more to tell
-    settings = Settings(epochs=2, batch_size=3, learning_rate=rate, **settings)
-    tokenizer, conditions = backbone.load_tokenizer(encoder), Conditions(0, CPU)
-    fine_tune(model, tokenizer, Labelled.of(data), Labelled.of(held), settings, conditions)
-    return model
-
-
-def exported(target, encoder, family="molformer", method="full", writings=1, draws=1, unknown="refuse", **wanted):
-    """A model folder made from a fresh run; what the run predicted for validation and test molecules."""
-    table = molecules(encoder)
-    model = trained(encoder, family, method, table, writings=writings, draws=draws)
-    held = [table.iloc[list(FOLDS[fold])] for fold in ("validation", "test")]
-    tokenizer = backbone.load_tokenizer(encoder)
-    values = tuple(predict_smiles(model, tokenizer, list(f["encoder_smiles"]), writings, draws, CPU) for f in held)
-    identity = Identity("random", 0, 0, "adapted", method, "random")
-    errors = {"rmse": 1.0, "mae": 0.5, "r2": math.nan, "spearman": 0.25}
-    chosen = {"run_id": identity.run_id, "n_selected": 1, "test": {**errors, "rmse": 1.25}} | errors
-    spec = {
-        "study": "own",
-        "target": {"label": "exp", "name": "lipophilicity", "unit": "log units"},
-        "family": family,
-        "method": method,
-        "options": METHODS[method],
-        "dropout": DROPOUT,
-        "averaged": {"writings": writings, "draws": draws},
-        "max_tokens": 50,
-        "stereo": False,
-        "unknown_tokens": unknown,
-        "predict": {"model": "best", "coverage": 0.5, "uncertainty": "auto", "passes": 4, "seed": 0} | wanted,
-    }
-    training = list(table["molecule_id"].iloc[[*FOLDS["train"], len(SMILES)]])
-    known = predictions_table(identity, *held, values).assign(label=LABELS[20:24])
-    data = {"target": {"file": "target.csv", "sha256": "0" * 64}}
-    export(target, model, encoder, chosen, table, training, known, spec, data, CPU)
-    return known
 
 
 @pytest.fixture(scope="module")
@@ -127,18 +58,6 @@ def copied(made, tmp_path):
     for path in made.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
-
-
-def write(path, rows, delimiter=","):
-    """Write rows of cells as delimited text."""
-    with open(path, "w", encoding="utf-8", newline="") as handle:
-        csv.writer(handle, delimiter=delimiter).writerows(rows)
-    return path
-
-
-def read(path, delimiter=","):
-    with open(path, encoding="utf-8", newline="") as handle:
-        return list(csv.reader(handle, delimiter=delimiter))
 
 
 # -- the folder --------------------------------------------------------------------------------------------------------
@@ -198,24 +117,20 @@ def test_a_folder_that_would_read_smiles_otherwise_is_not_made(encoders, tmp_pat
         exported(tmp_path, encoders["molformer"], writings=3)
 
 
+@pytest.mark.slow
 def test_the_folder_loads_in_a_process_of_its_own(made, tmp_path):
     write(tmp_path / "in.csv", [["smiles"], ["CCO"], ["c1ccccc1C"]])
     kept = ("PATH", "LANG", "HOME", "LD_LIBRARY_PATH")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    environment |= {"PYTHONPATH": str(ROOT / "workflow_scripts"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "chemsieve.predict", str(made), "in.csv", "out.csv"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert "2 rows: 2 predicted" in done.stderr
-    assert "chemsieve.deployment.predictor" in done.stderr
-    assert not re.search(r"chemsieve\.training\.(loop|epochs|regression)", done.stderr), "predicting needs no training"
+    environment = dict.fromkeys(set(os.environ) - set(kept))
+    environment |= {"PYTHONPATH": ROOT / "workflow_scripts", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    arguments = ["-X", "importtime", "-m", "chemsieve.predict", made, "in.csv", "out.csv"]
+    with processes.start(*arguments, cwd=tmp_path, environment=environment, stderr=subprocess.PIPE) as process:
+        answer, said = process.communicate()
+    assert process.returncode == 0, said
+    assert answer == ""
+    assert "2 rows: 2 predicted" in said
+    assert "chemsieve.deployment.predictor" in said
+    assert not re.search(r"chemsieve\.training\.(loop|epochs|regression)", said), "predicting needs no training"
     wanted = folder.load(made).predict(["CCO", "c1ccccc1C"])["exp"].to_numpy(float)
     np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["exp"], wanted, rtol=1e-6)
 
@@ -694,27 +609,19 @@ def test_a_run_that_cannot_be_exported_is_one_sentence(wanted, said):
 
 # -- the workflow ------------------------------------------------------------------------------------------------------
 
-# The tiny study with as few runs as have an adapter on a fine-tuned regressor and a selection of the pool.
-OVERLAY = """
-study: small
-influence: {run: []}
-validation: {run: false}
-selection: {run: [none, random], rank: []}
-grid: {run: [lora], selections: [random], start: regressor}
-baselines: {run: [svr]}
-"""
-LORA = "scaffold/0/0/adapted/lora/random"
+# The finished study with one cell of its grid trained anew: an adapter on a fine-tuned regressor, and on a selection.
+CHANGE = {"grid": {"run": ["lora"], "selections": ["influence"], "start": "regressor"}}
+LORA = "scaffold/0/0/adapted/lora/influence"
 
 
-def test_workflow_exports_the_best_or_a_named_run_and_predicts(tmp_path):
-    copy_workflow(tmp_path)
-    (tmp_path / "small.yaml").write_text(OVERLAY, encoding="utf-8")
-    results = tmp_path / "results" / "small"
+@pytest.mark.slow
+def test_workflow_exports_the_best_or_a_named_run_and_predicts(workspace):
+    results = workspace / RESULTS
+    settings = overlay(workspace, CHANGE)
 
     def run(*arguments, **given):
         values = ", ".join(f"{key}: {value}" for key, value in given.items())
-        settings = ["--configfile", "studies/tiny.yaml", "small.yaml", "--config", f"predict={{{values}}}"]
-        return snakemake(tmp_path, *arguments, *settings)
+        return snakemake(workspace, *arguments, *settings, "--config", f"predict={{{values}}}")
 
     def compared(run_id):
         """Hold the predictions of the target's file against the run's own, from the tables."""
@@ -734,22 +641,20 @@ def test_workflow_exports_the_best_or_a_named_run_and_predicts(tmp_path):
         assert ((found["same_molecule"] != "") == (folds == "train").to_numpy()).all()
         return facts
 
-    wanted = [f"results/small/{name}" for name in ("predictions.csv", "tables/splits.parquet")]
-    first = run(*wanted[1:], "results/small/embedded/target.csv")
-    assert first.returncode == 0, first.stdout
+    wanted = str(RESULTS / "predictions.csv")
     text = (results / "embedded" / "target.csv").read_text(encoding="utf-8")
     width = text.splitlines()[0].count(",")
-    (tmp_path / "new.csv").write_text(text + "c1ccc" + "," * width + "\n", encoding="utf-8")
+    (workspace / "new.csv").write_text(text + "c1ccc" + "," * width + "\n", encoding="utf-8")
 
-    done = run(*wanted, input="new.csv")
+    done = run(wanted, input="new.csv")
     assert done.returncode == 0, done.stdout
     assert "81 rows: 80 predicted, 1 unparsable" in done.stdout
     metrics_table = pd.read_parquet(results / "tables" / "metrics.parquet")
     models = metrics_table.query("fold == 'validation' and origin != 'descriptors'").set_index("run_id")["rmse"]
     compared(models.idxmin())
 
-    other = next(name for name in (LORA, "scaffold/0/0/adapted/full/random") if name != models.idxmin())
-    done = run(*wanted, input="new.csv", model=other)
+    other = next(name for name in (LORA, "scaffold/0/0/adapted/full/influence") if name != models.idxmin())
+    done = run(wanted, input="new.csv", model=other)
     assert done.returncode == 0, done.stdout
     # No training: only the model folder and what is read from it.
     assert "2 of 2 steps (100%) done" in done.stdout
@@ -757,7 +662,7 @@ def test_workflow_exports_the_best_or_a_named_run_and_predicts(tmp_path):
 
     for given, said in (
         ({}, "configuration: predict.input: give your file"),
-        ({"input": "new.csv", "model": "scaffold/0/0/adapted/lora/randon"}, f"did you mean '{LORA}'"),
+        ({"input": "new.csv", "model": "scaffold/0/0/adapted/lora/influenc"}, f"did you mean '{LORA}'"),
         ({"input": "new.csv", "smiles": "structure"}, "predict file new.csv: there is no column 'structure'"),
     ):
         done = run("-n", "predict", **({"chunk": 10} | given))

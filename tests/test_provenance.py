@@ -49,6 +49,7 @@ def test_the_hash_does_not_depend_on_where_the_code_lies(copy, monkeypatch, tmp_
     int(found, 16)
 
 
+@pytest.mark.slow
 def test_scripts_differ(copy):
     folder, code_hash = copy
     hashes = {path.name: code_hash(path.name) for path in folder.glob("*.py")}

@@ -15,7 +15,7 @@ from chemsieve.models.uncertainty import feature_draws
 from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.regression import Labelled, RandomisingCollator, fine_tune
-from conftest import SMILES, TINY
+from helpers.tiny import SMILES, TINY
 
 TOKENIZER = tokenization.build()
 PAD = tokenization.special_id(TOKENIZER, "pad")

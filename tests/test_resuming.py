@@ -24,7 +24,7 @@ from chemsieve.training.mlm import Masking, adapt
 from chemsieve.training.regression import Labelled, fine_tune
 from chemsieve.training.saves import Saves, read_state, write_state
 from chemsieve.training.state import generator_states, set_generators
-from conftest import SMILES
+from helpers.tiny import SMILES
 
 CPU = torch.device("cpu")
 LABELS = np.sin(np.arange(len(SMILES)))
@@ -85,7 +85,10 @@ def same(found, expected):
             assert all(torch.equal(one[name], two[name]) for name in two)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [name if name == "curriculum" else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS],
+)
 def test_fine_tuning_killed_at_any_step_ends_the_same(encoder_folder, tmp_path, variant):
     changes = VARIANTS[variant]
     expected = tuned(encoder_folder, None, **changes)
@@ -105,6 +108,7 @@ def test_fine_tuning_killed_at_any_step_ends_the_same(encoder_folder, tmp_path, 
         assert resumed.chances >= whole.chances - stop
 
 
+@pytest.mark.slow
 def test_a_training_killed_again_and_again_ends_the_same(encoder_folder, tmp_path):
     expected = tuned(encoder_folder, None, average=0.9, randomise=True)
     for _ in itertools.repeat(None, 40):
@@ -116,6 +120,7 @@ def test_a_training_killed_again_and_again_ends_the_same(encoder_folder, tmp_pat
     same(found, expected)
 
 
+@pytest.mark.slow
 def test_adaptation_killed_at_any_step_ends_the_same(encoder_folder, tmp_path):
     settings = Settings(epochs=2, batch_size=4, learning_rate=5e-3, patience=3)
 
@@ -155,6 +160,7 @@ Path(sys.argv[1], "curve").write_text(json.dumps(curve))
 """
 
 
+@pytest.mark.slow
 def test_sigkill_within_an_epoch_costs_no_more_than_the_interval(encoder_folder, tmp_path):
     root = Path(__file__).parent
     scripts = str(root.parent / "workflow_scripts")

@@ -2,8 +2,6 @@
 
 import os
 import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,21 +15,13 @@ from chemsieve.runtime import job, locking
 from chemsieve.runtime.files import remove_partial, write_text
 from chemsieve.runtime.locking import hold
 from chemsieve.study.steps import STEPS
-from test_workflow import RESULTS, copy_workflow, snakemake, study
-
-SCRIPTS = str(Path(__file__).parent.parent / "workflow_scripts")
+from helpers import processes, workflow
+from helpers.workflow import RESULTS, ROOT, snakemake, study
 
 
 def python(program, *arguments, **options):
     """A Python process that can import the package."""
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": SCRIPTS},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **options,
-    )
+    return processes.start("-c", program, *arguments, environment={"PYTHONPATH": ROOT / "workflow_scripts"}, **options)
 
 
 def gone(process, seconds=10.0):
@@ -120,7 +110,7 @@ def test_what_a_killed_job_forked_ends_with_it(tmp_path):
 
 
 def test_a_job_that_starts_after_its_run_was_killed_ends(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended = processes.start("-c", "")
     ended.wait()
     with python(WORK, tmp_path) as lives:
         assert lives.stdout.readline() == "working\n"
@@ -165,19 +155,15 @@ def test_what_a_killed_process_left_half_written_is_removed_and_what_another_wri
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["whole.json"]
 
 
-def test_runs_at_once_do_not_corrupt_each_other(tmp_path):
+@pytest.mark.slow
+def test_runs_at_once_do_not_corrupt_each_other(fresh):
     """The same study twice and another one, in one folder."""
-    copy_workflow(tmp_path)
-    given = study(tmp_path)
-    command = [sys.executable, "-m", "snakemake", "--cores", "1"]
+    given = study(fresh)
     names = ("small", "small", "other")
     runs = [
-        subprocess.Popen(
-            [*command, f"results/{name}/embedded/target.csv", *given, "--config", f"study={name}"],
-            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
+        workflow.start(fresh, f"results/{name}/embedded/target.csv", *given, "--config", f"study={name}", cores=1)
         for name in names
-    ]  # fmt: skip
+    ]
     said = [run.communicate()[0] for run in runs]
     codes = [run.returncode for run in runs]
     assert codes[2] == 0, said[2]
@@ -186,16 +172,16 @@ def test_runs_at_once_do_not_corrupt_each_other(tmp_path):
         if code:
             assert text.count("results folder results/small: another run is writing to it (process ") == 1
             assert "Traceback" not in text
-    again = snakemake(tmp_path, str(RESULTS / "embedded" / "target.csv"), *given)
+    again = snakemake(fresh, str(RESULTS / "embedded" / "target.csv"), *given)
     assert "Nothing to be done" in again.stdout, again.stdout
-    one, two = ((tmp_path / "results" / name / "embedded" / "target.csv").read_bytes() for name in names[1:])
+    one, two = ((fresh / "results" / name / "embedded" / "target.csv").read_bytes() for name in names[1:])
     assert one == two
-    with hold(tmp_path / RESULTS):
-        refused = snakemake(tmp_path, str(RESULTS / "encoder" / "config.json"), *given)
+    with hold(fresh / RESULTS):
+        refused = snakemake(fresh, str(RESULTS / "encoder" / "config.json"), *given)
     assert refused.returncode != 0
     assert refused.stdout.count(f"another run is writing to it (process {os.getpid()} on ") == 1
     assert "Traceback" not in refused.stdout
-    assert not (tmp_path / RESULTS / "encoder" / "config.json").exists()
+    assert not (fresh / RESULTS / "encoder" / "config.json").exists()
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
@@ -243,7 +229,7 @@ def test_other_errors_are_not_taken_for_memory():
 
 
 def test_every_step_has_its_script():
-    scripts = {path.stem for path in Path(SCRIPTS).glob("*.py")}
+    scripts = {path.stem for path in (ROOT / "workflow_scripts").glob("*.py")}
     named = {declared.script or rule for rule, declared in STEPS.items() if rule != "all"}
     assert named == scripts
 
@@ -284,7 +270,7 @@ from chemsieve.models.checkpoints import write_tensors
 from chemsieve.errors import ChemsieveError
 from chemsieve.runtime.files import write_json, write_text
 from chemsieve.tables import write_table
-from chemsieve.training.saves import Saves
+from chemsieve.training.state import Saves
 folder = Path(sys.argv[1])
 tensors = {"a": torch.rand(100_000)}
 frame = pd.DataFrame({"molecule_id": [f"target-{hash(str(i))}" for i in range(50_000)], "label": torch.rand(50_000)})
@@ -326,21 +312,18 @@ def test_a_full_disk_outside_our_own_writes_is_one_sentence(tmp_path):
     assert (done.returncode, said) == (1, "[mlm 0] /tmp/scratch: cannot be written (No space left on device)\n")
 
 
-def test_a_study_goes_on_once_there_is_room_again(tmp_path):
-    copy_workflow(tmp_path)
-    given = ["results/small/encoder/model.safetensors", *study(tmp_path)]
+@pytest.mark.slow
+def test_a_study_goes_on_once_there_is_room_again(fresh):
+    given = ["results/small/encoder/model.safetensors", *study(fresh)]
 
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *given]
-    full = subprocess.run(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=little_room
-    )
+    full = snakemake(fresh, *given, preexec_fn=little_room)
     assert full.returncode != 0
     said = "[encoder] results/small/encoder/model.safetensors: cannot be written (File too large)"
     assert full.stdout.count(said) == 1, full.stdout
     assert "Traceback" not in full.stdout
-    done = snakemake(tmp_path, *given)
+    done = snakemake(fresh, *given)
     assert done.returncode == 0, done.stdout
-    assert not list((tmp_path / RESULTS).rglob("*.partial"))
+    assert not list((fresh / RESULTS).rglob("*.partial"))

@@ -19,12 +19,11 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, checkpoints, tokenization
 from chemsieve.report.figure import drawn
 from chemsieve.study import configuration
-from conftest import SMILES
-from test_config import changed
-from test_malformed import Trap
-from test_pretraining import corpora, trained, written  # noqa: F401 (a fixture)
-from test_style import RULES, SOURCES, STUDIES
-from test_workflow import ROOT, copy_workflow, snakemake
+from helpers.configurations import changed
+from helpers.inputs import Trap
+from helpers.pretraining import trained
+from helpers.tiny import SMILES
+from helpers.workflow import ROOT, RULES, SOURCES, STUDIES, snakemake
 
 # -- sources -----------------------------------------------------------------------------------------------------------
 
@@ -217,7 +216,7 @@ def test_a_family_of_a_model_folder_is_one_of_ours(tmp_path, encoder_folder):
         folder.load(tmp_path / "model")
 
 
-def test_a_state_that_is_a_pickle_is_not_resumed(corpora, tmp_path, trap, caplog):  # noqa: F811
+def test_a_state_that_is_a_pickle_is_not_resumed(corpora, tmp_path, trap, caplog):
     _, curve = trained(corpora, tmp_path / "fresh")
     _, again = trained(corpora, trap(tmp_path / "state"))
     assert again == curve
@@ -269,15 +268,15 @@ def test_a_path_in_a_list_that_is_more_than_a_path_is_refused(path):
         configuration.validate(changed({"pretrain.targets": {"a": {"path": path}}}))
 
 
-def test_names_that_may_be_anything_reach_no_shell(tmp_path):
+@pytest.mark.slow
+def test_names_that_may_be_anything_reach_no_shell(fresh):
     """The data step of a study whose files, columns, labels and descriptions are commands."""
-    copy_workflow(tmp_path)
     column, label = "$(touch canary) `touch canary`", '"; touch canary; {input} {wildcards.x}'
     keys = {"source": "file", "smiles": column, "label": label}
     names = ["$(touch canary);touch canary.csv", "`touch canary` & 'x'.csv"]
     for name, smiles in zip(names, (SMILES, [f"{text}C" for text in SMILES if text[-1] in "CO"]), strict=True):
         table = [f'"{column}";"{label.replace(chr(34), 2 * chr(34))}"', *(f"{s};{n}" for n, s in enumerate(smiles))]
-        (tmp_path / name).write_text("\n".join(table), encoding="utf-8")
+        (fresh / name).write_text("\n".join(table), encoding="utf-8")
     told = {"name": "$(touch canary)\n; touch canary", "unit": "{input}`touch canary`"}
     hostile = {
         "study": "hostile",
@@ -286,13 +285,13 @@ def test_names_that_may_be_anything_reach_no_shell(tmp_path):
         "selection": {"strategies": {n: {"budget": {"count": 2}} for n in changed({})["selection"]["run"][2:]}},
         "split": {"splitters": ["random"]},
     }
-    (tmp_path / "hostile.yaml").write_text(yaml.safe_dump(hostile), encoding="utf-8")
+    (fresh / "hostile.yaml").write_text(yaml.safe_dump(hostile), encoding="utf-8")
     wanted = ["results/hostile/tables/molecules.parquet", "results/hostile/config.yaml"]
-    done = snakemake(tmp_path, *wanted, "--configfile", "studies/tiny.yaml", "hostile.yaml")
+    done = snakemake(fresh, *wanted, "--configfile", "studies/tiny.yaml", "hostile.yaml")
     assert done.returncode == 0, done.stdout
-    assert list(tmp_path.rglob("canary")) == []
-    assert len(tables.read_table(tmp_path / "results/hostile/tables/molecules.parquet")) > len(SMILES)
-    stored = yaml.safe_load((tmp_path / "results/hostile/config.yaml").read_text(encoding="utf-8"))
+    assert list(fresh.rglob("canary")) == []
+    assert len(tables.read_table(fresh / "results/hostile/tables/molecules.parquet")) > len(SMILES)
+    stored = yaml.safe_load((fresh / "results/hostile/config.yaml").read_text(encoding="utf-8"))
     assert stored["target"]["name"] == told["name"]
 
 

@@ -18,7 +18,7 @@ from chemsieve.influence.aggregation import agreement_with_last, over_checkpoint
 from chemsieve.influence.kernel import Kernel
 from chemsieve.selection import Context, select
 from chemsieve.study import budgets, configuration
-from conftest import SMILES
+from helpers.tiny import SMILES
 
 ROOT = Path(__file__).parent.parent
 POOL = pd.DataFrame(

@@ -10,8 +10,9 @@ import pytest
 from chemsieve.report.page import render
 from chemsieve.statistics.comparisons import compare
 from chemsieve.tables import TABLES
-from test_report import CONFIG, Page, study_tables, write_tables
+from helpers.reports import CONFIG, Page, study_tables, write_tables
 
+pytestmark = pytest.mark.slow
 LARGEST = 10e6  # bytes
 SPLITTERS = ("scaffold", "random", "butina")
 SPLIT_SEEDS, SEEDS, EPOCHS = range(25), range(2), 30

@@ -55,6 +55,7 @@ def test_divide_names_each_molecules_fold(run):
         assert np.flatnonzero(folds == fold).tolist() == sorted(run[fold])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [key for key in LIPOPHILICITY if key not in ("source", "hash")])
 def test_hashes_on_lipophilicity(key):
     path = Path(os.environ.get("CHEMSIEVE_LIPOPHILICITY", ROOT / "../shared/data/lipophilicity.csv"))

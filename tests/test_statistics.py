@@ -20,9 +20,7 @@ from chemsieve.statistics.holm import holm
 from chemsieve.statistics.replicates import inflation, replicates
 from chemsieve.statistics.verdicts import verdict
 from chemsieve.tables import TABLES, read_table, write_table
-
-SETTINGS = {"margin": 0.05, "alpha": 0.05, "power": 0.8}
-SELECTIONS = ["none", "random", "all", "diversity", "influence"]
+from helpers.replicates import SELECTIONS, SETTINGS, divisions, step_down, study
 
 # Fitness of six subjects before, three and six months into an exercise programme: the worked example of Laerd
 # Statistics' guide to repeated-measures ANOVA, which gives SS 143.44 (time), 658.3 (subjects) and 57.2 (error),
@@ -39,33 +37,6 @@ GRASSES = np.array(
         [1, 1, 4, 4, 3, 4, 4, 3, 3.5, 2, 1, 3.5],
     ]
 ).T
-
-
-def study(rng, n, deviation=0.02, means=None, n_splits=1, seeds=None):
-    """Metrics and splits of a study whose selections have these means (default: all 1); n replicates per split."""
-    means = means or dict.fromkeys(SELECTIONS, 1.0)
-    deviations = np.broadcast_to(deviation, len(means))
-    rows = []
-    for split in range(n_splits):
-        for seed in seeds or range(n):
-            shared = rng.normal(0, 0.05)
-            for (name, mean), sd in zip(means.items(), deviations, strict=True):
-                rmse = mean + shared + rng.normal(0, sd)
-                rows.append(("scaffold", split, seed, "adapted", "full", name, "test", rmse))
-    metrics = pd.DataFrame(
-        rows, columns=["splitter", "split_seed", "seed", "origin", "method", "selection", "fold", "rmse"]
-    )
-    return metrics, divisions(n_splits)
-
-
-def divisions(n_splits, same=False):
-    """Splits of ten molecules, eight to train on and one to test; ``same`` makes them equal."""
-    parts = []
-    for split in range(n_splits):
-        folds = np.roll(["train"] * 8 + ["validation", "test"], 0 if same else split)
-        ids = [f"target-{i}" for i in range(10)]
-        parts.append(pd.DataFrame({"molecule_id": ids, "splitter": "scaffold", "split_seed": split, "fold": folds}))
-    return pd.concat(parts, ignore_index=True)
 
 
 def row_of(table, what, versus, family="selections"):
@@ -388,12 +359,6 @@ def test_pairs_of_unequal_noise_are_judged_by_their_own():
         assert row.p_paired == pytest.approx(min(1, 10 * test.pvalue))
 
 
-def step_down(p):
-    """Holm's adjustment by its definition: reject in turn, the smallest first, at alpha over those that are left."""
-    ordered = sorted(p)
-    return [max(min(1.0, (len(p) - place) * value) for place, value in enumerate(ordered) if value <= one) for one in p]
-
-
 def conover(errors, inflation=1.0):
     """P values of the pairs (i < j), not adjusted, by the formula of Conover 1999, 5.8, with scipy's ranks."""
     ranks = stats.rankdata(errors, axis=1)
@@ -582,6 +547,7 @@ def test_errors_that_are_not_normal_are_judged_by_ranks():
     assert row_of(table, "all", "none").verdict.startswith("worse than none by 0.0")
 
 
+@pytest.mark.slow
 def test_family_wise_coverage_of_the_simultaneous_intervals(monkeypatch):
     for planning in ("to_tell", "to_equate"):  # not what is looked at here, and most of the time
         monkeypatch.setattr(power, planning, lambda *_: None)

@@ -3,43 +3,18 @@
 import ast
 import importlib.util
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
 from chemsieve.models.bundled import BUNDLED
-from test_workflow import copy_workflow, planned
-
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "workflow_scripts" / "chemsieve"
-SOURCES = sorted(
-    path for name in ("workflow_scripts", "envs", "benchmarks", "resources") for path in (ROOT / name).rglob("*.py")
-)
-STUDIES = sorted(path.name for path in (ROOT / "studies").glob("*.yaml"))
-RULES = sorted((ROOT / "rules").glob("*.smk"))
+from helpers import processes
+from helpers.workflow import PACKAGE, ROOT, RULES, SOURCES, STUDIES, copy_workflow, merged, planned
 
 
 def run(*command, folder=ROOT):
     """Run a module of this interpreter; the completed process with both streams in ``stdout``."""
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory):
-    """A copy of the workflow, since Snakemake leaves its own folder wherever it runs."""
-    folder = tmp_path_factory.mktemp("copied")
-    copy_workflow(folder)
-    return folder
+    return processes.run("-m", *command, cwd=folder)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +31,7 @@ def test_style(command):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_lint(copied):
     done = run("snakemake", "--lint", folder=copied)
     assert done.returncode == 0, done.stdout
@@ -85,15 +61,7 @@ def missing_files(folder, given):
     return ["--config", *arguments] if arguments else []
 
 
-def merged(base, change):
-    """Nested settings with those of an overlay on top, as Snakemake merges them."""
-    both = base | change
-    for key in base.keys() & change.keys():
-        if isinstance(base[key], dict) and isinstance(change[key], dict):
-            both[key] = merged(base[key], change[key])
-    return both
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_can_be_planned(tmp_path, name):
     copy_workflow(tmp_path)
@@ -227,25 +195,13 @@ def test_no_paths_of_a_machine():
     assert found == {}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "LICENSE",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "CITATION.cff",
-        "README.md",
-        "Makefile",
-        ".ci/run",
-        "requirements.lock",
-    ],
-)
-def test_file_is_there(name):
-    assert (ROOT / name).stat().st_size > 0
-
-
-def test_ci_runs_the_documented_command():
+def test_ci_runs_the_documented_command_and_every_test():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
-    assert re.search(r"^make test$", script.read_text(encoding="utf-8"), re.MULTILINE)
-    assert re.search(r"^test: ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(r"^make test-all$", script.read_text(encoding="utf-8"), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    # What one leaves out the other runs, after it.
+    assert re.search(r'^test: env\n\t.* pytest .*-m "not slow"$', makefile, re.MULTILINE)
+    assert re.search(r"^test-all: test\n\t.* pytest .*-m slow$", makefile, re.MULTILINE)
+    for command in ("make test", "make test-all"):
+        assert command in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from chemsieve.data.corpus import prepare
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import trained_state
@@ -18,11 +19,12 @@ from chemsieve.study import configuration
 from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.mlm import Masking, adapt
+from chemsieve.training.pretrained import pretrain
 from chemsieve.training.regression import Labelled, fine_tune
-from conftest import SMILES
-from test_config import changed
-from test_pretraining import TINY, TOKENIZER, prepare, pretrain, written
-from test_workflow import copy_workflow, plan, snakemake, study
+from helpers.configurations import changed
+from helpers.pretraining import TOKENIZER, written
+from helpers.tiny import SMILES, TINY
+from helpers.workflow import plan, snakemake, study
 
 CPU = torch.device("cpu")
 LABELS = np.random.default_rng(0).normal(2.0, 3.0, size=len(SMILES))
@@ -157,7 +159,10 @@ def test_no_number_depends_on_a_tracker(encoder_folder, tracked, tmp_path, greed
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("event", ["__init__", "log", "end"])
+SELDOM = [pytest.param(event, marks=pytest.mark.slow) for event in ("__init__", "end")]
+
+
+@pytest.mark.parametrize("event", ["log", *SELDOM])
 def test_a_tracker_that_fails_is_left_out_and_training_goes_on(
     encoder_folder, tracked, caplog, greedy, event, monkeypatch
 ):
@@ -224,15 +229,15 @@ def test_an_unknown_tracker_or_one_that_is_missing_is_one_sentence(monkeypatch):
     )
 
 
+@pytest.mark.slow
 @needs_tensorboard
-def test_a_study_is_tracked_and_switching_it_off_reruns_nothing(tmp_path):
-    copy_workflow(tmp_path)
+def test_a_study_is_tracked_and_switching_it_off_reruns_nothing(workspace):
     run = "results/small/runs/scaffold/0/0"
     wanted = [f"{run}/finetune/adapted/curve.parquet", "results/small/config.yaml"]
-    on = [*study(tmp_path), "--config", "tracking={run: [tensorboard]}"]
-    done = snakemake(tmp_path, *wanted, *on)
+    trained = ["--forcerun", "mlm", "finetune"]
+    done = snakemake(workspace, *wanted, *study(workspace), "--config", "tracking={run: [tensorboard]}", *trained)
     assert done.returncode == 0, done.stdout
     for name, place in (("mlm/none", "mlm"), ("full/none", "finetune/adapted")):
-        curve = pd.read_parquet(tmp_path / run / place / "curve.parquet").to_dict("records")
-        compare(events(tmp_path / "results/small/tracking/tensorboard/scaffold/0/0/adapted" / name), curve)
-    assert plan(tmp_path, *wanted, *study(tmp_path)) == []
+        curve = pd.read_parquet(workspace / run / place / "curve.parquet").to_dict("records")
+        compare(events(workspace / "results/small/tracking/tensorboard/scaffold/0/0/adapted" / name), curve)
+    assert plan(workspace, *wanted, *study(workspace)) == []

@@ -24,7 +24,7 @@ from chemsieve.training.loop import Conditions, low_precision
 from chemsieve.training.mlm import Masking, adapt
 from chemsieve.training.order import Order, grouped_by_length
 from chemsieve.training.regression import Labelled, fine_tune
-from conftest import SMILES, TINY
+from helpers.tiny import SMILES, TINY
 
 CPU = torch.device("cpu")
 PAD, MASK, SPECIAL, VOCABULARY = 2, 3, [0, 1, 2, 3, 19], 20

@@ -23,7 +23,7 @@ from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.regression import Labelled, fine_tune
 from chemsieve.training.run import Folds, train_and_write, validation_loss
-from conftest import SMILES
+from helpers.tiny import SMILES
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
