@@ -28,7 +28,7 @@ from chemsieve.data.molecules import prepare
 from chemsieve.deployment import conformal, folder, inference
 from chemsieve.deployment.card import card
 from chemsieve.deployment.choice import choose
-from chemsieve.deployment.export import export
+from chemsieve.deployment.export import TrainedRun, export
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.deployment.stream import predict_file
 from chemsieve.errors import ChemsieveError
@@ -109,7 +109,7 @@ def exported(target, encoder, family="molformer", method="full", writings=1, dra
     training = list(table["molecule_id"].iloc[[*FOLDS["train"], len(SMILES)]])
     known = predictions_table(identity, *held, values).assign(label=LABELS[20:24])
     data = {"target": {"file": "target.csv", "sha256": "0" * 64}}
-    export(target, model, encoder, chosen, table, training, known, spec, data, CPU)
+    export(target, TrainedRun(chosen, model, encoder, training, known), table, spec, data, CPU)
     return known
 
 
