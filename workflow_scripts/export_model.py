@@ -8,7 +8,7 @@ if __name__ == "__main__":
         from pathlib import Path
 
         from chemsieve.deployment.choice import choose
-        from chemsieve.deployment.export import export
+        from chemsieve.deployment.export import TrainedRun, export
         from chemsieve.models import regressor
         from chemsieve.runtime.files import sha256
         from chemsieve.tables import read_table
@@ -33,14 +33,11 @@ if __name__ == "__main__":
         )
         predictions = read_table(snakemake.input.predictions)
         files = {"target": snakemake.input.target, "pool": snakemake.input.pool}
+        predictions = predictions[predictions["run_id"] == chosen["run_id"]]
         facts = export(
             Path(snakemake.output.model[0]).parent,
-            model,
-            places["encoder"],
-            chosen,
+            TrainedRun(chosen, model, places["encoder"], training, predictions),
             read_table(snakemake.input.molecules),
-            training,
-            predictions[predictions["run_id"] == chosen["run_id"]],
             spec | {key: cell[key] for key in ("method", "options", "dropout", "averaged")},
             {role: {"file": Path(path).name, "sha256": sha256(path)} for role, path in files.items()},
             torch_device(spec),

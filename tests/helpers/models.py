@@ -9,7 +9,7 @@ import torch
 from chemsieve import registry
 from chemsieve.data.acceptance import Reader
 from chemsieve.data.molecules import prepare
-from chemsieve.deployment.export import export
+from chemsieve.deployment.export import TrainedRun, export
 from chemsieve.models import backbone, regressor
 from chemsieve.models.prediction import predict_smiles
 from chemsieve.study.runs import Identity, predictions_table
@@ -95,5 +95,5 @@ def exported(target, encoder, family="molformer", method="full", writings=1, dra
     training = list(table["molecule_id"].iloc[[*FOLDS["train"], len(SMILES)]])
     known = predictions_table(identity, *held, values).assign(label=LABELS[20:24])
     data = {"target": {"file": "target.csv", "sha256": "0" * 64}}
-    export(target, model, encoder, chosen, table, training, known, spec, data, CPU)
+    export(target, TrainedRun(chosen, model, encoder, training, known), table, spec, data, CPU)
     return known

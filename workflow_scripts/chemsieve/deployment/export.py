@@ -2,10 +2,12 @@
 
 import importlib.metadata
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from chemsieve import __version__
 from chemsieve.deployment import conformal, folder, inference
@@ -25,28 +27,38 @@ TOLERANCE = 1e-3
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "rdkit", "numpy", "pandas", "pyarrow")
 
 
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run of the study, to become a model folder.
+
+    Attributes:
+        chosen: as :func:`chemsieve.deployment.choice.choose` returns it.
+        model: its regressor, restored; :func:`export` merges its adapters in place.
+        encoder_folder: what it started from: ``config.json`` and ``tokenizer.json``.
+        training: ids of all molecules it was trained on, those of the pool included.
+        predictions: its rows of the table ``predictions``. Validation calibrates the interval and bounds the domain; of
+            the test molecules it is only said how many the interval holds.
+    """
+
+    chosen: dict
+    model: Regressor
+    encoder_folder: str | Path
+    training: list[str]
+    predictions: pd.DataFrame
+
+
 def export(
     target: str | Path,
-    model: Regressor,
-    encoder_folder: str | Path,
-    chosen: dict,
+    run: TrainedRun,
     molecules: pd.DataFrame,
-    training: list[str],
-    predictions: pd.DataFrame,
     spec: dict,
     data: dict[str, dict[str, str]],
-    device,
+    device: torch.device,
 ) -> dict:
     """Write the model folder ``target``.
 
     Args:
-        model: the run's regressor, restored; its adapters are merged in place.
-        encoder_folder: what it started from: ``config.json`` and ``tokenizer.json``.
-        chosen: as :func:`chemsieve.deployment.choice.choose` returns it.
         molecules: table ``molecules``.
-        training: ids of all molecules it was trained on, those of the pool included.
-        predictions: the run's rows of the table ``predictions``. Validation calibrates the interval and bounds the
-            domain; of the test molecules it is only said how many the interval holds.
         spec: ``study``, ``target`` (label, name, unit), ``family``, ``method``, ``options``, ``dropout``, ``averaged``
             (writings, draws), ``max_tokens``, ``stereo``, ``unknown_tokens``, and of the section ``predict`` what
             concerns a model.
@@ -59,23 +71,39 @@ def export(
         ChemsieveError: the folder would predict otherwise than the run did, or validation is too small.
     """
     target = Path(target)
-    model = merge(model).cpu()
-    settings = spec["predict"]
+    model = merge(run.model).cpu()
     by_id = molecules.set_index("molecule_id", drop=False)
     files = folder.write(
         target,
         model,
-        backbone.read_config(encoder_folder),
-        backbone.load_tokenizer(encoder_folder),
-        training_table(by_id.loc[training]),
+        backbone.read_config(run.encoder_folder),
+        backbone.load_tokenizer(run.encoder_folder),
+        training_table(by_id.loc[run.training]),
     )
-    facts = {
+    facts = _facts(run, spec, inference.spread_kind(model, spec["predict"]["uncertainty"]))
+    facts |= {"data": data, "files": files}
+    predictor = folder.assemble(target, facts, device)
+    # From the SMILES as given, the way that a user's will go.
+    given = list(by_id.loc[run.predictions["molecule_id"], "smiles"])
+    answers = predictor.predict(given)
+    ours = answers[spec["target"]["label"]].to_numpy(float)
+    _compare(*_both_ways(predictor, ours, given, by_id, run.predictions), float(model.label_scale))
+    _calibrate(facts, run.predictions, ours, answers["similarity"].to_numpy(float))
+    write_text(target / folder.CARD, card(facts))
+    folder.seal(target, facts)
+    return facts
+
+
+def _facts(run: TrainedRun, spec: dict, spread: str) -> dict:
+    """What is known of the folder before its own predictions are."""
+    chosen, settings = run.chosen, spec["predict"]
+    return {
         "format": folder.FORMAT,
         "run_id": chosen["run_id"],
         "chosen": settings["model"],
         "surpassed": chosen.get("surpassed"),
         **{key: spec[key] for key in ("study", "target", "family", "method", "options", "dropout", "averaged")},
-        "training": {"molecules": len(training), "of_the_pool": int(chosen["n_selected"])},
+        "training": {"molecules": len(run.training), "of_the_pool": int(chosen["n_selected"])},
         "metrics": {
             fold: {key: _number(row[key]) for key in ("rmse", "mae", "r2", "spearman")}
             for fold, row in (("validation", chosen), ("test", chosen["test"]))
@@ -83,39 +111,32 @@ def export(
         "input": {
             "stereo": spec["stereo"],
             "unknown_tokens": spec["unknown_tokens"],
-            "max_tokens": backbone.token_limit(encoder_folder, spec["family"], spec["max_tokens"]),
+            "max_tokens": backbone.token_limit(run.encoder_folder, spec["family"], spec["max_tokens"]),
         },
-        "uncertainty": {
-            "kind": inference.spread_kind(model, settings["uncertainty"]),
-            "passes": settings["passes"],
-            "seed": settings["seed"],
-        },
-        # Until they are known, just below.
+        "uncertainty": {"kind": spread, "passes": settings["passes"], "seed": settings["seed"]},
+        # Until they are known: see _calibrate.
         "interval": {"coverage": settings["coverage"], "half_width": 0.0},
         "domain": {"similarity": 0.0, "percentile": PERCENTILE},
-        "data": data,
-        "files": files,
         "versions": {"chemsieve": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
-    predictor = folder.assemble(target, facts, device)
-    # From the SMILES as given, the way that a user's will go.
-    given = list(by_id.loc[predictions["molecule_id"], "smiles"])
-    answers = predictor.predict(given)
-    ours = answers[spec["target"]["label"]].to_numpy(float)
-    _compare(*_both_ways(predictor, ours, given, by_id, predictions), float(model.label_scale))
+
+
+def _calibrate(facts: dict, predictions: pd.DataFrame, ours: np.ndarray, similarity: np.ndarray) -> None:
+    """Set the interval's width and the domain's bound by the validation molecules.
+
+    Args:
+        ours, similarity: the folder's predictions and similarities, (molecules,), of the rows of ``predictions``.
+    """
     errors = np.abs(predictions["label"].to_numpy() - ours)
     validation, test = ((predictions["fold"] == fold).to_numpy() for fold in ("validation", "test"))
-    half_width = conformal.half_width(errors[validation], settings["coverage"])
+    half_width = conformal.half_width(errors[validation], facts["interval"]["coverage"])
     facts["interval"] |= {
         "half_width": half_width,
         "molecules": int(validation.sum()),
         "test_molecules": int(test.sum()),
         "test_covered": int((errors[test] <= half_width).sum()),
     }
-    facts["domain"]["similarity"] = float(np.percentile(answers["similarity"].to_numpy(float)[validation], PERCENTILE))
-    write_text(target / folder.CARD, card(facts))
-    folder.seal(target, facts)
-    return facts
+    facts["domain"]["similarity"] = float(np.percentile(similarity[validation], PERCENTILE))
 
 
 def _both_ways(
@@ -128,8 +149,9 @@ def _both_ways(
     user's SMILES as the run read them where it averages over no others.
     """
     facts, label = predictor.facts, predictor.facts["target"]["label"]
-    writings, draws = facts["averaged"]["writings"], facts["averaged"]["draws"]
-    if writings == 1:
+    averaged = facts["averaged"]
+    several = averaged["writings"]  # SMILES of a molecule
+    if several == 1:
         return ours, predictions["prediction"].to_numpy()
 
     def as_in_the_run(count: int) -> np.ndarray:
@@ -138,14 +160,14 @@ def _both_ways(
             of_fold = (predictions["fold"] == fold).to_numpy()
             smiles = list(molecules.loc[predictions["molecule_id"][of_fold], "encoder_smiles"])
             tools = predictor.model, predictor.tokenizer
-            found[of_fold] = predict_smiles(*tools, smiles, count, draws, predictor.device)
+            found[of_fold] = predict_smiles(*tools, smiles, count, averaged["draws"], predictor.device)
         return found
 
-    facts["averaged"]["writings"] = 1
+    averaged["writings"] = 1
     alone = predictor.predict(given)[label].to_numpy(float)
-    facts["averaged"]["writings"] = writings
+    averaged["writings"] = several
     return (
-        np.concatenate([as_in_the_run(writings), alone]),
+        np.concatenate([as_in_the_run(several), alone]),
         np.concatenate([predictions["prediction"].to_numpy(), as_in_the_run(1)]),
     )
 

@@ -48,13 +48,13 @@ def predict_passes(
 
 
 def predict_smiles(
-    model: Regressor, tokenizer: Tokenizer, smiles: Sequence[str], writings: int, draws: int, device: torch.device
+    model: Regressor, tokenizer: Tokenizer, smiles: Sequence[str], several: int, draws: int, device: torch.device
 ) -> np.ndarray:
-    """Predictions (molecules,) averaged over so many SMILES of each molecule and draws of the random features.
+    """Predictions (molecules,) averaged over ``several`` SMILES of each molecule and ``draws`` of the random features.
 
     The given SMILES and the model's own features are among them.
     """
-    rows = randomiser(model, tokenizer).several(smiles, writings)
+    rows = randomiser(model, tokenizer).several(smiles, several)
     return predict_averaged(model, rows, draws, tokenization.special_id(tokenizer, "pad"), device)
 
 
