@@ -44,6 +44,22 @@ def test_influence_is_that_of_the_explicit_inverse(problem, damping):
     np.testing.assert_allclose(rows[T].T @ a + rows[Q].T @ b, inverse @ gradients[Q].mean(axis=0), rtol=1e-8)
 
 
+def test_one_factor_serves_everything_at_one_damping(problem, monkeypatch):
+    """And after another damping was asked for, the answers are the same again."""
+    rows, given = problem
+    kernel, made, factor = kernels.Kernel(rows @ rows.T, given.residuals, TRAIN, QUERY), [], kernels.factor
+    monkeypatch.setattr(kernels, "factor", lambda matrix, constant: made.append(constant) or factor(matrix, constant))
+
+    def everything(damping):
+        a, b = kernels.dual_solution(kernel, damping)
+        return np.concatenate([kernels.first_order(kernel, damping), a, b, kernels.refit(kernel, damping).pool[0]])
+
+    first, other, again = everything(0.5), everything(0.05), everything(0.5)
+    assert made == [TRAIN * damping / 2 for damping in (0.5, 0.05, 0.5)]
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
 @pytest.mark.parametrize("group", [[], [2], [0, 3, 5], range(POOL)])
 def test_effect_of_a_group_is_that_of_the_refit(problem, group):
     rows, kernel = problem

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def _not_needed(*_: Any) -> NoReturn:
-    raise LookupError("the strategy's NEEDS do not ask for what it reads")
+    raise LookupError("the strategy reads something that its NEEDS do not ask for")
 
 
 def needed(part: T | None) -> T:
