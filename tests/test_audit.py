@@ -129,10 +129,10 @@ def test_weighted_means_are_those_of_scikit_learn(molecules, target):
 @pytest.mark.parametrize(
     ("k", "metric", "weights", "name", "bits"),
     [
-        (5, "euclidean", "uniform", "ECFP4", 2048),
-        (3, "tanimoto", "uniform", "ECFP4", 2048),
+        pytest.param(5, "euclidean", "uniform", "ECFP4", 2048, marks=pytest.mark.slow),
+        pytest.param(3, "tanimoto", "uniform", "ECFP4", 2048, marks=pytest.mark.slow),
         (4, "tanimoto", "distance", "ECFP6", 1024),
-        (7, "cosine", "uniform", "FCFP4", 2048),
+        pytest.param(7, "cosine", "uniform", "FCFP4", 2048, marks=pytest.mark.slow),
     ],
 )
 def test_planted_rule_is_found(molecules, target, k, metric, weights, name, bits):

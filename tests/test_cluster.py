@@ -56,7 +56,8 @@ def on_slurm(copied):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", [pytest.param("local", marks=pytest.mark.slow), "multi_gpu"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["local", "multi_gpu"])
 def test_profiles_of_one_machine_plan_the_study(copied, name):
     jobs = plan(copied, "all", "--profile", f"profiles/{name}", "--configfile", "studies/tiny.yaml")
     assert Counter(job.rule for job in jobs)["report"] == 1

@@ -119,6 +119,7 @@ def test_lissa_with_whole_batches_follows_the_recursion_and_its_fixed_point(matr
     )
 
 
+@pytest.mark.slow
 def test_a_diverging_recursion_is_an_error_that_names_a_scale_that_works(matrices):
     problem, query, _, hessian, _ = matrices
     vector = problem.gradient(query)
@@ -141,6 +142,7 @@ def indefinite(tiny):
     return problem, problem.gradient(far.take(range(6))), explicit(problem, far)[0]
 
 
+@pytest.mark.slow
 def test_the_automatic_scale_is_safe_where_the_hessian_is_indefinite(indefinite):
     problem, vector, hessian = indefinite
     eigenvalues = torch.linalg.eigvalsh(hessian)

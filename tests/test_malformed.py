@@ -571,6 +571,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 # -- the real workflow -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_results_folder_that_cannot_be_written_to_stops_the_workflow_with_one_sentence(fresh):
     (fresh / "results").touch()
     done = snakemake(fresh, "results/embedded/config.yaml")

@@ -37,6 +37,7 @@ def call(folder, *arguments, **given):
 # Paths.
 
 
+@pytest.mark.slow
 def test_checkout_and_environment_may_lie_below_a_path_with_a_space(tmp_path):
     folder = tmp_path / "it's a place" / "workflow"
     folder.mkdir(parents=True)

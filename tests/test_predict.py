@@ -531,7 +531,9 @@ def rows_of(path, count):
     return path
 
 
-@pytest.mark.parametrize("ending", ["csv", "smi", "sdf", "parquet"])
+@pytest.mark.parametrize(
+    "ending", [pytest.param(ending, marks=pytest.mark.slow) for ending in ("csv", "smi", "sdf")] + ["parquet"]
+)
 def test_memory_does_not_grow_with_the_file(tmp_path, ending):
     peaks = []
     for count in (1_000, 4_000) if ending == "sdf" else (8_000, 32_000):

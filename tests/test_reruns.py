@@ -12,6 +12,7 @@ TABLES_OF_RUNS = {
 }
 
 
+@pytest.mark.slow
 def test_second_run_has_nothing_to_do(workspace):
     done = snakemake(workspace, "all", *study(workspace))
     assert done.returncode == 0, done.stdout
@@ -68,7 +69,7 @@ CHOSEN_AGAIN = {
 @pytest.mark.parametrize(
     ("estimator", "options", "expected"),
     [
-        ("lissa", {"depth": 7}, SCORED_AGAIN | {"report": 1, "all": 1}),
+        pytest.param("lissa", {"depth": 7}, SCORED_AGAIN | {"report": 1, "all": 1}, marks=pytest.mark.slow),
         # Selections read its scores.
         pytest.param("shapley", {"permutations": 22}, SCORED_AGAIN | CHOSEN_AGAIN, marks=pytest.mark.slow),
     ],

@@ -74,6 +74,7 @@ def test_every_study_can_be_planned(tmp_path, name):
     assert jobs["finetune"] >= 2  # the baseline and the adapted model of at least one replicate
 
 
+@pytest.mark.slow
 def test_embedded_study_can_be_planned(copied):
     jobs = planned(copied, "all")
     assert jobs["finetune"] == 4  # two origins, two seeds

@@ -210,6 +210,7 @@ def test_files_for_training_hold_no_label_of_a_test_molecule(finished):
         assert "label" not in pq.read_schema(finished / RESULTS / name).names
 
 
+@pytest.mark.slow
 def test_jobs_ask_for_more_than_they_take_and_for_nothing_silly(workspace):
     took = {}
     for path in (workspace / RESULTS / "logs").rglob("*.log"):
