@@ -15,6 +15,7 @@ from chemsieve.models import backbone, tokenization
 from chemsieve.models.bundled import BUNDLED, local_folder
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
+from chemsieve.training.loop import Conditions
 
 FOLDER = local_folder(BUNDLED)
 
@@ -73,7 +74,7 @@ def test_it_finds_masked_tokens_of_other_molecules(model, molecules):
     bigram = pretraining.bigram_baseline(corpus, corpus, collate, seed=0)
     encoder = registry.load("models.encoders", "molformer").backbone(model)
     both = torch.nn.ModuleDict({"model": model})
-    found = pretraining._evaluate(both, encoder, corpus, collate, {}, 0, torch.device("cpu"))
+    found = pretraining._evaluate(both, encoder, corpus, collate, {}, Conditions(0, torch.device("cpu")))
     assert found["validation_loss"] < 0.5 * bigram["loss"]
     assert found["masked_accuracy"] > bigram["accuracy"] + 0.2
     said = float(re.search(r"this encoder \| ([0-9.]+)", (FOLDER / "README.md").read_text())[1])

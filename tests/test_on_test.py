@@ -17,14 +17,14 @@ def test_molecules_are_a_seeded_sample_in_the_order_of_the_file_with_their_label
     labels = pd.DataFrame({"molecule_id": test["molecule_id"], "label": np.arange(30.0)}).sample(frac=1, random_state=0)
     samples = []
     for seed in (0, 0, 1):
-        found = on_test.drawn(test, labels, 4, seed)
+        found = on_test.sampled(test, labels, 4, seed)
         places = [int(name.removeprefix("target-")) for name in found["molecule_id"]]
         assert len(places) == 4
         assert places == sorted(places)
         assert list(found["label"]) == places
         samples.append(places)
     assert samples[0] == samples[1] != samples[2]
-    assert list(on_test.drawn(test, labels, 99, 0)["molecule_id"]) == list(test["molecule_id"])
+    assert list(on_test.sampled(test, labels, 99, 0)["molecule_id"]) == list(test["molecule_id"])
 
 
 def test_each_pair_has_its_influence_and_each_test_molecule_its_error():

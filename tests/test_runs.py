@@ -270,7 +270,7 @@ from chemsieve.models.checkpoints import write_tensors
 from chemsieve.errors import ChemsieveError
 from chemsieve.runtime.files import write_json, write_text
 from chemsieve.tables import write_table
-from chemsieve.training.state import Saves
+from chemsieve.training.saves import Saves
 folder = Path(sys.argv[1])
 tensors = {"a": torch.rand(100_000)}
 frame = pd.DataFrame({"molecule_id": [f"target-{hash(str(i))}" for i in range(50_000)], "label": torch.rand(50_000)})
