@@ -4,9 +4,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from chemsieve.audit.tracing import OTHER
+from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.figure import GREY, around, axis, drawn, plain
-from chemsieve.report.markup import Section, folded, heading, number, paragraph, percent, table
 from chemsieve.report.study import Study
+from chemsieve.report.words import number, percent
 
 SHOWN = 12  # rules in the table
 
@@ -17,7 +18,7 @@ def section(study: Study) -> Section | None:
         return None
     tried, sources = study.audit_labels, study.label_sources
     blocks = [
-        paragraph(
+        Paragraph(
             f"Can the pool's labels be computed from the target's? {len(tried):,} rules were tried: the mean label of "
             "the nearest molecules over fingerprints, metrics, numbers and weights, linear models fitted to the "
             "target, and single computed properties, each also after a straight line. A rule counts as found where "
@@ -56,7 +57,7 @@ def _features(row) -> str:
     return row.features if np.isnan(row.bits) else f"{row.features}, {int(row.bits):,} bits"
 
 
-def _scatter(study: Study) -> str:
+def _scatter(study: Study) -> Block:
     sources = study.label_sources
     figure = go.Figure()
     both = around(sources["label"], sources["reproduced"])
@@ -84,7 +85,7 @@ def _scatter(study: Study) -> str:
     )
 
 
-def _treatments(study: Study) -> list[str]:
+def _treatments(study: Study) -> list[Block]:
     made = study.pool_treatment
     if made is None or made.empty:
         return []
@@ -109,4 +110,4 @@ def _treatments(study: Study) -> list[str]:
     ]
     caption = "The pool of each split: what is known of its labels, and what was done"
     shown = table(caption, header, rows, sortable=len(rows) > SHOWN)
-    return [heading("What was done"), shown if len(rows) <= SHOWN else folded("Every split", shown)]
+    return [Heading("What was done"), shown if len(rows) <= SHOWN else Folded("Every split", [shown])]

@@ -3,9 +3,10 @@
 import plotly.graph_objects as go
 
 from chemsieve.audit.shift import EMBEDDING
+from chemsieve.report.blocks import Paragraph, Section, table
 from chemsieve.report.figure import axis, drawn, plain
-from chemsieve.report.markup import Section, number, paragraph, spread, table
 from chemsieve.report.study import Study
+from chemsieve.report.words import number, spread
 
 
 def section(study: Study) -> Section | None:
@@ -16,7 +17,7 @@ def section(study: Study) -> Section | None:
     blocks = []
     for row in made[made["what"] == EMBEDDING].itertuples(index=False):
         blocks.append(
-            paragraph(
+            Paragraph(
                 f"In the encoder's embedding the squared maximum mean discrepancy of target and pool is "
                 f"{number(row.statistic, 3)}, permutation p {number(row.p_value, 2)}, with {row.target:,} and "
                 f"{row.pool:,} molecules. A small p says that they are different populations: what helps there need "
