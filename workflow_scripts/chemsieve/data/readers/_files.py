@@ -4,12 +4,14 @@ import difflib
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, TextIO, TypeVar
 
 from chemsieve.errors import ChemsieveError
+
+T = TypeVar("T")
 
 _GZIP = b"\x1f\x8b"
 # What is no text whatever the encoding says, by its first bytes.
@@ -66,6 +68,24 @@ def opened_text(path: str | Path, source: str, encoding: str) -> Iterator[tuple[
             found = getattr(error, "object", b"")[getattr(error, "start", 0) :][:1]
             where = f"byte 0x{found.hex()}" if isinstance(found, bytes) and found else str(error)
             raise ChemsieveError(f"{name}: {not_text(source, encoding, where, first)}") from None
+
+
+def up_to_the_last(lines: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T | None]]:
+    """Numbered lines without the blank ones at the end, which are no rows; a blank one before that comes as None."""
+    first = blank = 0
+    for number, content in lines:
+        if content:
+            yield from ((first + i, None) for i in range(blank))
+            yield number, content
+            blank = 0
+        else:
+            first = first if blank else number
+            blank += 1
+
+
+def blank_line(line: int, row: int) -> str:
+    """What is wrong with a blank line that stands where row ``row`` (0-based) should."""
+    return f"line {line} is blank, before row {row}; remove the line"
 
 
 def _is_utf8(encoding: str) -> bool:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chemsieve.data.readers import Cells, Layout, Row
+from chemsieve.data.readers import Layout, Row
 from chemsieve.data.readers._files import opened, require
 from chemsieve.errors import ChemsieveError
 
@@ -26,25 +26,17 @@ def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout)
         _require(name, columns, file.schema_arrow)
 
 
-def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
-    """Every row; a missing value is an empty cell; see :mod:`chemsieve.data.readers`."""
+def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, whole: bool = True) -> Iterator[Row]:
+    """Row by row; a missing value is an empty cell, lists and the like are written as Python does."""
     with _file(path, source) as (name, file):
         _require(name, columns, file.schema_arrow)
-        table = file.read(columns=list(dict.fromkeys(columns)), use_threads=False)
-        table.validate(full=True)
-        return Cells(table.num_rows, {column: _texts(table.column(column)) for column in columns})
-
-
-def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterator[Row]:
-    """All columns, row by row; see :mod:`chemsieve.data.readers`. Lists and the like are written as Python does."""
-    with _file(path, source) as (name, file):
-        _require(name, [smiles], file.schema_arrow)
-        names = file.schema_arrow.names
+        names = file.schema_arrow.names if whole else list(columns)
         yield Row(names)
-        place = names.index(smiles)
-        for batch in file.iter_batches(_BATCH, use_threads=False):
+        place = names.index(columns[0])
+        for batch in file.iter_batches(_BATCH, columns=None if whole else names, use_threads=False):
             batch.validate(full=True)
-            for cells in zip(*map(_texts, batch.columns), strict=True):
+            wanted = batch.columns if whole else [batch.column(column) for column in names]
+            for cells in zip(*map(_texts, wanted), strict=True):
                 yield Row(list(cells), cells[place])
 
 
