@@ -3,6 +3,7 @@
 import json
 import shutil
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -63,9 +64,11 @@ def test_the_workflow_draws_them_on_demand(made, tmp_path):
 
 @needs_browser
 def test_a_figure_that_cannot_be_drawn_is_left_out_and_named(made, tmp_path, monkeypatch):
-    broken = images.DRAW.replace("await Plotly.toImage(", "await (plot.id === 'grid-lines-0' ? no : Plotly.toImage)(")
-    assert broken != images.DRAW
-    monkeypatch.setattr(images, "DRAW", broken)
+    script = images.package_data("report/static/draw.js").read_text(encoding="utf-8")
+    broken = script.replace("await Plotly.toImage(", "await (plot.id === 'grid-lines-0' ? no : Plotly.toImage)(")
+    assert broken != script
+    (tmp_path / "draw.js").write_text(broken, encoding="utf-8")
+    monkeypatch.setattr(images, "package_data", lambda name: tmp_path / Path(name).name)
     with pytest.raises(ChemsieveError, match=r"the figure grid-lines-0 cannot be drawn \(ReferenceError"):
         write_figures(made[0] / "report.html", tmp_path)
     write_figures(made[0] / "report.html", tmp_path, go_on=True)
