@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from rdkit import Chem, rdBase
-from rdkit.Chem import AllChem, Crippen, Descriptors
+from rdkit.Chem import Descriptors, rdChemReactions, rdMolDescriptors
 
 from chemsieve.data import chemistry
 from chemsieve.errors import ChemsieveError
@@ -171,8 +171,8 @@ def _products(source: Library, count: int, seen: set[str], rng: np.random.Genera
 
 def _react(smarts: str, first: Sequence[str], second: Sequence[str], rng: np.random.Generator) -> Iterator[Chem.Mol]:
     """The product of each pair of blocks, in random order; where a pair has several, the alphabetically first."""
-    reaction = AllChem.ReactionFromSmarts(smarts)
-    pairs = list(itertools.product(map(Chem.MolFromSmiles, first), map(Chem.MolFromSmiles, second)))
+    reaction = rdChemReactions.ReactionFromSmarts(smarts)
+    pairs = list(itertools.product(map(chemistry.accepted, first), map(chemistry.accepted, second)))
     for position in rng.permutation(len(pairs)):
         with rdBase.BlockLogs():
             names = {Chem.MolToSmiles(products[0]) for products in reaction.RunReactants(pairs[position])}
@@ -189,9 +189,10 @@ def _rounded(labels: np.ndarray) -> np.ndarray:
 def _right_size(mol: Chem.Mol) -> bool:
     fewest, most = HEAVY_ATOMS
     lightest, heaviest = WEIGHT
-    return fewest <= mol.GetNumHeavyAtoms() <= most and lightest <= Descriptors.MolWt(mol) <= heaviest
+    weight = Descriptors.MolWt(mol)  # type: ignore[attr-defined]  # missing from RDKit's stubs
+    return fewest <= mol.GetNumHeavyAtoms() <= most and lightest <= weight <= heaviest
 
 
 def _logp(smiles: list[str] | pd.Series) -> np.ndarray:
     """Crippen logP of each SMILES, float64."""
-    return np.array([Crippen.MolLogP(Chem.MolFromSmiles(text)) for text in smiles])
+    return np.array([rdMolDescriptors.CalcCrippenDescriptors(chemistry.accepted(text))[0] for text in smiles])

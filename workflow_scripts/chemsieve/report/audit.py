@@ -19,7 +19,7 @@ MANY = 20  # rows beyond which a table can be sorted and scrolls
 
 def section(study: Study) -> Section:
     """The data audit."""
-    blocks = [
+    blocks: list[Block] = [
         *_findings(study),
         _rejected(study),
         *(Paragraph(text) for text in _overlap(study)),

@@ -17,7 +17,7 @@ PER_BIN = 5  # molecules that a bin of the predictions should have; fewer molecu
 
 def section(study: Study) -> Section:
     """Calibration on the test molecules, and error against similarity to the training molecules, per splitter."""
-    blocks = []
+    blocks: list[Block] = []
     for i, splitter in enumerate(study.splitters):
         shown = test_predictions(study, splitter)
         if shown:

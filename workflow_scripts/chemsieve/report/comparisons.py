@@ -1,4 +1,4 @@
-"""Which configurations can be told apart: differences, intervals and verdicts of the table ``comparisons``."""
+"""Which configurations differ: differences, intervals and verdicts of the table ``comparisons``."""
 
 import math
 
@@ -32,7 +32,7 @@ def section(study: Study) -> Section:
     """Noise and detectable effect in a sentence, the selections as a heat map, every comparison in a table."""
     if study.comparisons.empty:
         return Section("comparisons", "Comparisons", [Paragraph("No two configurations can be compared.")])
-    blocks = [Paragraph(_method(study))]
+    blocks: list[Block] = [Paragraph(_method(study))]
     for i, splitter in enumerate(sorted(study.comparisons["splitter"].unique())):
         here = study.comparisons[study.comparisons["splitter"] == splitter]
         blocks.append(Heading(f"{splitter} split"))
@@ -44,11 +44,8 @@ def section(study: Study) -> Section:
             blocks.append(shown if family == SELECTIONS else Folded(family, [shown]))
         details = [[None if pd.isna(value) else value for value in row] for row in here[DETAILS].to_numpy().tolist()]
         named = [name.replace("_", " ") for name in DETAILS]
-        blocks.append(
-            Folded(
-                "p values and effect sizes", [table(f"Tests of the {splitter} split", named, details, sortable=True)]
-            )
-        )
+        tests = table(f"Tests of the {splitter} split", named, details, sortable=True)
+        blocks.append(Folded("p values and effect sizes", [tests]))
     return Section("comparisons", "Comparisons", blocks)
 
 

@@ -21,7 +21,7 @@ def section(study: Study) -> Section | None:
     """What each strategy took from a pool whose groups are known; nothing where they are not."""
     if study.pool_control is None:
         return None
-    blocks = []
+    blocks: list[Block] = []
     if study.embedded:
         blocks.append(
             Paragraph(

@@ -6,7 +6,6 @@ import plotly.graph_objects as go
 from chemsieve.report.blocks import Block, Heading, Paragraph, Section, table
 from chemsieve.report.figure import axis, colours, drawn, plain
 from chemsieve.report.study import Study, ordered, run_parts
-from chemsieve.report.words import MISSING
 
 MOST = 300  # lines in one figure
 
@@ -23,7 +22,7 @@ def _regression(study: Study, curves: pd.DataFrame) -> list[Block]:
         return [Paragraph("No regression run recorded its epochs.")]
     plain_runs = (curves["method"] == "full") & (curves["selection"] == "none")
     finetuning, others = curves[plain_runs], curves[~plain_runs]
-    blocks = [Heading("Fine-tuning, nothing added")]
+    blocks: list[Block] = [Heading("Fine-tuning, nothing added")]
     if finetuning.empty:
         blocks.append(Paragraph("There is no fine-tuning on the target molecules alone."))
     else:
@@ -126,20 +125,20 @@ def _labelled(figure: go.Figure, title: str) -> go.Figure:
 
 
 def _mlm(curves: pd.DataFrame) -> list[Block]:
-    blocks = [Heading("Masked language model, before and after adaptation")]
+    blocks: list[Block] = [Heading("Masked language model, before and after adaptation")]
     curves = curves[curves["stage"] == "mlm"]
     if curves.empty:
         return [*blocks, Paragraph("The encoder was not adapted: no masked language modelling was run.")]
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for run_id, run in curves.groupby("run_id"):
         before = run.loc[run["epoch"] == 0, "validation_loss"]
         after = run[run["epoch"] > 0]
-        start = float(before.iloc[0]) if len(before) else MISSING
+        start = float(before.iloc[0]) if len(before) else None
         if after.empty:
-            rows.append((run_id, start, MISSING, MISSING, MISSING))
+            rows.append((run_id, start, None, None, None))
             continue
         best = after.loc[after["validation_loss"].idxmin()]
-        change = best["validation_loss"] - start if len(before) else MISSING
+        change = None if start is None else best["validation_loss"] - start
         rows.append((run_id, start, best["validation_loss"], change, int(best["epoch"])))
     figure = go.Figure()
     for i, (column, dash, name) in enumerate(

@@ -38,7 +38,7 @@ def picture(smiles: str) -> str:
     if molecule is None:
         return ""
     canvas = rdMolDraw2D.MolDraw2DSVG(*SIZE)
-    canvas.drawOptions().clearBackground = False
+    canvas.drawOptions().clearBackground = False  # type: ignore[assignment]  # RDKit's stubs have another type
     rdMolDraw2D.PrepareAndDrawMolecule(canvas, molecule)
     canvas.FinishDrawing()
     return base64.b64encode(canvas.GetDrawingText().encode()).decode()
@@ -83,7 +83,7 @@ def _worst(study: Study) -> list[Block]:
     runs = runs[(runs["selection"] == "none") & (runs["fold"] == "test")]
     predictions = study.predictions
     predictions = predictions[predictions["run_id"].isin(runs["run_id"]) & (predictions["fold"] == "test")]
-    blocks = [Heading("Largest test errors of the fine-tuned model, nothing added")]
+    blocks: list[Block] = [Heading("Largest test errors of the fine-tuned model, nothing added")]
     if predictions.empty:
         return [*blocks, Paragraph("There are no test predictions of such a run.")]
     errors = predictions.assign(error=(predictions["prediction"] - predictions["label"]).abs())

@@ -15,7 +15,7 @@ def section(study: Study) -> Section:
     if not study.grid_selections:
         text = "No parameter-efficient method was trained, so there is no grid to show."
         return Section("grid", title, [Paragraph(text)])
-    blocks = []
+    blocks: list[Block] = []
     for i, splitter in enumerate(study.splitters):
         cells = grid_cells(study, splitter)
         if len(cells):

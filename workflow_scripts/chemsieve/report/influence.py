@@ -19,7 +19,7 @@ WRITTEN = 8  # cells of a larger matrix are too small for numbers
 
 def section(study: Study) -> Section:
     """Distribution, diagnostics and rank agreement of the influence scores."""
-    blocks = [
+    blocks: list[Block] = [
         Paragraph(
             "I(z) is the predicted change of the validation loss when molecule z gains weight: positive is harmful, "
             "negative is helpful. It says what a linear model around one checkpoint expects, not what training did."
@@ -43,7 +43,7 @@ def agreement(influence: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def _distributions(study: Study) -> list[Block]:
-    blocks = [Heading("Distribution per checkpoint")]
+    blocks: list[Block] = [Heading("Distribution per checkpoint")]
     influence = study.influence
     for i, (estimator, scores) in enumerate(influence.groupby("estimator")):
         checkpoints = sorted(scores["checkpoint"].unique(), key=_last)
@@ -87,7 +87,7 @@ def _agreement(study: Study) -> list[Block]:
     last = influence["checkpoint"] == influence["checkpoint"].max()
     chosen = influence[aggregated if aggregated.any() else last]
     chosen = chosen.assign(key=chosen["origin"] + " · " + chosen["estimator"])
-    blocks = [Heading("Rank agreement")]
+    blocks: list[Block] = [Heading("Rank agreement")]
     if chosen["key"].nunique() < 2:
         blocks.append(Paragraph("There is one estimator on one encoder, so no two rankings to compare."))
     else:
@@ -158,7 +158,7 @@ def _on_test(study: Study) -> list[Block]:
     splitter, split_seed, seed = first = tuple(scored[REPLICATE].iloc[0])
     here = scored[(scored[REPLICATE] == first).all(axis=1)]
     molecules = study.molecules.set_index("molecule_id")
-    blocks = [
+    blocks: list[Block] = [
         Heading("Single test molecules"),
         Paragraph(
             f"{count(here['test_id'].nunique(), 'test molecule')}, drawn at random, of the {splitter} split with seed "
@@ -220,7 +220,7 @@ def _heatmap(identifier: str, matrix: pd.DataFrame, reading: str) -> Block:
 
 
 def _diagnostics(study: Study) -> list[Block]:
-    blocks = [Heading("Diagnostics of the solves")]
+    blocks: list[Block] = [Heading("Diagnostics of the solves")]
     diagnostics = study.influence_diagnostics
     if diagnostics.empty:
         return [*blocks, Paragraph("There are none: no inverse Hessian was applied.")]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from chemsieve.report.blocks import Alarm, Bullets, Heading, Paragraph, Section, table
+from chemsieve.report.blocks import Alarm, Block, Bullets, Heading, Paragraph, Section, table
 from chemsieve.report.study import REPLICATE, Study, run_parts
 from chemsieve.report.words import MISSING, number
 from chemsieve.study.published import MEASURES
@@ -23,7 +23,7 @@ def section(study: Study) -> Section | None:
         return None
     figures = published["figures"]
     rows = [row(study, figure) for figure in figures]
-    blocks = [
+    blocks: list[Block] = [
         Paragraph(
             f"The protocol is that of {published['source']}. Ours is the mean over the replicates of this study, on "
             "test molecules that nothing else has seen, with a 95 % t interval from three replicates on and the range "

@@ -58,7 +58,7 @@ def section(study: Study) -> Section:
     """Table of all metrics and footnotes on method."""
     metrics = study.metrics
     if metrics.empty:
-        blocks = [Paragraph("There is no run.")]
+        blocks: list[Block] = [Paragraph("There is no run.")]
     else:
         columns = [name for name in metrics.columns if name not in ("run_id", "study")]
         shown, caption = metrics.sort_values(["run_id", "fold"], kind="stable")[["run_id", *columns]], "All runs"

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from chemsieve.audit.shift import EMBEDDING
-from chemsieve.report.blocks import Paragraph, Section, table
+from chemsieve.report.blocks import Block, Paragraph, Section, table
 from chemsieve.report.figure import axis, drawn, plain
 from chemsieve.report.study import Study
 from chemsieve.report.words import number, spread
@@ -14,7 +14,7 @@ def section(study: Study) -> Section | None:
     if study.audit_shift is None or study.audit_shift.empty:
         return None
     made = study.audit_shift
-    blocks = []
+    blocks: list[Block] = []
     for row in made[made["what"] == EMBEDDING].itertuples(index=False):
         blocks.append(
             Paragraph(

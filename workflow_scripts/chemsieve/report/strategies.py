@@ -14,7 +14,7 @@ DASHES = ["dash", "dot", "dashdot", "longdash"]
 
 def section(study: Study) -> Section:
     """RMSE per strategy, one figure per splitter."""
-    blocks = []
+    blocks: list[Block] = []
     for i, splitter in enumerate(study.splitters):
         here = study.metrics[study.metrics["splitter"] == splitter]
         runs = _runs(study, here)

@@ -32,7 +32,7 @@ def section(study: Study, missing: Sequence[str] = ()) -> Section:
         missing: what else the page has to do without, beside the steps of the table ``failures``.
     """
     lacking = [*_failed(study), *missing]
-    blocks = [_tiles(study), *_leaks(study), *_missing(lacking), *_answers(study), Paragraph(_data(study))]
+    blocks: list[Block] = [_tiles(study), *_leaks(study), *_missing(lacking), *_answers(study), Paragraph(_data(study))]
     blocks.append(Paragraph(_reads_test_labels(study)))
     return Section("summary", "Summary", blocks)
 
@@ -57,7 +57,7 @@ def _reads_test_labels(study: Study) -> str:
 def _leaks(study: Study) -> list[Block]:
     """What makes the errors below better than they are, before anything is said of them."""
     found = leaks(study)
-    blocks = [Alarm(text) for text in found[:SHOWN_LEAKS]]
+    blocks: list[Block] = [Alarm(text) for text in found[:SHOWN_LEAKS]]
     if len(found) > SHOWN_LEAKS:
         blocks.append(Paragraph(f"{count(len(found) - SHOWN_LEAKS, 'more leak')} under Data audit."))
     return blocks
@@ -139,7 +139,7 @@ def _answers(study: Study) -> list[Block]:
             Paragraph("No two kinds of run can be compared: there is neither a selection nor an adapted encoder."),
             *_no_descriptors(study),
         ]
-    blocks = []
+    blocks: list[Block] = []
     for splitter, here in made.groupby("splitter"):
         sentences = [*_selections(here), *_adaptation(here), *_descriptors(study, splitter, here)]
         blocks += [Paragraph(f"On the {splitter} split, by the error on test molecules:"), Bullets(sentences)]

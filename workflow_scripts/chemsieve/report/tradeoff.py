@@ -13,7 +13,7 @@ LARGEST_MARKER = 44  # pixels across
 
 def section(study: Study) -> Section:
     """Trainable parameters, training time and test RMSE per method, over the selections that all methods have."""
-    blocks = []
+    blocks: list[Block] = []
     for i, splitter in enumerate(study.splitters):
         test = study.test[study.test["splitter"] == splitter]
         models = test[test["origin"] == study.selection_origin]

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
 MISSING = "–"
 
 
-def number(value: object, digits: int = 4, sign: bool = False) -> str:
-    """A number with ``digits`` significant digits, whole numbers in full; a dash where it is missing."""
+def number(value: Any, digits: int = 4, sign: bool = False) -> str:
+    """A number of any kind with ``digits`` significant digits, whole ones in full; a dash where it is missing."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return MISSING
     plus = "+" if sign else ""

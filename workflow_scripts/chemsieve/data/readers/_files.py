@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 from chemsieve.errors import ChemsieveError
 
@@ -23,7 +23,7 @@ _MAGIC = {
 
 
 @contextmanager
-def opened(path: str | Path, source: str) -> Iterator[tuple[str, BinaryIO]]:
+def opened(path: str | Path, source: str) -> Iterator[tuple[str, io.BufferedReader | gzip.GzipFile]]:
     """A file's name for messages and its bytes, unpacked where they are gzip (told by the first two of them).
 
     Raises:
@@ -54,15 +54,13 @@ def opened_text(path: str | Path, source: str, encoding: str) -> Iterator[tuple[
         ChemsieveError: also where the bytes are no text of that encoding.
     """
     with opened(path, source) as (name, raw):
-        # Not seek: of a gzip file it would unpack everything once more.
-        buffered = io.BufferedReader(raw) if not hasattr(raw, "peek") else raw
-        first = buffered.peek(4)[:4]
+        first = raw.peek(4)[:4]  # not seek: of a gzip file it would unpack everything once more
         codec = "utf-8-sig" if _is_utf8(encoding) else encoding
         try:
             for magic, what in _MAGIC.items():
                 if first.startswith(magic):
                     raise ChemsieveError(f"{name}: this is not UTF-8 text but {what.format(source=source)}")
-            with io.TextIOWrapper(buffered, encoding=codec, newline="") as text:
+            with io.TextIOWrapper(raw, encoding=codec, newline="") as text:
                 yield name, text
         except UnicodeError as error:
             found = getattr(error, "object", b"")[getattr(error, "start", 0) :][:1]

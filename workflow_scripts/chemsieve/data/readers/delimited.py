@@ -58,7 +58,7 @@ def with_point(text: str) -> str:
 
 
 @contextmanager
-def _reader(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str, "_csv._reader"]]:
+def _reader(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str, "_csv.Reader"]]:
     """A reader of a file's rows and the file's name for messages; what goes wrong while reading is one sentence."""
     csv.field_size_limit(_LONGEST_FIELD)
     with opened_text(path, source, layout.encoding) as (name, text):
@@ -75,7 +75,7 @@ def _reader(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str
             raise ChemsieveError(f"{name}: line {reader.line_num} is not valid delimited text ({error})") from None
 
 
-def _header(name: str, source: str, columns: Sequence[str], reader: "_csv._reader") -> list[str]:
+def _header(name: str, source: str, columns: Sequence[str], reader: "_csv.Reader") -> list[str]:
     """The names in the header line, each of ``columns`` among them exactly once."""
     header = next(reader, None)
     if not header:

@@ -1,12 +1,13 @@
 """Parquet: columns by name, of text or numbers. pyarrow is imported when a file is read."""
 
 import gzip
+import io
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from chemsieve.data.readers import Layout, Row
 from chemsieve.data.readers._files import opened, require
@@ -47,15 +48,18 @@ def _file(path: str | Path, source: str) -> Iterator[tuple[str, "pq.ParquetFile"
     import pyarrow.parquet as pq
 
     with opened(path, source) as (name, raw), tempfile.TemporaryFile() as unpacked:
+        content: IO[bytes] | io.BufferedIOBase = raw
         if isinstance(raw, gzip.GzipFile):  # its footer stands at the end, and a gzip file is unpacked from the start
             shutil.copyfileobj(raw, unpacked)
             unpacked.seek(0)
-            raw = unpacked
-        if not raw.read(1):
+            content = unpacked
+        if not content.read(1):
             raise ChemsieveError(f"{name}: the file is empty")
         try:
             # Buffered, a column comes by and by and not as a whole.
-            with pq.ParquetFile(raw, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False) as file:
+            with pq.ParquetFile(
+                content, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
+            ) as file:
                 yield name, file
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200]
