@@ -157,7 +157,7 @@ def examine(seed: int, folder: Path) -> str | None:
         ]:
             return f"SMILES {streamed} of predict, {list(frame['smiles'])} of the study"
         reader = acceptance.Reader(tokenization.build(), 202)
-        kept, refused = molecules._examine(frame, "pool", reader, False, True, {}, {})
+        kept, refused = molecules.examine(frame, molecules.Intake("pool", reader, stereo=False))
         ended = sorted(record["row"] for record in kept + refused)
         if ended != list(range(len(frame))):
             return f"rows {ended} of {len(frame)}"

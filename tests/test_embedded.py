@@ -65,11 +65,19 @@ def test_equal_arguments_give_equal_tables_and_another_seed_others(made):
 
 
 @pytest.mark.skipif(rdkit.__version__ != "2026.09.1", reason="canonical SMILES change between RDKit versions")
-def test_molecules_are_those_of_the_documented_results(made):
-    text = "\n".join([*made[0]["smiles"], *made[1]["smiles"]])
-    assert (
-        hashlib.sha256(text.encode()).hexdigest() == "6e94d7230ca2db31514834f79fc7a652858c046c4709d203bd6851f9405632a6"
-    )
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((1000, 300, 0), "6e94d7230ca2db31514834f79fc7a652858c046c4709d203bd6851f9405632a6"),
+        ((50, 30, 1), "7b4840d9e88ca4bf2a4b214f0ec11f17b935222abf66c11fe3bad989ef1387fb"),
+        ((200, 61, 7), "eec6bf9283b140031619c8e5fda555ba76dc6caa7d95b7e1a63c24cd4bfcec2c"),
+    ],
+)
+def test_molecules_are_those_of_the_documented_results(sizes, expected):
+    target_count, pool_count, seed = sizes
+    target, pool, _ = embedded.make(target_count, pool_count, seed=seed)
+    text = "\n".join([*target["smiles"], *pool["smiles"]])
+    assert hashlib.sha256(text.encode()).hexdigest() == expected
 
 
 def test_molecules_are_distinct_and_none_is_in_target_and_pool(made):
@@ -194,18 +202,18 @@ def test_other_sizes(made):
         embedded.make(target_count=40, pool_count=1200)
 
 
-@pytest.mark.parametrize(
-    ("reactions", "blocks_of"),
-    [(embedded.REACTIONS, embedded.BLOCKS), (embedded.OTHER_REACTIONS, embedded.OTHER_BLOCKS)],
-)
-def test_every_block_is_used_written_once_and_reacts_with_each_partner(reactions, blocks_of):
-    used = {name for first, second, _ in reactions.values() for name in (first, second)}
-    assert used == set(blocks_of)
-    for smiles in blocks_of.values():
+@pytest.mark.parametrize("name", ["target", "other"])
+def test_every_block_is_used_written_once_and_reacts_with_each_partner(name):
+    library = embedded.library(name)
+    reactions = library.reactions.values()
+    assert len(reactions) > 6
+    used = {part for reaction in reactions for part in (reaction.first, reaction.second)}
+    assert used == set(library.blocks)
+    for smiles in library.blocks.values():
         assert len(set(blocks(smiles))) == len(smiles)
-    for first, second, smarts in reactions.values():
+    for first, second, smarts in reactions:
         reaction = AllChem.ReactionFromSmarts(smarts)
-        for pair in itertools.product(mols(blocks_of[first]), mols(blocks_of[second])):
+        for pair in itertools.product(mols(library.blocks[first]), mols(library.blocks[second])):
             products = reaction.RunReactants(pair)
             assert products, [Chem.MolToSmiles(mol) for mol in pair]
             for (product,) in products:

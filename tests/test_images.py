@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -72,9 +73,11 @@ def test_the_workflow_draws_them_on_demand(made, copied):
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawing")
 def test_a_figure_that_cannot_be_drawn_is_left_out_and_named(made, tmp_path, monkeypatch):
-    broken = images.DRAW.replace("await Plotly.toImage(", "await (plot.id === 'grid-lines-0' ? no : Plotly.toImage)(")
-    assert broken != images.DRAW
-    monkeypatch.setattr(images, "DRAW", broken)
+    script = images.package_data("report/static/draw.js").read_text(encoding="utf-8")
+    broken = script.replace("await Plotly.toImage(", "await (plot.id === 'grid-lines-0' ? no : Plotly.toImage)(")
+    assert broken != script
+    (tmp_path / "draw.js").write_text(broken, encoding="utf-8")
+    monkeypatch.setattr(images, "package_data", lambda name: tmp_path / Path(name).name)
     with pytest.raises(ChemsieveError, match=r"the figure grid-lines-0 cannot be drawn \(ReferenceError"):
         write_figures(made[0] / "report.html", tmp_path)
     write_figures(made[0] / "report.html", tmp_path, go_on=True)

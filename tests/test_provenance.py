@@ -7,15 +7,17 @@ import pytest
 
 from chemsieve.runtime import provenance
 
-SCRIPTS = Path(__file__).parent.parent / "workflow_scripts"
-CACHES = ("_tree", "_digest", "_imports")
+ROOT = Path(__file__).parent.parent
+SCRIPTS = ROOT / "workflow_scripts"
+CACHES = ("_tree", "_digest", "_imports", "_data_files")
 
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    """A copy of the scripts that the hash is taken over, and a hash that reads it afresh."""
+    """A copy of the scripts that the hash is taken over, tables beside them, and a hash that reads it afresh."""
     folder = tmp_path / "scripts"
     shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "resources" / "embedded", tmp_path / "resources" / "embedded")
     monkeypatch.setattr(provenance, "_ROOT", folder)
 
     def code_hash(script="mlm.py", modules=()):
@@ -26,6 +28,11 @@ def copy(tmp_path, monkeypatch):
     yield folder, code_hash
     for name in CACHES:
         getattr(provenance, name).cache_clear()
+
+
+def hashes(folder):
+    """The hash of every script, with what is cached."""
+    return {path.stem: provenance.code_hash(path) for path in folder.glob("*.py")}
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -51,10 +58,9 @@ def test_the_hash_does_not_depend_on_where_the_code_lies(copy, monkeypatch, tmp_
 
 @pytest.mark.slow
 def test_scripts_differ(copy):
-    folder, code_hash = copy
-    hashes = {path.name: code_hash(path.name) for path in folder.glob("*.py")}
-    assert len(hashes) > 15
-    assert len(set(hashes.values())) == len(hashes)
+    found = hashes(copy[0])
+    assert len(found) > 15
+    assert len(set(found.values())) == len(found)
 
 
 # Imported by mlm.py: directly, through one module, through several.
@@ -162,6 +168,60 @@ def test_moving_code_between_files_changes_the_hash(copy):
     edit(module, "\nMOVED = 1\n", "")
     append(other, "\nMOVED = 1\n")
     assert code_hash() != here
+
+
+@pytest.mark.parametrize(
+    ("name", "scripts"),
+    [
+        ("scripts/chemsieve/report/templates/page.html.j2", {"report"}),
+        ("scripts/chemsieve/report/static/page.css", {"report"}),
+        ("scripts/chemsieve/report/static/draw.js", {"figures"}),
+        ("resources/embedded/building_blocks.csv", {"embedded_data"}),
+        ("resources/embedded/reactions.csv", {"embedded_data"}),
+    ],
+)
+def test_a_file_beside_the_code_changes_the_hash_of_the_steps_that_read_it_and_of_no_other(copy, name, scripts):
+    folder, _ = copy
+    before = hashes(folder)
+    append(folder.parent / name, "\n")
+    provenance._digest.cache_clear()
+    changed = hashes(folder)
+    assert {script for script in before if changed[script] != before[script]} == scripts
+
+
+def test_every_file_beside_the_code_counts_somewhere(copy):
+    folder, _ = copy
+    read = set().union(*map(provenance._data_files, folder.rglob("*.py")))
+    lying = {path for path in folder.joinpath("chemsieve").rglob("*") if path.is_file() and path.suffix != ".py"}
+    lying |= set(folder.parent.joinpath("resources", "embedded").iterdir())
+    assert read == lying - {folder / "chemsieve" / "py.typed"}
+
+
+def test_what_the_hash_knows_of_files_is_where_they_are_read():
+    assert provenance.package_data("report").samefile(SCRIPTS / "chemsieve" / "report")
+    assert provenance.project_data("embedded").samefile(ROOT / "resources" / "embedded")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        ('project_data("em" + "bedded")', ValueError, r"files\.py, line \d+: project_data takes one literal name"),
+        ('package_data(name="report")', ValueError, "package_data takes one literal name"),
+        ('package_data("report/none_such.css")', FileNotFoundError, "there is no file report/none_such.css"),
+    ],
+)
+def test_a_file_that_the_hash_cannot_see_is_an_error(copy, call, error, said):
+    folder, code_hash = copy
+    append(folder / "chemsieve" / "runtime" / "files.py", f"\n\ndef late():\n    return {call}\n")
+    with pytest.raises(error, match=said):
+        code_hash()
+
+
+def test_hidden_files_leave_the_hash(copy):
+    folder, code_hash = copy
+    before = code_hash("embedded_data.py")
+    (folder.parent / "resources" / "embedded" / ".DS_Store").write_bytes(b"")
+    assert code_hash("embedded_data.py") == before
 
 
 def test_every_script_of_a_rule_can_be_hashed_and_reaches_what_it_imports():

@@ -7,6 +7,7 @@ import pytest
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.report.published import MEASURES, ours, row, section, summarised
+from chemsieve.report.rendering import html
 from chemsieve.report.study import Study
 from chemsieve.study import configuration
 
@@ -98,7 +99,7 @@ def test_the_section_names_leaks_and_what_was_not_run():
     ]
     published = {"source": "a course", "leaks": ["It reads the test set."], "differences": [], "figures": figures}
     assert section(study()) is None
-    page = "".join(section(study(published)).blocks)
+    page = html("section.html.j2", section=section(study(published)))
     assert "It reads the test set." in page
     assert "LoRA &lt;best&gt;" in page
     assert row(study(published), figures[0])[3:7] == ("1.333", "-0.5640", "3.231", "3")

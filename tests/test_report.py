@@ -1,6 +1,7 @@
 """The report, from small tables that are made here."""
 
 import base64
+import html
 import json
 import re
 
@@ -10,7 +11,7 @@ import pytest
 from scipy import stats
 
 from chemsieve.report import control as control_section
-from chemsieve.report import markup
+from chemsieve.report import words
 from chemsieve.report.control import auroc
 from chemsieve.report.influence import agreement
 from chemsieve.report.page import render
@@ -92,10 +93,10 @@ def test_first_screen_shows_the_comparisons_with_the_controls(page, tables):
     for strategy, control in [("random", "none"), ("influence", "none"), ("influence", "random")]:
         differences = by_seed[strategy] - by_seed[control]
         row, known = rows[strategy, control], compared.loc[("selections", strategy, control)]
-        assert row["difference"] == markup.number(differences.mean(), 3, sign=True)
-        assert row["sd"] == markup.number(differences.std(ddof=1), 3)
+        assert row["difference"] == words.number(differences.mean(), 3, sign=True)
+        assert row["sd"] == words.number(differences.std(ddof=1), 3)
         assert row["units"] == "3"
-        low, high = (markup.number(known[end], 3, sign=True) for end in ("low", "high"))
+        low, high = (words.number(known[end], 3, sign=True) for end in ("low", "high"))
         assert row["interval"] == f"{low} to {high}"
         assert row["verdict"] == known["verdict"]
     assert ("adapted", "baseline") in rows
@@ -172,7 +173,7 @@ def test_control_shows_shares_and_auroc_of_each_replicate(page, tables):
     (summary,) = [row for row in page.table("Share of each group") if row["strategy"] == "influence"]
     taken = joined[(joined["strategy"] == "influence") & joined["selected"]]["group"] == "corrupted_label"
     assert summary["corrupted, points against blind drawing"] == f"{100 * (taken.mean() - 1 / 3):+.1f}"
-    assert summary["AUROC, corrupted last"] == markup.spread(np.mean(values), np.std(values, ddof=1), 3)
+    assert summary["AUROC, corrupted last"] == words.spread(np.mean(values), np.std(values, ddof=1), 3)
     assert "computed Crippen logP plus noise" in page.text
 
 
@@ -280,7 +281,7 @@ def test_leaks_stand_on_the_first_screen_and_their_evidence_below(tables, tmp_pa
     page = make(tmp_path, {**tables, **found})
     first = page.html[page.html.index('id="summary"') : page.html.index("</section>")]
     assert "labels are computed &lt;script&gt;" in first
-    assert "here and the audit&#x27;s question whether pool labels were computed from them. Nothing" in first
+    assert "here and the audit's question whether pool labels were computed from them. Nothing" in html.unescape(first)
     assert "Nothing is trained or chosen by them." in first
     assert HOSTILE not in page.html
     assert [row["severity"] for row in page.table("What the audit found")] == ["leak", "note"]
@@ -352,7 +353,7 @@ def test_all_tables_empty(tables, tmp_path):
 
 
 def test_numbers_are_shown_with_their_digits():
-    shown = [markup.number(value) for value in (None, float("nan"), pd.NA, 3, 12345, 0.123456, 1234.567, 1e-7, 0.0)]
+    shown = [words.number(value) for value in (None, float("nan"), pd.NA, 3, 12345, 0.123456, 1234.567, 1e-7, 0.0)]
     assert shown == ["–", "–", "–", "3", "12,345", "0.1235", "1,235", "1.000e-07", "0"]
-    assert markup.spread(0.71234, 0.0212) == "0.7123 ± 0.0212"
-    assert markup.spread(0.71234, float("nan")) == "0.7123"
+    assert words.spread(0.71234, 0.0212) == "0.7123 ± 0.0212"
+    assert words.spread(0.71234, float("nan")) == "0.7123"

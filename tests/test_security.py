@@ -17,7 +17,9 @@ from chemsieve.data.reading import stream
 from chemsieve.deployment import folder, neighbours
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, checkpoints, tokenization
+from chemsieve.report.blocks import Section
 from chemsieve.report.figure import drawn
+from chemsieve.report.rendering import html
 from chemsieve.study import configuration
 from helpers.configurations import changed
 from helpers.inputs import Trap
@@ -352,6 +354,7 @@ def test_every_study_with_a_download_pins_its_content():
 def test_data_of_a_figure_cannot_leave_its_block():
     text = "</script><script>alert(1)</script><!--<script>"
     block = drawn("a", go.Figure(go.Scatter(x=[1], y=[2], text=[text])), text)
+    section = html("section.html.j2", section=Section("figures", "Figures", [block]))
 
     class Elements(HTMLParser):
         def __init__(self):
@@ -365,7 +368,7 @@ def test_data_of_a_figure_cannot_leave_its_block():
             self.data.setdefault(self.tags[-1], []).append(data)
 
     page = Elements()
-    page.feed(block)
-    assert page.tags == ["figure", "div", "script", "figcaption"]
+    page.feed(section)
+    assert page.tags == ["section", "h2", "figure", "div", "script", "figcaption"]
     assert json.loads("".join(page.data["script"]))["data"][0]["text"] == [text]
     assert "".join(page.data["figcaption"]) == text

@@ -1,6 +1,7 @@
 """The statistics of a study against published worked examples, tables, closed forms and simulation."""
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -18,7 +19,7 @@ from chemsieve.statistics.families import families
 from chemsieve.statistics.friedman import friedman
 from chemsieve.statistics.holm import holm
 from chemsieve.statistics.replicates import inflation, replicates
-from chemsieve.statistics.verdicts import verdict
+from chemsieve.statistics.verdicts import Estimate, Evidence, verdict
 from chemsieve.tables import TABLES, read_table, write_table
 from helpers.replicates import SELECTIONS, SETTINGS, divisions, step_down, study
 
@@ -598,10 +599,18 @@ def test_fewer_than_three_replicates_never_tell(n):
         ({"interval": (-0.1, 0.1), "needed": None}, "cannot tell with 5 replicates"),
         ({"differs": True, "n": 2}, "cannot tell with 2 replicates; about 14 would"),
         ({"differs": True, "n": 1, "unit": "split", "needed": None}, "cannot tell with 1 split"),
-        ({"identical": True}, "cannot tell: the 5 replicates are copies of each other"),
     ],
 )
 def test_verdict_says_what_the_tests_carry(change, words):
-    known = {"versus": "none", "n": 5, "unit": "replicate", "mean": -0.045, "interval": (-0.062, -0.031)}
-    known |= {"differs": False, "equivalent": False, "identical": False, "margin": 0.05, "detectable": 0.08}
-    assert verdict(**{**known, "needed": 14, "alone": False, **change}) == words
+    estimate = {"mean": -0.045, "interval": (-0.062, -0.031), "detectable": 0.08, "needed": 14}
+    estimate |= {name: value for name, value in change.items() if name in estimate}
+    low, high = estimate.pop("interval")
+    known = {"versus": "none", "n": 5, "unit": "replicate", "alone": False, "margin": 0.05}
+    known |= {name: value for name, value in change.items() if name not in ("interval", *estimate)}
+    assert verdict(Evidence(**known, estimate=Estimate(low=low, high=high, **estimate))) == words
+
+
+def test_copies_carry_no_verdict():
+    copies = Evidence(versus="none", n=5, unit="replicate", alone=True, margin=0.05, estimate=None)
+    assert verdict(copies) == "cannot tell: the 5 replicates are copies of each other"
+    assert verdict(replace(copies, n=1)) == "cannot tell with 1 replicate"

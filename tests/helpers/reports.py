@@ -148,12 +148,12 @@ def write_tables(folder, tables):
 class Page(HTMLParser):
     """What a test asks of a page: tags, identifiers, tables by caption, and its text outside scripts and styles."""
 
-    def __init__(self, html):
+    def __init__(self, text):
         super().__init__()
-        self.html, self.tags, self.ids, self.tables, self.figures = html, [], [], {}, {}
+        self.html, self.tags, self.ids, self.tables, self.figures = text, [], [], {}, {}
         self.text = ""
         self._open, self._caption = [], ""
-        self.feed(html)
+        self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))

@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import MACCSkeys, rdFingerprintGenerator
+from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
 from chemsieve.data import chemistry
 
@@ -35,7 +35,8 @@ TRIED = (
 def bits_of(molecules: Sequence[Chem.Mol], name: str, bits: int) -> np.ndarray:
     """(n, bits) uint8 of zeros and ones; ``name`` is ECFP4, ECFP6, FCFP4 or MACCS."""
     if name == "MACCS":
-        rows = [np.frombuffer(MACCSkeys.GenMACCSKeys(m).ToBitString().encode(), np.uint8) - ord("0") for m in molecules]
+        keys = map(rdMolDescriptors.GetMACCSKeysFingerprint, molecules)
+        rows = [np.frombuffer(found.ToBitString().encode(), np.uint8) - ord("0") for found in keys]
     else:
         generator = _GENERATORS[name](bits)
         rows = [generator.GetFingerprintAsNumPy(molecule) for molecule in molecules]
@@ -47,7 +48,7 @@ def packed(smiles: Iterable[str], name: str, bits: int) -> np.ndarray:
     texts = iter(smiles)
     parts = [np.empty((0, -(-bits // 8)), np.uint8)]
     while some := list(islice(texts, _AT_ONCE)):
-        parts.append(np.packbits(bits_of([chemistry.parse(text.strip()) for text in some], name, bits), axis=1))
+        parts.append(np.packbits(bits_of([chemistry.accepted(text) for text in some], name, bits), axis=1))
     return np.concatenate(parts)
 
 

@@ -56,7 +56,7 @@ def _shared(pool: Labelled, target: Labelled) -> dict[str, int]:
 
 
 def _canonical(side: Labelled) -> list[str]:
-    return [chemistry.canonical_smiles(chemistry.parse(text)) for text in side.smiles]
+    return [chemistry.canonical_smiles(chemistry.accepted(text)) for text in side.smiles]
 
 
 def _common(ours: Sequence[str], theirs: Sequence[str]) -> int:

@@ -44,7 +44,7 @@ class Labelled:
     @property
     def molecules(self) -> list[Chem.Mol]:
         """The molecules themselves, made anew, since thousands of them take as many times ten kilobytes."""
-        return [chemistry.parse(text) for text in self.smiles]
+        return [chemistry.accepted(text) for text in self.smiles]
 
 
 def read(frame: pd.DataFrame) -> Labelled:

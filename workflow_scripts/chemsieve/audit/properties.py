@@ -1,14 +1,14 @@
 """Computed properties by which two sets of molecules are compared."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import Crippen, Descriptors, rdMolDescriptors
+from rdkit.Chem import Descriptors, rdMolDescriptors
 
-PROPERTIES = {
-    "molecular weight": Descriptors.MolWt,
-    "Crippen logP": Crippen.MolLogP,
+PROPERTIES: dict[str, Callable[[Chem.Mol], float]] = {
+    "molecular weight": Descriptors.MolWt,  # type: ignore[attr-defined]  # missing from RDKit's stubs
+    "Crippen logP": lambda molecule: rdMolDescriptors.CalcCrippenDescriptors(molecule)[0],
     "polar surface area": rdMolDescriptors.CalcTPSA,
     "hydrogen-bond donors": rdMolDescriptors.CalcNumHBD,
     "hydrogen-bond acceptors": rdMolDescriptors.CalcNumHBA,
@@ -16,7 +16,7 @@ PROPERTIES = {
     "rings": rdMolDescriptors.CalcNumRings,
     "aromatic rings": rdMolDescriptors.CalcNumAromaticRings,
     "fraction of sp3 carbon": rdMolDescriptors.CalcFractionCSP3,
-    "molar refractivity": Crippen.MolMR,
+    "molar refractivity": lambda molecule: rdMolDescriptors.CalcCrippenDescriptors(molecule)[1],
     "heavy atoms": lambda molecule: molecule.GetNumHeavyAtoms(),
     "formal charge": Chem.GetFormalCharge,
 }

@@ -1,7 +1,7 @@
 """How labels are written: their decimals, and the unit that all of them are multiples of."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 
 MOST_DECIMALS = 12  # beyond that the digits are those of binary arithmetic
@@ -20,7 +20,7 @@ def _exponent(text: str) -> int:
     return int(value.normalize().as_tuple().exponent) if value.is_finite() else 0
 
 
-def unit_of(values: Sequence[float], decimals: int) -> float:
+def unit_of(values: Iterable[float], decimals: int) -> float:
     """Largest number that all values are multiples of, to ``decimals`` decimals; 0 where all are 0.
 
     It is the greatest common divisor of the values as whole numbers of the last decimal.

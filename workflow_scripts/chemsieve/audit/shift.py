@@ -112,15 +112,15 @@ def compare_all(
     for source in ("target", "pool"):
         side = molecules[molecules["source"] == source]
         sides.append(side.iloc[positions(len(side), most)])
-    computed = [properties_of([chemistry.parse(text.strip()) for text in side["smiles"]]) for side in sides]
+    computed = [properties_of([chemistry.accepted(text) for text in side["smiles"]]) for side in sides]
     rows = [compare(name, *(values[:, i] for values in computed)) for i, name in enumerate(PROPERTIES)]
     for column in ("tokens", "label"):
         values = [side[column].dropna().to_numpy(dtype=float) for side in sides]
         if all(len(part) > 1 for part in values):
             rows.append(compare(column, *values))
     rows = [row | {"target": len(sides[0]), "pool": len(sides[1])} for row in rows]
-    embedded = [embed(list(side["encoder_smiles"])) for side in sides]
-    statistic, p_value = discrepancy(*embedded, permutations, seed=0)
+    ours, theirs = (embed(list(side["encoder_smiles"])) for side in sides)
+    statistic, p_value = discrepancy(ours, theirs, permutations, seed=0)
     rows.append(
         {"what": EMBEDDING, "statistic": statistic, "p_value": p_value, "target": len(sides[0]), "pool": len(sides[1])}
     )

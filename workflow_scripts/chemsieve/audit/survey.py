@@ -33,12 +33,12 @@ def survey(
     """
     prints = identity.prints_of(molecules)
     accepted = molecules.loc[molecules["source"] == "pool", "row"]
-    here = sources["row"].isin(accepted) if found else None
     tables: dict[str, list[pd.DataFrame]] = {"audit_identity": [], "nearest_training": [], "leaks": []}
     for (splitter, seed), split in splits.groupby(["splitter", "split_seed"], sort=False):
         parts = identity.places(molecules, split)
         counts = dict.fromkeys(COUNTS, 0) | {"accepted": len(accepted)}
-        if found:
+        if found and sources is not None:
+            here = sources["row"].isin(accepted)
             depends = dependence(found, sources, molecules, split)
             counts |= {name: int(flags[here].sum()) for name, flags in depends.items()}
             counts |= {"computed": int((sources.loc[here, "match"] != OTHER).sum()), "rows": len(sources)}

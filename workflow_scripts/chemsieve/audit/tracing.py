@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -33,12 +33,12 @@ class Found:
     @classmethod
     def of(cls, values: dict | None) -> Found | None:
         """From what :meth:`as_dict` gave; None stays None."""
-        return values and cls(**(values | {"rule": Rule(**values["rule"])}))
+        return cls(**(values | {"rule": Rule(**values["rule"])})) if values else None
 
 
 def reproduce(rule: Rule, molecules: Sequence[str], known: Sequence[str], known_labels: np.ndarray) -> np.ndarray:
     """(m,) labels that the rule gives SMILES from those of ``known`` (n,); among ties the earlier counts."""
-    parsed, made = [chemistry.parse(text.strip()) for text in known], []
+    parsed, made = [chemistry.accepted(text) for text in known], []
     theirs = fingerprints.bits_of(parsed, rule.fingerprint, rule.bits)
     for _, ours in _bits(molecules, rule):
         ((positions, order),) = fingerprints.nearest(ours, theirs, [rule.metric], rule.k)
@@ -46,7 +46,7 @@ def reproduce(rule: Rule, molecules: Sequence[str], known: Sequence[str], known_
     return rule.slope * np.concatenate(made) + rule.intercept
 
 
-def _bits(smiles: Sequence[str], rule: Rule) -> Iterator[tuple[slice, np.ndarray]]:
+def _bits(smiles: Iterable[str], rule: Rule) -> Iterator[tuple[slice, np.ndarray]]:
     return fingerprints.unpacked(fingerprints.packed(smiles, rule.fingerprint, rule.bits), rule.bits)
 
 
@@ -115,7 +115,7 @@ def must_use(found: Found, source: dict, rows: Collection[int]) -> bool:
     return _choice(found, source["label"], source["nearer_labels"], free) is None
 
 
-def _choice(found: Found, label: float, nearer: Sequence[float], tied: Sequence[float]) -> np.ndarray | None:
+def _choice(found: Found, label: float, nearer: Collection[float], tied: Collection[float]) -> np.ndarray | None:
     """Positions of the labels ``tied`` that together with ``nearer`` give the label, or None where no choice does.
 
     Labels are whole numbers of their last decimal, so that sums are exact; the sums that a count of tied labels can

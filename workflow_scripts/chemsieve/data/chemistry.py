@@ -31,6 +31,17 @@ def parse(smiles: str) -> Chem.Mol | None:
     return mol if mol is not None and mol.GetNumAtoms() else None
 
 
+def accepted(smiles: str) -> Chem.Mol:
+    """The molecule of a SMILES that was accepted before, white space around it aside.
+
+    Raises:
+        ValueError: it is none, so that it cannot have been accepted.
+    """
+    if (mol := parse(smiles.strip())) is None:
+        raise ValueError(f"{smiles[:60]!r} is no molecule")
+    return mol
+
+
 def without_maps(smiles: str) -> str:
     """A SMILES without the atom maps that number its atoms for a reaction: ``[CH3][OH]`` for ``[CH3:1][OH:2]``."""
     return _MAPPED.sub(r"\1]", smiles)
@@ -71,7 +82,7 @@ def unsaid(mol: Chem.Mol) -> str:
         if alias and (own == alias or not _ALIAS_OF_ITSELF.fullmatch(own)):
             return f"atom {atom.GetIdx() + 1} has an alias"
     for bond in mol.GetBonds():
-        if bond.HasQuery() and bond.GetSmarts() != "~":
+        if bond.HasQuery() and bond.GetSmarts() != "~":  # type: ignore[call-arg]  # RDKit's stubs name self twice
             return f"bond {bond.GetIdx() + 1} is a query"
     if mol.HasProp("_molLinkNodes"):
         return "an atom stands for a chain of any length"

@@ -1,8 +1,8 @@
 """A corpus of unlabelled SMILES for pretraining: canonicalised, tokenised, divided so that held-out molecules are new.
 
 As MoLFormer's own data: RDKit canonical SMILES without stereo and isotopes, each once, accepted as the molecules of a
-study are (:mod:`chemsieve.data.acceptance`). Computed properties may stand
-beside the tokens, as targets of multi-task pretraining (ChemBERTa-2, Ahmad et al. 2022, 2209.01712).
+study are (:mod:`chemsieve.data.acceptance`). Computed properties may stand beside the tokens, as targets of multi-task
+pretraining (ChemBERTa-2, Ahmad et al. 2022, 2209.01712).
 """
 
 import gzip
@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from rdkit.Chem import Descriptors
 from tokenizers import Tokenizer
 
 from chemsieve.data import chemistry, reading
-from chemsieve.data.acceptance import REFUSE, Reader, structure
+from chemsieve.data.acceptance import REFUSE, Reader, Reading, structure
 from chemsieve.data.readers.smi import words
 from chemsieve.errors import ChemsieveError
 
@@ -61,9 +61,7 @@ def prepare(
     """
     if unknown := sorted(set(properties) - set(dict(Descriptors.descList))):
         raise ChemsieveError(f"pretrain.properties: RDKit has no descriptor {unknown[0]!r}")
-    rows, refused, seen = [], [], {}
-    reader = Reader(tokenizer, max_tokens, unknown_tokens)
-    left_out, mapped = excluded(exclude), 0
+    collected = _Collected(Reader(tokenizer, max_tokens, unknown_tokens), held_out, excluded(exclude))
     jobs = _chunks(path, limit)
     arguments = (itertools.repeat(tuple(properties)), itertools.repeat(seed))
     with ProcessPoolExecutor(processes) as pool:
@@ -71,12 +69,11 @@ def prepare(
         while batch := list(itertools.islice(jobs, processes * 8)):
             described = pool.map(_describe, (lines for _, lines in batch), *arguments)
             for (first, _), chunk in zip(batch, described, strict=True):
-                _take(first, chunk, reader, held_out, rows, refused, seen, left_out)
-                mapped += sum(line.mapped for line in chunk)
-            log.info("%d molecules kept, %d lines refused", len(rows), len(refused))
-    if mapped:
-        log.info("atom maps of %d lines were left out", mapped)
-    table = pd.DataFrame(rows, columns=["smiles", "tokens", "held_out", "properties", "unknown_tokens"])
+                collected.take(first, chunk)
+            log.info("%d molecules kept, %d lines refused", len(collected.rows), len(collected.refused))
+    if collected.mapped:
+        log.info("atom maps of %d lines were left out", collected.mapped)
+    table, refused = collected.tables()
     if flagged := int((table["unknown_tokens"] > 0).sum()):
         log.warning("%d of %d molecules have parts that the tokenizer does not know", flagged, len(table))
     if not 0 < table["held_out"].sum() < len(table):
@@ -84,7 +81,7 @@ def prepare(
             f"{path}: of {len(table)} usable molecules {int(table['held_out'].sum())} are held out; "
             "pretrain.held_out must leave some on both sides"
         )
-    return table, pd.DataFrame(refused, columns=["line", "smiles", "reason", "detail"])
+    return table, refused
 
 
 def excluded(files: Sequence[dict]) -> dict[str, str]:
@@ -159,46 +156,65 @@ def _describe(lines: list[str], properties: tuple[str, ...], seed: int) -> list[
 
 def _described(line: str, functions: list[Callable], seed: int) -> _Line:
     found = structure(line)
-    if found.reason:
+    mol = found.molecule
+    if mol is None:
         return _Line(line, reason=found.reason, detail=found.detail, mapped=found.mapped)
-    smiles = chemistry.canonical_smiles(found.molecule, stereo=False)
-    block = chemistry.first_block(found.molecule)
+    smiles = chemistry.canonical_smiles(mol, stereo=False)
+    block = chemistry.first_block(mol)
     key = f"{seed} {block or smiles}"
     share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     with rdBase.BlockLogs():
-        values = tuple(float(function(found.molecule)) for function in functions)
-    return _Line(line, smiles, share, _parent(found.molecule, block), values, mapped=found.mapped)
+        values = tuple(float(function(mol)) for function in functions)
+    return _Line(line, smiles, share, _parent(mol, block), values, mapped=found.mapped)
 
 
-def _take(
-    first: int,
-    described: list[_Line],
-    reader: Reader,
-    held_out: float,
-    rows: list,
-    refused: list,
-    seen: dict[str, int],
-    left_out: dict[str, str],
-) -> None:
-    usable = [line.smiles for line in described if not line.reason]
-    readings = iter(reader.read(usable))
-    for number, line in enumerate(described, start=first):
-        reason, detail = line.reason, line.detail
-        if not reason:
-            found = next(readings)
-            if line.parent in left_out:
-                reason, detail = "excluded", f"of the same parent as a molecule of {left_out[line.parent]}"
-            elif line.smiles in seen:
-                reason, detail = "repeat", f"same molecule as line {seen[line.smiles]}, stereo aside"
-            else:
-                reason, detail = found.reason, found.detail
-        if reason:
-            refused.append((number, line.given, reason, detail))
-            continue
-        seen[line.smiles] = number
-        tokens = np.array(found.ids, dtype=np.int32)
-        values = _bounded(line.properties)
-        rows.append((line.smiles, tokens, line.share < held_out, values, len(found.unread.pieces)))
+@dataclass
+class _Collected:
+    """The corpus so far, and the lines refused, in the order of the file.
+
+    ``left_out`` are parents that it must not hold, with the file that has each; ``mapped`` counts lines with atom maps.
+    """
+
+    reader: Reader
+    held_out: float
+    left_out: dict[str, str]
+    rows: list[tuple[str, np.ndarray, bool, np.ndarray, int]] = field(default_factory=list)
+    refused: list[tuple[int, str, str, str]] = field(default_factory=list)
+    mapped: int = 0
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def take(self, first: int, described: list[_Line]) -> None:
+        """Accept or refuse lines, of which the first has this number."""
+        self.mapped += sum(line.mapped for line in described)
+        readings = iter(self.reader.read([line.smiles for line in described if not line.reason]))
+        for number, line in enumerate(described, start=first):
+            if line.reason:
+                self.refused.append((number, line.given, line.reason, line.detail))
+                continue
+            reading = next(readings)
+            reason, detail = self._refusal(line, reading)
+            if reason:
+                self.refused.append((number, line.given, reason, detail))
+                continue
+            self.seen[line.smiles] = number
+            tokens = np.array(reading.ids, dtype=np.int32)
+            pieces = len(reading.unread.pieces)
+            self.rows.append((line.smiles, tokens, line.share < self.held_out, _bounded(line.properties), pieces))
+
+    def _refusal(self, line: _Line, reading: Reading) -> tuple[str, str]:
+        """Why a molecule is not taken, or two empty texts."""
+        if line.parent in self.left_out:
+            return "excluded", f"of the same parent as a molecule of {self.left_out[line.parent]}"
+        if line.smiles in self.seen:
+            return "repeat", f"same molecule as line {self.seen[line.smiles]}, stereo aside"
+        return reading.reason, reading.detail
+
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The tables ``corpus`` and ``corpus_refused``."""
+        return (
+            pd.DataFrame(self.rows, columns=["smiles", "tokens", "held_out", "properties", "unknown_tokens"]),
+            pd.DataFrame(self.refused, columns=["line", "smiles", "reason", "detail"]),
+        )
 
 
 def _bounded(values: Sequence[float]) -> np.ndarray:

@@ -80,7 +80,7 @@ def fetch(downloads: list[dict], expected: str | None) -> pd.DataFrame:
             _cached(source["url"]).unlink(missing_ok=True)  # what does not fit is not kept
             problems.append(f"{source['url']}: {error}")
             continue
-        write_atomically(_cached(source["url"]), lambda temporary, content=content: temporary.write_bytes(content))
+        _keep(_cached(source["url"]), content)
         log.info("target from %s, %d rows", source["url"], len(table))
         return table
     raise ChemsieveError(
@@ -90,6 +90,13 @@ def fetch(downloads: list[dict], expected: str | None) -> pd.DataFrame:
 
 def _cached(url: str) -> Path:
     return cache_folder() / hashlib.sha256(url.encode()).hexdigest()
+
+
+def _keep(path: Path, content: bytes) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomically(path, write)
 
 
 def _content(url: str) -> bytes:

@@ -5,6 +5,9 @@ A refused row is never lost: each row of the target and of the pool ends in exac
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +19,8 @@ from chemsieve.tables import TABLES, TEXT, Column
 EXTRA = {"given_fold": Column(TEXT, "fold as given in the file; missing where none is given", nullable=True)}
 
 READ = ("row", "smiles", "label_text", "given_fold", "problem")  # columns of what is read
+
+Record = dict[str, Any]  # a row on its way into ``molecules`` or ``rejected``; a ``reason`` refuses it
 
 FEWEST_TARGET_MOLECULES = 10  # fewer cannot be divided into train, validation and test
 
@@ -51,100 +56,65 @@ def prepare(
     Raises:
         ChemsieveError: fewer than 10 target molecules are left, or all their labels are equal.
     """
-    kept_target, refused_target = _examine(target, "target", reader, stereo, True, {}, {})
+    kept_target, refused_target = examine(target, Intake("target", reader, stereo))
     _check_target(kept_target, refused_target, len(target))
-    blocks: dict[str, dict] = {}
-    parents: dict[str, dict] = {}
-    for record in kept_target:  # the first row of a block names it
-        blocks.setdefault(record["block"], record)
-        parents.setdefault(record["parent"], record)
-    # InChI failed for these; an empty block would make them all equal.
-    blocks.pop("", None)
-    parents.pop("", None)
-    kept_pool, refused_pool = _examine(pool, "pool", reader, stereo, pool_labels, blocks, parents)
+    kept_pool, refused_pool = examine(pool, Intake("pool", reader, stereo, pool_labels, kept_target))
     return (
         pd.DataFrame(kept_target + kept_pool)[[*TABLES["molecules"], *EXTRA]],
         pd.DataFrame(refused_target + refused_pool, columns=list(TABLES["rejected"])),
     )
 
 
-def _examine(
-    frame: pd.DataFrame,
-    source: str,
-    reader: Reader,
-    stereo: bool,
-    labelled: bool,
-    target_blocks: dict[str, dict],
-    target_parents: dict[str, dict],
-) -> tuple[list[dict], list[dict]]:
-    """Accepted and refused rows of one file, each in row order."""
+@dataclass(frozen=True)
+class Intake:
+    """By what the rows of a file are judged.
+
+    Attributes:
+        source: what the file is to the study.
+        reader: how the encoder reads.
+        stereo: whether the encoder reads stereochemistry.
+        labelled: whether the labels are used.
+        target: accepted target molecules, which the file must not have.
+    """
+
+    source: str
+    reader: Reader
+    stereo: bool
+    labelled: bool = True
+    target: Sequence[Record] = ()
+
+
+def examine(frame: pd.DataFrame, intake: Intake) -> tuple[list[Record], list[Record]]:
+    """Accepted and refused rows of one file, each in row order; see :func:`prepare`."""
     if "problem" not in frame:
         frame = frame.assign(problem=None)
-    described = [
-        _describe(source, row, smiles, label_text if labelled else None, given_fold, stereo, problem)
-        for row, smiles, label_text, given_fold, problem in frame[list(READ)].itertuples(index=False, name=None)
-    ]
-    candidates = [record for record in described if "reason" not in record]
-    readings = reader.read([record["encoder_smiles"] for record in candidates])
-    for record, reading in zip(candidates, readings, strict=True):
-        pieces = reading.unread.pieces
-        record |= {"tokens": len(reading.ids), "unknown_tokens": len(pieces), "unread": " ".join(pieces)}
-        if reading.reason:
-            _refuse(record, reading.reason, reading.detail)
-
-    kept: list[dict] = []
-    refused: list[dict] = []
-    first: dict[str, dict] = {}
-    for record in described:
-        if "reason" not in record:
-            key = record["inchikey"] or record["canonical_smiles"]
-            earlier = first.get(key)
-            same_block = target_blocks.get(record["block"])
-            same_parent = target_parents.get(record["parent"])
-            if earlier:
-                _refuse(
-                    record,
-                    "repeat",
-                    f"same molecule as {earlier['molecule_id']}, which is kept"
-                    + (f" with label {earlier['label']:g}; the label here is {record['label']:g}" if labelled else ""),
-                )
-            elif same_block:
-                _refuse(record, "in_target", f"same InChIKey first block as {same_block['molecule_id']}")
-            elif same_parent:
-                _refuse(record, "in_target", f"same parent molecule as {same_parent['molecule_id']}")
-            else:
-                first[key] = record
-        (refused if "reason" in record else kept).append(record)
-    return kept, refused
+    records = [_describe(intake, *row) for row in frame[list(READ)].itertuples(index=False, name=None)]
+    _tokenize(records, intake.reader)
+    _refuse_known(records, intake)
+    return [one for one in records if "reason" not in one], [one for one in records if "reason" in one]
 
 
 def _describe(
-    source: str,
-    row: int,
-    smiles: str,
-    label_text: str | None,
-    given_fold: str | None,
-    stereo: bool,
-    problem: str | None = None,
-) -> dict:
-    """What is known of one row by itself; with a ``reason`` where that refuses it. No text: no label is wanted."""
-    record = {"source": source, "row": int(row), "smiles": smiles, "mapped": False, "unread": ""}
+    intake: Intake, row: int, smiles: str, label_text: str, given_fold: str | None, problem: str | None
+) -> Record:
+    """What is known of one row by itself; with a ``reason`` where that refuses it."""
+    record = {"source": intake.source, "row": int(row), "smiles": smiles, "mapped": False, "unread": ""}
     if problem is not None:
         return _refuse(record, "unparsable", problem)
     found = structure(smiles)
     record["mapped"] = found.mapped
-    if found.reason:
-        return _refuse(record, found.reason, found.detail)
     mol = found.molecule
-    label = math.nan if label_text is None else finite(label_text)
+    if mol is None:
+        return _refuse(record, found.reason, found.detail)
+    label = finite(label_text) if intake.labelled else math.nan
     if label is None:
         return _refuse(record, "no_label", f"the label {label_text!r} is no finite number")
     inchikey = chemistry.inchikey(mol)
     block = chemistry.block_of(inchikey)
     return record | {
-        "molecule_id": f"{source}-{row}",
+        "molecule_id": f"{intake.source}-{row}",
         "canonical_smiles": chemistry.canonical_smiles(mol),
-        "encoder_smiles": chemistry.canonical_smiles(mol, stereo=stereo),
+        "encoder_smiles": chemistry.canonical_smiles(mol, stereo=intake.stereo),
         "inchikey": inchikey,
         "scaffold": chemistry.scaffold(mol),
         "label": label,
@@ -154,7 +124,48 @@ def _describe(
     }
 
 
-def _refuse(record: dict, reason: str, detail: str) -> dict:
+def _tokenize(records: list[Record], reader: Reader) -> None:
+    """Add to each record that is not refused what the encoder reads of it, or refuse it for that."""
+    candidates = [record for record in records if "reason" not in record]
+    readings = reader.read([record["encoder_smiles"] for record in candidates])
+    for record, reading in zip(candidates, readings, strict=True):
+        pieces = reading.unread.pieces
+        record |= {"tokens": len(reading.ids), "unknown_tokens": len(pieces), "unread": " ".join(pieces)}
+        if reading.reason:
+            _refuse(record, reading.reason, reading.detail)
+
+
+def _refuse_known(records: list[Record], intake: Intake) -> None:
+    """Refuse what repeats an earlier record, or is a target molecule."""
+    blocks, parents = _by(intake.target, "block"), _by(intake.target, "parent")
+    first: dict[str, Record] = {}
+    for record in records:
+        if "reason" in record:
+            continue
+        key = record["inchikey"] or record["canonical_smiles"]
+        if earlier := first.get(key):
+            detail = f"same molecule as {earlier['molecule_id']}, which is kept"
+            if intake.labelled:
+                detail += f" with label {earlier['label']:g}; the label here is {record['label']:g}"
+            _refuse(record, "repeat", detail)
+        elif same := blocks.get(record["block"]):
+            _refuse(record, "in_target", f"same InChIKey first block as {same['molecule_id']}")
+        elif same := parents.get(record["parent"]):
+            _refuse(record, "in_target", f"same parent molecule as {same['molecule_id']}")
+        else:
+            first[key] = record
+
+
+def _by(records: Sequence[Record], key: str) -> dict[str, Record]:
+    """The first record with each value of a key. The empty one is left out: InChI failed, which makes none equal."""
+    found: dict[str, Record] = {}
+    for record in records:
+        found.setdefault(record[key], record)
+    found.pop("", None)
+    return found
+
+
+def _refuse(record: Record, reason: str, detail: str) -> Record:
     record.update(reason=reason, detail=detail)
     return record
 
@@ -168,7 +179,7 @@ def finite(text: str) -> float | None:
     return value if math.isfinite(value) and "_" not in text else None  # Python reads 1_0 as ten
 
 
-def _check_target(kept: list[dict], refused: list[dict], rows: int) -> None:
+def _check_target(kept: list[Record], refused: list[Record], rows: int) -> None:
     """Refuse a target set that no model can be trained on."""
     if len(kept) < FEWEST_TARGET_MOLECULES:
         raise ChemsieveError(
@@ -193,7 +204,7 @@ def check_pool(molecules: pd.DataFrame, rejected: pd.DataFrame) -> None:
         raise ChemsieveError(f"pool: 0 of {len(refused)} rows are usable{_why(refused)}")
 
 
-def _why(refused: list[dict]) -> str:
+def _why(refused: list[Record]) -> str:
     """How many rows were refused for which reason, and the first of them."""
     if not refused:
         return ""

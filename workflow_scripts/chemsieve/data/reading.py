@@ -7,16 +7,15 @@ imports nothing heavy until it must.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from chemsieve.data.readers import Layout, Row, delimited, parquet, sdf, smi
+from chemsieve.data.readers import FIELD_COUNT, Format, Layout, Row, delimited, parquet, sdf, smi
 from chemsieve.errors import ChemsieveError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS: dict[str, ModuleType] = {"csv": delimited, "smi": smi, "sdf": sdf, "parquet": parquet}
+FORMATS: dict[str, Format] = {"csv": delimited, "smi": smi, "sdf": sdf, "parquet": parquet}
 _ENDINGS = {".smi": "smi", ".smiles": "smi", ".sdf": "sdf", ".sd": "sdf", ".parquet": "parquet", ".pq": "parquet"}
 
 MOLECULES = {"smiles": "smiles", "delimiter": ",", "format": "auto", "encoding": "utf-8"}  # of a file, unless told
@@ -95,22 +94,32 @@ def read_labelled(
     chosen = format_of(path, file_format)
     wanted = [None if chosen == "sdf" else smiles_column, label_column, fold_column]
     columns = list(dict.fromkeys(name for name in wanted if name is not None))
-    cells = FORMATS[chosen].read(path, source, columns, Layout(delimiter, encoding))
-    if not cells.rows:
-        raise _no_row(path, source)
-    _check_characters(f"{source} file {path}", cells.columns)
-    labels = cells.columns.get(label_column, "")
+    rows = FORMATS[chosen].rows(path, source, columns, Layout(delimiter, encoding), whole=False)
+    header = next(rows).cells
+    places = {column: header.index(column) for column in columns}
+    texts: dict[str, list[str]] = {column: [] for column in columns}
+    smiles: list[str] = []
+    problems: list[str | None] = []
+    for row in _some(rows, path, source):
+        if row.problem == FIELD_COUNT:
+            raise ChemsieveError(f"{source} file {path}: {row.detail}")
+        for column, place in places.items():
+            texts[column].append(row.cells[place])
+        smiles.append(row.smiles)
+        problems.append(row.detail or None)
+    _check_characters(f"{source} file {path}", texts)
+    labels = [""] * len(smiles) if label_column is None else texts[label_column]
     if decimal == ",":
         labels = [delimited.with_point(text) for text in labels]
-    folds = cells.columns.get(fold_column, [""] * cells.rows)
+    folds = [""] * len(smiles) if fold_column is None else texts[fold_column]
     return pd.DataFrame(
         {
-            "row": range(cells.rows),
-            "smiles": cells.columns[smiles_column] if cells.smiles is None else cells.smiles,
-            "label_text": labels if label_column is not None else "",
+            "row": range(len(smiles)),
+            "smiles": smiles,
+            "label_text": labels,
             # pandas' text type would turn None into NaN
             "given_fold": pd.Series([fold.strip() or None for fold in folds], dtype=object),
-            "problem": pd.Series([cells.problems.get(row) for row in range(cells.rows)], dtype=object),
+            "problem": pd.Series(problems, dtype=object),
         }
     )
 
@@ -128,7 +137,9 @@ def stream(
     Arguments and errors are those of :func:`read_labelled`, but that a row with a field too few or too many is a row
     that says so; an error may come after some rows.
     """
-    rows = FORMATS[format_of(path, file_format)].stream(path, source, smiles_column, Layout(delimiter, encoding))
+    chosen = format_of(path, file_format)
+    columns = [] if chosen == "sdf" else [smiles_column]
+    rows = FORMATS[chosen].rows(path, source, columns, Layout(delimiter, encoding), whole=True)
     return next(rows).cells, _some(rows, path, source)
 
 

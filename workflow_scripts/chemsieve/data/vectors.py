@@ -7,6 +7,7 @@ number lists, all equally long. What is written is one NumPy file that is mapped
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -108,13 +109,16 @@ class _Source:
     def batches(self) -> Iterator[tuple[list[str], np.ndarray]]:
         """SMILES and vectors (rows, width), file by file, a few at a time."""
         for file in self.files:
-            parts = self._try(file, lambda file=file: pq.ParquetFile(file).iter_batches(AT_ONCE, columns=self.columns))
-            while (part := self._try(file, lambda parts=parts: next(parts, None))) is not None:
+            parts = self._try(file, partial(self._parts, file))
+            while (part := self._try(file, partial(next, parts, None))) is not None:
                 texts, lists = (part.column(name) for name in self.columns)
                 there = np.flatnonzero(texts.is_valid().to_numpy(False) & lists.is_valid().to_numpy(False))
                 # take() leaves out the numbers of missing lists, which flatten() of a slice would keep.
                 values = lists.take(pa.array(there)).flatten().to_numpy(zero_copy_only=False)
                 yield texts.take(pa.array(there)).to_pylist(), values.reshape(len(there), self.width)
+
+    def _parts(self, file: Path) -> Iterator[pa.RecordBatch]:
+        return pq.ParquetFile(file).iter_batches(AT_ONCE, columns=self.columns)
 
     def _try(self, file: Path, read: Callable[[], T]) -> T:
         try:

@@ -7,9 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from chemsieve.audit.findings import LEAK
+from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.figure import axis, colours, drawn, plain
-from chemsieve.report.markup import Section, count, folded, heading, number, paragraph, table
 from chemsieve.report.study import Study
+from chemsieve.report.words import count, number
 
 FOLDS = ["train", "validation", "test"]
 BINS = 40
@@ -18,10 +19,10 @@ MANY = 20  # rows beyond which a table can be sorted and scrolls
 
 def section(study: Study) -> Section:
     """The data audit."""
-    blocks = [
+    blocks: list[Block] = [
         *_findings(study),
         _rejected(study),
-        *(paragraph(text) for text in _overlap(study)),
+        *(Paragraph(text) for text in _overlap(study)),
         *_histograms(study),
         *_splits(study),
     ]
@@ -35,7 +36,7 @@ def leaks(study: Study) -> list[str]:
     return study.audit.loc[study.audit["severity"] == LEAK, "finding"].tolist()
 
 
-def _findings(study: Study) -> list[str]:
+def _findings(study: Study) -> list[Block]:
     if study.audit is None or study.audit.empty:
         return []
     rows = [(row.severity, row.topic, row.finding) for row in study.audit.itertuples(index=False)]
@@ -57,9 +58,9 @@ def shared_scaffolds(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _rejected(study: Study) -> str:
+def _rejected(study: Study) -> Block:
     if study.rejected.empty:
-        return paragraph("No row was rejected.")
+        return Paragraph("No row was rejected.")
     rows = [
         (source, reason, len(group), f"row {group['row'].iloc[0]}: {group['detail'].iloc[0]}")
         for (source, reason), group in study.rejected.groupby(["source", "reason"])
@@ -89,10 +90,9 @@ def _overlap(study: Study) -> list[str]:
     return texts
 
 
-def _histograms(study: Study) -> list[str]:
+def _histograms(study: Study) -> list[Block]:
     if study.molecules.empty:
-        return [paragraph("No molecule was accepted, so there is nothing to draw.")]
-    label = f"{study.property_name} ({study.unit})" if study.unit else study.property_name
+        return [Paragraph("No molecule was accepted, so there is nothing to draw.")]
     labels = study.molecules["label"]
     edges = np.linspace(labels.min(), labels.max(), BINS + 1) if labels.nunique() > 1 else labels.iloc[0] + [-0.5, 0.5]
     tokens = study.molecules["tokens"]
@@ -101,7 +101,7 @@ def _histograms(study: Study) -> list[str]:
     return [
         drawn(
             "data-labels",
-            _histogram(study.molecules, "label", np.asarray(edges), label),
+            _histogram(study.molecules, "label", np.asarray(edges), study.label_title),
             "Share of the target's and of the pool's molecules per bin of the label: where only one of them has bars, "
             "the other has no molecules.",
             320,
@@ -135,13 +135,13 @@ def _histogram(molecules: pd.DataFrame, column: str, edges: np.ndarray, title: s
     )
 
 
-def _splits(study: Study) -> list[str]:
+def _splits(study: Study) -> list[Block]:
     if study.splits.empty:
-        return [paragraph("There is no split.")]
+        return [Paragraph("There is no split.")]
     header = ["splitter", "split seed", *FOLDS, "train and validation", "train and test", "validation and test"]
     return [
-        heading("Splits"),
-        paragraph(
+        Heading("Splits"),
+        Paragraph(
             "Scaffolds in two folds show how much of a test can be answered by resemblance: a split by scaffold "
             "should have none. Acyclic molecules have no scaffold and are not counted."
         ),
@@ -156,7 +156,7 @@ def _splits(study: Study) -> list[str]:
     ]
 
 
-def _hardness(study: Study) -> list[str]:
+def _hardness(study: Study) -> list[Block]:
     """Similarity of test to training molecules: how much of a test can be answered by resemblance."""
     if study.nearest_training is None:
         return []
@@ -185,7 +185,7 @@ def _hardness(study: Study) -> list[str]:
     return [drawn("data-hardness", figure, reading, 340)]
 
 
-def _identity(study: Study) -> list[str]:
+def _identity(study: Study) -> list[Block]:
     """Molecules in two places."""
     if study.audit_identity is None or study.audit_identity.empty:
         return []
@@ -206,4 +206,4 @@ def _identity(study: Study) -> list[str]:
     ]
     caption = "Molecules that are also elsewhere, by what two of them have in common"
     header = ["splitter", "split seed", "molecules of", "that are in", "of", *levels]
-    return [folded("Molecules in two places", table(caption, header, rows, sortable=len(rows) > MANY))]
+    return [Folded("Molecules in two places", [table(caption, header, rows, sortable=len(rows) > MANY)])]

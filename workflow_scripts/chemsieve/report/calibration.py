@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.blocks import Block, Heading, Paragraph, Section, table
 from chemsieve.report.figure import GREY, around, axis, colours, drawn, plain, whiskers
-from chemsieve.report.markup import Section, between, heading, paragraph, table
 from chemsieve.report.similarity import similarity_blocks
 from chemsieve.report.study import DESCRIPTORS, Study, run_parts
+from chemsieve.report.words import between
 from chemsieve.statistics import bootstrap
 
 BINS = 10  # of the predictions, of equal size
@@ -16,24 +17,24 @@ PER_BIN = 5  # molecules that a bin of the predictions should have; fewer molecu
 
 def section(study: Study) -> Section:
     """Calibration on the test molecules, and error against similarity to the training molecules, per splitter."""
-    blocks = []
+    blocks: list[Block] = []
     for i, splitter in enumerate(study.splitters):
         shown = test_predictions(study, splitter)
         if shown:
             blocks += [
-                heading(f"{splitter} split"),
+                Heading(f"{splitter} split"),
                 *_calibration(study, i, shown),
                 *similarity_blocks(study, i, shown),
             ]
     title = "Calibration"
     if not blocks:
-        return Section("calibration", title, [paragraph("There are no test predictions to hold against labels.")])
+        return Section("calibration", title, [Paragraph("There are no test predictions to hold against labels.")])
     intro = (
         "Shown are the encoders fine-tuned on no pool molecule, the language model with the lowest mean RMSE on the "
         "validation molecules, and the descriptor models. Replicates are pooled; intervals are 95 % and come from "
         "resampling the test molecules, each with all its predictions, so they leave out the noise between trainings."
     )
-    return Section("calibration", title, [paragraph(intro), *blocks])
+    return Section("calibration", title, [Paragraph(intro), *blocks])
 
 
 def configurations(study: Study, splitter: str) -> dict[str, tuple[str, str, str]]:
@@ -76,7 +77,7 @@ def calibration_bins(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _calibration(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[str]:
+def _calibration(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[Block]:
     unit = f" ({study.unit})" if study.unit else ""
     bins = {name: calibration_bins(rows) for name, rows in shown.items()}
     figure = go.Figure()

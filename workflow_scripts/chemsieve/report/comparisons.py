@@ -1,13 +1,14 @@
-"""Which configurations can be told apart: differences, intervals and verdicts of the table ``comparisons``."""
+"""Which configurations differ: differences, intervals and verdicts of the table ``comparisons``."""
 
 import math
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, categories, drawn, plain
-from chemsieve.report.markup import MISSING, Section, count, folded, heading, number, paragraph, table
 from chemsieve.report.study import Study
+from chemsieve.report.words import MISSING, count, number
 from chemsieve.statistics.families import SELECTIONS
 
 HEADER = ["", "compared with", "verdict", "difference", "interval", "sd", "units", "decided by"]
@@ -30,22 +31,21 @@ DETAILS = [
 def section(study: Study) -> Section:
     """Noise and detectable effect in a sentence, the selections as a heat map, every comparison in a table."""
     if study.comparisons.empty:
-        return Section("comparisons", "Comparisons", [paragraph("No two configurations can be compared.")])
-    blocks = [paragraph(_method(study))]
+        return Section("comparisons", "Comparisons", [Paragraph("No two configurations can be compared.")])
+    blocks: list[Block] = [Paragraph(_method(study))]
     for i, splitter in enumerate(sorted(study.comparisons["splitter"].unique())):
         here = study.comparisons[study.comparisons["splitter"] == splitter]
-        blocks.append(heading(f"{splitter} split"))
+        blocks.append(Heading(f"{splitter} split"))
         selections = here[here["family"] == SELECTIONS]
         if len(selections):
-            blocks += [paragraph(noise(selections)), _heatmap(study, i, selections)]
+            blocks += [Paragraph(noise(selections)), _heatmap(study, i, selections)]
         for family, rows in here.groupby("family", sort=False):
             shown = table(f"{family}: difference of the test RMSE, negative is better", HEADER, evidence(rows))
-            blocks.append(shown if family == SELECTIONS else folded(family, shown))
+            blocks.append(shown if family == SELECTIONS else Folded(family, [shown]))
         details = [[None if pd.isna(value) else value for value in row] for row in here[DETAILS].to_numpy().tolist()]
         named = [name.replace("_", " ") for name in DETAILS]
-        blocks.append(
-            folded("p values and effect sizes", table(f"Tests of the {splitter} split", named, details, sortable=True))
-        )
+        tests = table(f"Tests of the {splitter} split", named, details, sortable=True)
+        blocks.append(Folded("p values and effect sizes", [tests]))
     return Section("comparisons", "Comparisons", blocks)
 
 
@@ -99,7 +99,7 @@ def _method(study: Study) -> str:
     )
 
 
-def _heatmap(study: Study, i: int, rows: pd.DataFrame) -> str:
+def _heatmap(study: Study, i: int, rows: pd.DataFrame) -> Block:
     whats, others = list(dict.fromkeys(rows["what"])), list(dict.fromkeys(rows["versus"]))
     cells = {(row.what, row.versus): row for row in rows.itertuples(index=False)}
 

@@ -7,9 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy import stats
 
+from chemsieve.report.blocks import Block, Folded, Paragraph, Section, table
 from chemsieve.report.figure import axis, categories, colours, drawn, plain
-from chemsieve.report.markup import Section, folded, paragraph, percent, spread, table
 from chemsieve.report.study import REPLICATE, Study, ordered, ordered_selections
+from chemsieve.report.words import percent, spread
 
 CORRUPTED = "corrupted_label"
 GROUPS = ["like_target", "other_chemistry", CORRUPTED]
@@ -20,23 +21,23 @@ def section(study: Study) -> Section | None:
     """What each strategy took from a pool whose groups are known; nothing where they are not."""
     if study.pool_control is None:
         return None
-    blocks = []
+    blocks: list[Block] = []
     if study.embedded:
         blocks.append(
-            paragraph(
+            Paragraph(
                 "The label of the embedded data is computed Crippen logP plus noise, not a measurement: this shows "
                 "that the machinery finds what was planted, and nothing about a real property."
             )
         )
     joined = study.selections.merge(study.pool_control, on="molecule_id")
     if joined.empty:
-        blocks.append(paragraph("The groups of the pool are known, but no strategy ranked the pool."))
+        blocks.append(Paragraph("The groups of the pool are known, but no strategy ranked the pool."))
         return Section("control", "Positive control", blocks)
     accepted = study.pool_control[study.pool_control["molecule_id"].isin(study.molecules["molecule_id"])]
     pool = accepted["group"].value_counts(normalize=True)
     results = control_results(joined)
     blocks += [
-        paragraph(
+        Paragraph(
             "The pool is made of molecules like the target's, of other chemistry, and of molecules whose label was "
             "corrupted on purpose. No step that trains or selects can see the groups. Drawing blindly would take "
             f"corrupted molecules at their share of the pool, {percent(float(pool.get(CORRUPTED, 0)))}; a strategy "
@@ -44,7 +45,7 @@ def section(study: Study) -> Section | None:
         ),
         _figure(results, pool),
         *_tables(results, pool),
-        paragraph(
+        Paragraph(
             "AUROC is the probability that a molecule drawn from the others is ranked before one drawn from the "
             "corrupted, ties counting half: 1 puts every corrupted molecule last, 0.5 is chance, 0 puts them first. It "
             "is taken on the score, or on the rank where a strategy gives no score. Strategies answer different "
@@ -90,7 +91,7 @@ def _groups(frame: pd.DataFrame) -> list[str]:
     return ordered([*GROUPS, *frame["group"].unique()], GROUPS)
 
 
-def _figure(results: pd.DataFrame, pool: pd.Series) -> str:
+def _figure(results: pd.DataFrame, pool: pd.Series) -> Block:
     strategies = ordered_selections(results["strategy"].unique())
     groups = [name for name in results.columns if name in GROUPS or name in pool.index]
     means = results.groupby("strategy")[groups].mean().loc[strategies]
@@ -118,7 +119,7 @@ def _figure(results: pd.DataFrame, pool: pd.Series) -> str:
     )
 
 
-def _tables(results: pd.DataFrame, pool: pd.Series) -> list[str]:
+def _tables(results: pd.DataFrame, pool: pd.Series) -> list[Block]:
     measures = [name for name in results.columns if name not in ("strategy", *REPLICATE, "n")]
     named = {"auroc": "AUROC, corrupted last", "auroc_like_target": "AUROC, like_target against corrupted"}
     header = [named.get(name, name) for name in measures]
@@ -138,13 +139,15 @@ def _tables(results: pd.DataFrame, pool: pd.Series) -> list[str]:
             ["strategy", *header, "corrupted, points against blind drawing", "replicates"],
             summary,
         ),
-        folded(
+        Folded(
             "Each replicate",
-            table(
-                "The same for each replicate",
-                ["strategy", *(name.replace("_", " ") for name in REPLICATE), "selected", *header],
-                single,
-                sortable=True,
-            ),
+            [
+                table(
+                    "The same for each replicate",
+                    ["strategy", *(name.replace("_", " ") for name in REPLICATE), "selected", *header],
+                    single,
+                    sortable=True,
+                )
+            ],
         ),
     ]

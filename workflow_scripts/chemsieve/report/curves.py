@@ -3,8 +3,8 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.blocks import Block, Heading, Paragraph, Section, table
 from chemsieve.report.figure import axis, colours, drawn, plain
-from chemsieve.report.markup import MISSING, Section, heading, paragraph, table
 from chemsieve.report.study import Study, ordered, run_parts
 
 MOST = 300  # lines in one figure
@@ -17,14 +17,14 @@ def section(study: Study) -> Section:
     return Section("curves", "Learning curves", [*_regression(study, regression), *_mlm(curves)])
 
 
-def _regression(study: Study, curves: pd.DataFrame) -> list[str]:
+def _regression(study: Study, curves: pd.DataFrame) -> list[Block]:
     if curves.empty:
-        return [paragraph("No regression run recorded its epochs.")]
+        return [Paragraph("No regression run recorded its epochs.")]
     plain_runs = (curves["method"] == "full") & (curves["selection"] == "none")
     finetuning, others = curves[plain_runs], curves[~plain_runs]
-    blocks = [heading("Fine-tuning, nothing added")]
+    blocks: list[Block] = [Heading("Fine-tuning, nothing added")]
     if finetuning.empty:
-        blocks.append(paragraph("There is no fine-tuning on the target molecules alone."))
+        blocks.append(Paragraph("There is no fine-tuning on the target molecules alone."))
     else:
         rmse = go.Figure()
         _lines(rmse, finetuning, "origin", "validation_rmse", ["baseline", "adapted"])
@@ -45,9 +45,9 @@ def _regression(study: Study, curves: pd.DataFrame) -> list[str]:
                 "overfitting.",
             ),
         ]
-    blocks.append(heading("Runs on selections and by other methods"))
+    blocks.append(Heading("Runs on selections and by other methods"))
     if others.empty:
-        blocks.append(paragraph("There are none."))
+        blocks.append(Paragraph("There are none."))
     else:
         figure = go.Figure()
         reading = "One thin line per run, coloured by method"
@@ -124,21 +124,21 @@ def _labelled(figure: go.Figure, title: str) -> go.Figure:
     return figure.update_layout(xaxis=axis("epoch", rangemode="tozero"), yaxis=axis(title), showlegend=True)
 
 
-def _mlm(curves: pd.DataFrame) -> list[str]:
-    blocks = [heading("Masked language model, before and after adaptation")]
+def _mlm(curves: pd.DataFrame) -> list[Block]:
+    blocks: list[Block] = [Heading("Masked language model, before and after adaptation")]
     curves = curves[curves["stage"] == "mlm"]
     if curves.empty:
-        return [*blocks, paragraph("The encoder was not adapted: no masked language modelling was run.")]
-    rows = []
+        return [*blocks, Paragraph("The encoder was not adapted: no masked language modelling was run.")]
+    rows: list[tuple[object, ...]] = []
     for run_id, run in curves.groupby("run_id"):
         before = run.loc[run["epoch"] == 0, "validation_loss"]
         after = run[run["epoch"] > 0]
-        start = float(before.iloc[0]) if len(before) else MISSING
+        start = float(before.iloc[0]) if len(before) else None
         if after.empty:
-            rows.append((run_id, start, MISSING, MISSING, MISSING))
+            rows.append((run_id, start, None, None, None))
             continue
         best = after.loc[after["validation_loss"].idxmin()]
-        change = best["validation_loss"] - start if len(before) else MISSING
+        change = None if start is None else best["validation_loss"] - start
         rows.append((run_id, start, best["validation_loss"], change, int(best["epoch"])))
     figure = go.Figure()
     for i, (column, dash, name) in enumerate(

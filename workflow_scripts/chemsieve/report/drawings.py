@@ -7,8 +7,9 @@ import pandas as pd
 from rdkit import Chem, rdBase
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from chemsieve.report.markup import Section, count, escape, heading, number, paragraph
+from chemsieve.report.blocks import Block, Card, Gallery, Heading, Paragraph, Section
 from chemsieve.report.study import REPLICATE, Study, ordered
+from chemsieve.report.words import count, number
 
 DRAWN = 12
 SIZE = (240, 160)
@@ -28,26 +29,24 @@ def mean_ranks(selections: pd.DataFrame) -> pd.DataFrame:
 
 
 def picture(smiles: str) -> str:
-    """The molecule as an image that carries its own data; its SMILES in place of one that RDKit cannot draw."""
+    """The molecule as a base64 SVG, for an image that carries its own data; empty where RDKit cannot draw it.
+
+    An image, not inline SVG: nothing inside it can reach the page.
+    """
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None:
-        return f'<code class="undrawn">{escape(smiles)}</code>'
+        return ""
     canvas = rdMolDraw2D.MolDraw2DSVG(*SIZE)
-    canvas.drawOptions().clearBackground = False
+    canvas.drawOptions().clearBackground = False  # type: ignore[assignment]  # RDKit's stubs have another type
     rdMolDraw2D.PrepareAndDrawMolecule(canvas, molecule)
     canvas.FinishDrawing()
-    # An image, not inline SVG: nothing inside it can reach the page.
-    data = base64.b64encode(canvas.GetDrawingText().encode()).decode()
-    return (
-        f'<img width="{SIZE[0]}" height="{SIZE[1]}" alt="{escape(smiles)}" title="{escape(smiles)}" '
-        f'src="data:image/svg+xml;base64,{data}">'
-    )
+    return base64.b64encode(canvas.GetDrawingText().encode()).decode()
 
 
-def _ranking(study: Study) -> list[str]:
+def _ranking(study: Study) -> list[Block]:
     if study.selections.empty:
-        return [paragraph("No strategy ranked the pool in this study.")]
+        return [Paragraph("No strategy ranked the pool in this study.")]
     names = ordered(study.selections["strategy"].unique(), ["influence"])
     # Without the plain strategy, any of its variants tells more than another strategy.
     strategy = next((name for name in names if name.startswith("influence")), names[0])
@@ -57,14 +56,14 @@ def _ranking(study: Study) -> list[str]:
     n_drawn = min(DRAWN, len(ranks) // 2) or len(ranks)
     over = "" if n_models == 1 else f", mean rank over {count(n_models, 'replicate')}"
     return [
-        heading(f"Chosen first by {strategy}{over}"),
+        Heading(f"Chosen first by {strategy}{over}"),
         _cards(ranks.head(n_drawn), n_models),
-        heading(f"Ranked last by {strategy}{over}"),
+        Heading(f"Ranked last by {strategy}{over}"),
         _cards(ranks.tail(n_drawn).iloc[::-1], n_models),
     ]
 
 
-def _cards(ranks: pd.DataFrame, n_models: int) -> str:
+def _cards(ranks: pd.DataFrame, n_models: int) -> Gallery:
     return gallery(
         (
             row.canonical_smiles,
@@ -79,14 +78,14 @@ def _cards(ranks: pd.DataFrame, n_models: int) -> str:
     )
 
 
-def _worst(study: Study) -> list[str]:
+def _worst(study: Study) -> list[Block]:
     runs = study.strategy_runs
     runs = runs[(runs["selection"] == "none") & (runs["fold"] == "test")]
     predictions = study.predictions
     predictions = predictions[predictions["run_id"].isin(runs["run_id"]) & (predictions["fold"] == "test")]
-    blocks = [heading("Largest test errors of the fine-tuned model, nothing added")]
+    blocks: list[Block] = [Heading("Largest test errors of the fine-tuned model, nothing added")]
     if predictions.empty:
-        return [*blocks, paragraph("There are no test predictions of such a run.")]
+        return [*blocks, Paragraph("There are no test predictions of such a run.")]
     errors = predictions.assign(error=(predictions["prediction"] - predictions["label"]).abs())
     errors = errors.groupby("molecule_id").agg(
         error=("error", "mean"), prediction=("prediction", "mean"), runs=("error", "size")
@@ -95,7 +94,7 @@ def _worst(study: Study) -> list[str]:
     worst = errors.head(DRAWN).merge(study.molecules, on="molecule_id")
     return [
         *blocks,
-        paragraph("Mean absolute error over the runs that have the molecule in their test fold."),
+        Paragraph("Mean absolute error over the runs that have the molecule in their test fold."),
         gallery(
             (
                 row.canonical_smiles,
@@ -111,10 +110,6 @@ def _worst(study: Study) -> list[str]:
     ]
 
 
-def gallery(entries: Iterable[tuple[str, str, list[str]]]) -> str:
+def gallery(entries: Iterable[tuple[str, str, list[str]]]) -> Gallery:
     """Cards of molecules: SMILES, name, and lines below it."""
-    cards = "".join(
-        f"<li>{picture(smiles)}<b>{escape(name)}</b>{''.join(f'<span>{escape(line)}</span>' for line in lines)}</li>"
-        for smiles, name, lines in entries
-    )
-    return f'<ul class="gallery">{cards}</ul>'
+    return Gallery([Card(smiles, name, lines, picture(smiles)) for smiles, name, lines in entries], *SIZE)

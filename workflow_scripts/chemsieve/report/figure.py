@@ -10,9 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import plotly.io
 
-from chemsieve.report.markup import escape
+from chemsieve.report.blocks import Figure
 
 GREY = "#8a8f98"
 # Middle tones, which show on white and on dark grey.
@@ -89,15 +88,10 @@ def categories(title: str, names: list[str]) -> dict[str, object]:
     return axis(title, type="category", categoryorder="array", categoryarray=[plain(name) for name in names])
 
 
-def drawn(identifier: str, figure: go.Figure, reading: str, height: int = 380) -> str:
+def drawn(identifier: str, figure: go.Figure, reading: str, height: int = 380) -> Figure:
     """The figure as a block of the page, with one sentence on how to read it.
 
     The identifier is given rather than generated: plotly would draw a random one.
     """
     figure.layout.template = None  # the page's script brings one that fits the reader's theme
-    content = plotly.io.to_json(figure, validate=False, engine="json")
-    return (
-        f'<figure><div class="plot" id="{escape(identifier)}" style="height:{height}px"></div>'
-        f'<script type="application/json">{content.replace("<", chr(92) + "u003c")}</script>'
-        f"<figcaption>{escape(reading)}</figcaption></figure>"
-    )
+    return Figure(identifier, figure, reading, height)

@@ -3,9 +3,10 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.blocks import Block, Heading, Paragraph, Section
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, around, axis, categories, colours, drawn, plain
-from chemsieve.report.markup import Section, heading, paragraph, spread
 from chemsieve.report.study import Study, mean_sd
+from chemsieve.report.words import spread
 
 
 def section(study: Study) -> Section:
@@ -13,12 +14,12 @@ def section(study: Study) -> Section:
     title = "Methods and selections"
     if not study.grid_selections:
         text = "No parameter-efficient method was trained, so there is no grid to show."
-        return Section("grid", title, [paragraph(text)])
-    blocks = []
+        return Section("grid", title, [Paragraph(text)])
+    blocks: list[Block] = []
     for i, splitter in enumerate(study.splitters):
         cells = grid_cells(study, splitter)
         if len(cells):
-            blocks += [heading(f"{splitter} split"), _heatmap(study, i, cells), _lines(study, i, cells)]
+            blocks += [Heading(f"{splitter} split"), _heatmap(study, i, cells), _lines(study, i, cells)]
     return Section("grid", title, blocks)
 
 
@@ -29,7 +30,7 @@ def grid_cells(study: Study, splitter: str) -> pd.DataFrame:
     return mean_sd(test[chosen & test["selection"].isin(study.grid_selections)], ["method", "selection"])
 
 
-def _heatmap(study: Study, i: int, cells: pd.DataFrame) -> str:
+def _heatmap(study: Study, i: int, cells: pd.DataFrame) -> Block:
     methods = [name for name in study.methods if name in set(cells["method"])]
     selections = study.grid_selections
     by_cell = cells.set_index(["method", "selection"])
@@ -63,7 +64,7 @@ def _heatmap(study: Study, i: int, cells: pd.DataFrame) -> str:
     )
 
 
-def _lines(study: Study, i: int, cells: pd.DataFrame) -> str:
+def _lines(study: Study, i: int, cells: pd.DataFrame) -> Block:
     figure = go.Figure()
     methods = [name for name in study.methods if name in set(cells["method"])]
     whiskers = cells["sd"].fillna(0)

@@ -5,33 +5,13 @@ from pathlib import Path
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.report.browser import browser
+from chemsieve.runtime.data_files import package_data
 from chemsieve.runtime.files import write_json, write_text
 
 log = logging.getLogger(__name__)
 
 INDEX = "index.json"
 WIDTH = 760  # pixels across; a figure is as high as on the page
-# Before it is printed, the page draws all its figures.
-DRAW = """async () => {
-  dispatchEvent(new Event('beforeprint'));
-  const drawn = [];
-  for (const plot of document.querySelectorAll('.plot')) {
-    let svg = null, error = null;
-    try {
-      while (!plot._fullLayout) await new Promise(done => setTimeout(done, 20));
-      const size = {width: plot.clientWidth, height: plot.clientHeight};
-      svg = await Plotly.toImage(plot, {format: 'svg', imageDataOnly: true, ...size});
-    } catch (caught) {
-      error = String(caught);
-    }
-    drawn.push({
-      name: plot.id, svg, error,
-      section: plot.closest('section').querySelector('h2').textContent,
-      caption: plot.closest('figure').querySelector('figcaption').textContent,
-    });
-  }
-  return drawn;
-}"""
 
 
 def write_figures(report: Path, folder: Path, go_on: bool = False) -> None:
@@ -49,7 +29,7 @@ def write_figures(report: Path, folder: Path, go_on: bool = False) -> None:
     with browser() as started:
         page = started.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
         page.goto(report.resolve().as_uri())
-        figures = page.evaluate(DRAW)
+        figures = page.evaluate(package_data("report/static/draw.js").read_text(encoding="utf-8"))
     for figure in figures:
         if figure["error"]:
             said = f"the figure {figure['name']} cannot be drawn ({figure['error']})"

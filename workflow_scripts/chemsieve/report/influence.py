@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.blocks import Alarm, Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.drawings import gallery
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, axis, categories, colours, drawn, plain
-from chemsieve.report.markup import Section, count, folded, heading, listing, number, paragraph, table, warning
 from chemsieve.report.study import AGGREGATE, REPLICATE, Study, ordered
+from chemsieve.report.words import count, listing, number
 
 # A violin is drawn from this many quantiles instead of all scores: the page stays small and the shape is the same.
 QUANTILES = np.linspace(0.005, 0.995, 199)
@@ -18,14 +19,14 @@ WRITTEN = 8  # cells of a larger matrix are too small for numbers
 
 def section(study: Study) -> Section:
     """Distribution, diagnostics and rank agreement of the influence scores."""
-    blocks = [
-        paragraph(
+    blocks: list[Block] = [
+        Paragraph(
             "I(z) is the predicted change of the validation loss when molecule z gains weight: positive is harmful, "
             "negative is helpful. It says what a linear model around one checkpoint expects, not what training did."
         )
     ]
     if study.influence.empty:
-        blocks.append(paragraph("No influence was computed in this study."))
+        blocks.append(Paragraph("No influence was computed in this study."))
     else:
         blocks += [*_distributions(study), *_agreement(study)]
     blocks += [*_validation(study), *_diagnostics(study), *_on_test(study)]
@@ -41,8 +42,8 @@ def agreement(influence: pd.DataFrame, key: str) -> pd.DataFrame:
     return pd.concat(matrices).groupby(level=0).mean()
 
 
-def _distributions(study: Study) -> list[str]:
-    blocks = [heading("Distribution per checkpoint")]
+def _distributions(study: Study) -> list[Block]:
+    blocks: list[Block] = [Heading("Distribution per checkpoint")]
     influence = study.influence
     for i, (estimator, scores) in enumerate(influence.groupby("estimator")):
         checkpoints = sorted(scores["checkpoint"].unique(), key=_last)
@@ -79,16 +80,16 @@ def _distributions(study: Study) -> list[str]:
     return blocks
 
 
-def _agreement(study: Study) -> list[str]:
+def _agreement(study: Study) -> list[Block]:
     influence = study.influence
     origin = study.selection_origin if study.selection_origin in set(influence["origin"]) else influence["origin"].min()
     aggregated = influence["checkpoint"] == AGGREGATE
     last = influence["checkpoint"] == influence["checkpoint"].max()
     chosen = influence[aggregated if aggregated.any() else last]
     chosen = chosen.assign(key=chosen["origin"] + " · " + chosen["estimator"])
-    blocks = [heading("Rank agreement")]
+    blocks: list[Block] = [Heading("Rank agreement")]
     if chosen["key"].nunique() < 2:
-        blocks.append(paragraph("There is one estimator on one encoder, so no two rankings to compare."))
+        blocks.append(Paragraph("There is one estimator on one encoder, so no two rankings to compare."))
     else:
         at = "aggregated over checkpoints" if aggregated.any() else "at the last checkpoint"
         blocks.append(
@@ -102,7 +103,7 @@ def _agreement(study: Study) -> list[str]:
     here = influence[influence["origin"] == origin]
     for i, (estimator, scores) in enumerate(here.groupby("estimator")):
         if scores["checkpoint"].nunique() < 2:
-            blocks.append(paragraph(f"Estimator {estimator} scored one checkpoint, so there are no two to compare."))
+            blocks.append(Paragraph(f"Estimator {estimator} scored one checkpoint, so there are no two to compare."))
             continue
         matrix = agreement(scores, "checkpoint")
         order = sorted(matrix.index, key=_last)
@@ -118,7 +119,7 @@ def _agreement(study: Study) -> list[str]:
     return blocks
 
 
-def _validation(study: Study) -> list[str]:
+def _validation(study: Study) -> list[Block]:
     validation = study.influence_validation
     if validation is None or validation.empty:
         return []
@@ -139,8 +140,8 @@ def _validation(study: Study) -> list[str]:
         sortable=True,
     )
     return [
-        heading("Does the score predict retraining?"),
-        paragraph(
+        Heading("Does the score predict retraining?"),
+        Paragraph(
             f"The adapted model was retrained with {count(subsets, 'random subset')} of the pool, "
             f"{count(seeds, 'seed')} each. The seeds alone limit any score to {reached}. An interval that holds zero "
             "says nothing about the score."
@@ -149,7 +150,7 @@ def _validation(study: Study) -> list[str]:
     ]
 
 
-def _on_test(study: Study) -> list[str]:
+def _on_test(study: Study) -> list[Block]:
     """Which pool molecules would lower and raise the error of single test molecules, in the first replicate."""
     scored = study.influence_on_test
     if scored is None or scored.empty:
@@ -157,11 +158,11 @@ def _on_test(study: Study) -> list[str]:
     splitter, split_seed, seed = first = tuple(scored[REPLICATE].iloc[0])
     here = scored[(scored[REPLICATE] == first).all(axis=1)]
     molecules = study.molecules.set_index("molecule_id")
-    blocks = [
-        heading("Single test molecules"),
-        paragraph(
+    blocks: list[Block] = [
+        Heading("Single test molecules"),
+        Paragraph(
             f"{count(here['test_id'].nunique(), 'test molecule')}, drawn at random, of the {splitter} split with seed "
-            f"{split_seed}, training seed {seed}, {plain(here['origin'].iloc[0])} encoder, "
+            f"{split_seed}, training seed {seed}, {here['origin'].iloc[0]} encoder, "
             f"{_checkpoint(int(here['checkpoint'].iloc[0]))}. Open one to see the {NAMED} pool molecules whose weight "
             f"would lower its own squared error most, and the {NAMED} that would raise it. This explains predictions "
             "after the fact: it reads test labels, and nothing is chosen by it."
@@ -188,11 +189,11 @@ def _on_test(study: Study) -> list[str]:
             )
             for row in rows.itertuples()
         ]
-        blocks.append(folded(f"{name}: error {number(error, sign=True)}", gallery([query, *cards])))
+        blocks.append(Folded(f"{name}: error {number(error, sign=True)}", [gallery([query, *cards])]))
     return blocks
 
 
-def _heatmap(identifier: str, matrix: pd.DataFrame, reading: str) -> str:
+def _heatmap(identifier: str, matrix: pd.DataFrame, reading: str) -> Block:
     names = [plain(name) for name in matrix.columns]
     values = matrix.to_numpy().round(3)
     figure = go.Figure(
@@ -218,29 +219,29 @@ def _heatmap(identifier: str, matrix: pd.DataFrame, reading: str) -> str:
     return drawn(identifier, figure, reading, 150 + min(36 * len(names), 420))
 
 
-def _diagnostics(study: Study) -> list[str]:
-    blocks = [heading("Diagnostics of the solves")]
+def _diagnostics(study: Study) -> list[Block]:
+    blocks: list[Block] = [Heading("Diagnostics of the solves")]
     diagnostics = study.influence_diagnostics
     if diagnostics.empty:
-        return [*blocks, paragraph("There are none: no inverse Hessian was applied.")]
+        return [*blocks, Paragraph("There are none: no inverse Hessian was applied.")]
     failed = diagnostics[diagnostics["failure"].notna()]
     for reason, rows in failed.groupby("failure", sort=False):
         names = listing(sorted(rows["estimator"].unique()))
         blocks.append(
-            warning(f"{len(rows)} of {count(len(diagnostics), 'solve')} failed and gave no score ({names}): {reason}.")
+            Alarm(f"{len(rows)} of {count(len(diagnostics), 'solve')} failed and gave no score ({names}): {reason}.")
         )
     apart = diagnostics[~diagnostics["converged"] & diagnostics["failure"].isna()]
     if len(apart):
         names = listing(sorted(apart["estimator"].unique()))
         blocks.append(
-            warning(
+            Alarm(
                 f"{len(apart)} of {count(len(diagnostics), 'solve')} did not converge ({names}): the relative "
                 "residual is above the configured tolerance, so these scores are not the influence that they stand "
                 "for. A larger damping, a lower influence.gram.tolerance, or refinements of exact help."
             )
         )
     elif not len(failed):
-        blocks.append(paragraph(f"All {count(len(diagnostics), 'solve')} reached the configured tolerance."))
+        blocks.append(Paragraph(f"All {count(len(diagnostics), 'solve')} reached the configured tolerance."))
     columns = [name for name in diagnostics.columns if name != "converged"]
     columns = ["estimator", "converged", *(name for name in columns if name != "estimator")]
     shown = diagnostics.sort_values(["estimator", "origin", *REPLICATE, "checkpoint"], kind="stable")[columns]
@@ -252,7 +253,7 @@ def _diagnostics(study: Study) -> list[str]:
         shown.itertuples(index=False, name=None),
         sortable=True,
     )
-    return [*blocks, block if len(shown) <= LONG_TABLE else folded(f"All {len(shown)} solves", block)]
+    return [*blocks, block if len(shown) <= LONG_TABLE else Folded(f"All {len(shown)} solves", [block])]
 
 
 def _last(checkpoint: int) -> tuple[bool, int]:

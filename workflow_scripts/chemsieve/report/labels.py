@@ -1,23 +1,27 @@
 """Where the pool's labels come from, and what is done about it."""
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from chemsieve.audit.tracing import OTHER
+from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.figure import GREY, around, axis, drawn, plain
-from chemsieve.report.markup import Section, folded, heading, number, paragraph, percent, table
 from chemsieve.report.study import Study
+from chemsieve.report.words import number, percent
 
 SHOWN = 12  # rules in the table
 
 
 def section(study: Study) -> Section | None:
-    """The rules that were tried, the labels beside those that a rule gives, and the treatment of each split."""
+    """The rules that were tried, the labels beside those that a rule gives, and what the label policy did."""
     if study.audit_labels is None or study.audit_labels.empty:
         return None
     tried, sources = study.audit_labels, study.label_sources
-    blocks = [
-        paragraph(
+    blocks: list[Block] = [
+        Paragraph(
             f"Can the pool's labels be computed from the target's? {len(tried):,} rules were tried: the mean label of "
             "the nearest molecules over fingerprints, metrics, numbers and weights, linear models fitted to the "
             "target, and single computed properties, each also after a straight line. A rule counts as found where "
@@ -26,7 +30,7 @@ def section(study: Study) -> Section | None:
         )
     ]
     if sources is not None and len(sources):
-        blocks.append(_scatter(study))
+        blocks.append(_scatter(sources))
     shown = tried.assign(share=tried["matched"] / tried["rows"].clip(lower=1))
     shown = shown.sort_values(["p_value", "share"], ascending=[True, False], kind="stable").head(SHOWN)
     header = ["rule", "features", "metric", "k", "weights", "map", "labels", "met", "share", "by chance", "p", "found"]
@@ -49,15 +53,14 @@ def section(study: Study) -> Section | None:
     ]
     caption = "Rules that come closest: labels that a rule determines, and how many it meets to the last decimal"
     blocks.append(table(caption, header, rows))
-    return Section("labels", "Pool labels", [*blocks, *_treatments(study)])
+    return Section("labels", "Pool labels", [*blocks, *_policy(study)])
 
 
-def _features(row) -> str:
+def _features(row: Any) -> str:
     return row.features if np.isnan(row.bits) else f"{row.features}, {int(row.bits):,} bits"
 
 
-def _scatter(study: Study) -> str:
-    sources = study.label_sources
+def _scatter(sources: pd.DataFrame) -> Block:
     figure = go.Figure()
     both = around(sources["label"], sources["reproduced"])
     figure.add_scatter(
@@ -84,7 +87,7 @@ def _scatter(study: Study) -> str:
     )
 
 
-def _treatments(study: Study) -> list[str]:
+def _policy(study: Study) -> list[Block]:
     made = study.pool_treatment
     if made is None or made.empty:
         return []
@@ -109,4 +112,4 @@ def _treatments(study: Study) -> list[str]:
     ]
     caption = "The pool of each split: what is known of its labels, and what was done"
     shown = table(caption, header, rows, sortable=len(rows) > SHOWN)
-    return [heading("What was done"), shown if len(rows) <= SHOWN else folded("Every split", shown)]
+    return [Heading("What was done"), shown if len(rows) <= SHOWN else Folded("Every split", [shown])]

@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from chemsieve.report import (
@@ -25,9 +27,10 @@ from chemsieve.report import (
     summary,
     tradeoff,
 )
-from chemsieve.report.assets import SCRIPT, STYLE
-from chemsieve.report.markup import Section, escape
+from chemsieve.report.blocks import Section
+from chemsieve.report.rendering import html
 from chemsieve.report.study import Study, load
+from chemsieve.runtime.data_files import package_data
 from chemsieve.runtime.files import write_text
 
 log = logging.getLogger(__name__)
@@ -65,49 +68,44 @@ def render(tables: Path, config: dict[str, Any], output: Path, go_on: bool = Fal
     sections, missing = [], []
     for module in SECTIONS:
         try:
-            sections.append(module.section(study))
+            section = module.section(study)
+            sections += [_rendered(section)] if section else []
         except Exception as error:  # whatever it is, the other sections are not touched by it
             if not go_on:
                 raise
             log.exception("the section %s of the report cannot be made", module.__name__)
             name = module.__name__.rpartition(".")[2]
             missing.append(f"the section {name} of this report ({type(error).__name__}: {error})")
-    first = summary.section(study, missing)
-    write_text(output, _page(study, [first, *filter(None, sections)]))
+    first = _rendered(summary.section(study, missing))
+    write_text(output, _page(study, [first, *sections]))
 
 
-def _page(study: Study, sections: list[Section]) -> str:
+@dataclass(frozen=True)
+class _Rendered:
+    """A section's place among the links of the page, its title and its HTML."""
+
+    anchor: str
+    title: str
+    content: Markup
+
+
+def _rendered(section: Section) -> _Rendered:
+    return _Rendered(section.anchor, section.title, html("section.html.j2", section=section))
+
+
+def _page(study: Study, sections: list[_Rendered]) -> str:
+    style = package_data("report/static/page.css").read_text(encoding="utf-8")
+    script = package_data("report/static/page.js").read_text(encoding="utf-8")
     # A carriage return would be normalised by the browser, and the script's hash would no longer match.
-    scripts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in (get_plotlyjs(), SCRIPT)]
-    links = "".join(f'<a href="#{escape(part.anchor)}">{escape(part.title)}</a>' for part in sections)
-    body = "\n".join(
-        f'<section id="{escape(part.anchor)}"><h2>{escape(part.title)}</h2>\n' + "\n".join(part.blocks) + "</section>"
-        for part in sections
+    scripts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in (get_plotlyjs(), script)]
+    return html(
+        "page.html.j2",
+        study=study,
+        sections=sections,
+        policy=_policy(scripts),
+        style=Markup(style),
+        scripts=[Markup(text) for text in scripts],
     )
-    label = f"{study.property_name} ({study.unit})" if study.unit else study.property_name
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>chemsieve: {escape(study.name)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header><h1>{escape(study.name)}</h1>
-<p>Which molecules to add, and how to fine-tune on them: {escape(label)}</p></header>
-<nav aria-label="Sections"><div>{links}</div></nav>
-<main>
-<noscript><p class="warning">Figures need JavaScript; text and tables do not.</p></noscript>
-{body}
-</main>
-<script>{scripts[0]}</script>
-<script>{scripts[1]}</script>
-</body>
-</html>
-"""
 
 
 def _policy(scripts: list[str]) -> str:

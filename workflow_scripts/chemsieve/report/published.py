@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from chemsieve.report.markup import MISSING, Section, bullets, heading, number, paragraph, table, warning
+from chemsieve.report.blocks import Alarm, Block, Bullets, Heading, Paragraph, Section, table
 from chemsieve.report.study import REPLICATE, Study, run_parts
+from chemsieve.report.words import MISSING, number
 from chemsieve.study.published import MEASURES
 
 ENOUGH = 3  # replicates from which an interval is given
@@ -22,8 +23,8 @@ def section(study: Study) -> Section | None:
         return None
     figures = published["figures"]
     rows = [row(study, figure) for figure in figures]
-    blocks = [
-        paragraph(
+    blocks: list[Block] = [
+        Paragraph(
             f"The protocol is that of {published['source']}. Ours is the mean over the replicates of this study, on "
             "test molecules that nothing else has seen, with a 95 % t interval from three replicates on and the range "
             "below that. A printed figure is one run of somebody else's: one number, without its noise, or a dash "
@@ -38,11 +39,11 @@ def section(study: Study) -> Section | None:
     ]
     if published["leaks"]:
         blocks += [
-            warning("The published protocol leaks: figures marked so are not comparable with honest ones."),
-            bullets(published["leaks"]),
+            Alarm("The published protocol leaks: figures marked so are not comparable with honest ones."),
+            Bullets(published["leaks"]),
         ]
     if published["differences"]:
-        blocks += [heading("Where this study differs from the protocol"), bullets(published["differences"])]
+        blocks += [Heading("Where this study differs from the protocol"), Bullets(published["differences"])]
     return Section("published", "Published beside ours", blocks)
 
 

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from chemsieve.report.markup import Section, bullets, count, heading, listing, paragraph, table, warning
+from chemsieve.report.blocks import Alarm, Block, Bullets, Heading, Paragraph, Section, table
 from chemsieve.report.study import Study
+from chemsieve.report.words import count, listing
 
 MOST = 2000  # rows; more would make the page slow and too large to send
 CONFIGURATION = ["splitter", "origin", "method", "selection", "fold"]
@@ -38,15 +39,15 @@ def averaged(metrics: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
-def _machines(metrics: pd.DataFrame) -> list[str]:
+def _machines(metrics: pd.DataFrame) -> list[Block]:
     """What the language models were trained on; a warning where that differs, since their numbers then do too."""
     trained = metrics[metrics["origin"] != "descriptors"]
     kinds = trained.groupby(["device", "precision", "instruction_set"])["run_id"].nunique()
     said = [f"{count(n, 'run')} on {device} in {precision} ({kind})" for (device, precision, kind), n in kinds.items()]
     if len(kinds) < 2:
-        return [paragraph(f"Language models were trained on one kind of machine: {text}.") for text in said]
+        return [Paragraph(f"Language models were trained on one kind of machine: {text}.") for text in said]
     return [
-        warning(
+        Alarm(
             f"Language models were trained on {len(kinds)} kinds of machine: {listing(said)}. The same training gives "
             "other weights on another kind, so that differences between such runs hold that noise too."
         )
@@ -57,7 +58,7 @@ def section(study: Study) -> Section:
     """Table of all metrics and footnotes on method."""
     metrics = study.metrics
     if metrics.empty:
-        blocks = [paragraph("There is no run.")]
+        blocks: list[Block] = [Paragraph("There is no run.")]
     else:
         columns = [name for name in metrics.columns if name not in ("run_id", "study")]
         shown, caption = metrics.sort_values(["run_id", "fold"], kind="stable")[["run_id", *columns]], "All runs"
@@ -65,7 +66,7 @@ def section(study: Study) -> Section:
             shown, caption = averaged(metrics), "Means over the replicates of each configuration"
         blocks = [
             *_machines(metrics),
-            paragraph("Choose a column heading to sort by it, once more to reverse."),
+            Paragraph("Choose a column heading to sort by it, once more to reverse."),
             table(
                 f"{caption} on the validation and test molecules",
                 [name.replace("_", " ") for name in shown.columns],
@@ -74,6 +75,6 @@ def section(study: Study) -> Section:
             ),
         ]
         if len(metrics) > MOST:
-            blocks.append(paragraph(f"The {len(metrics):,} rows of single runs stand in the table metrics."))
+            blocks.append(Paragraph(f"The {len(metrics):,} rows of single runs stand in the table metrics."))
     cut = [BINARISED] if (study.config.get("target") or {}).get("binarise") else []
-    return Section("runs", "All runs", [*blocks, heading("Methods"), bullets([*cut, *FOOTNOTES])])
+    return Section("runs", "All runs", [*blocks, Heading("Methods"), Bullets([*cut, *FOOTNOTES])])

@@ -3,9 +3,10 @@
 import plotly.graph_objects as go
 
 from chemsieve.audit.shift import EMBEDDING
+from chemsieve.report.blocks import Block, Paragraph, Section, table
 from chemsieve.report.figure import axis, drawn, plain
-from chemsieve.report.markup import Section, number, paragraph, spread, table
 from chemsieve.report.study import Study
+from chemsieve.report.words import number, spread
 
 
 def section(study: Study) -> Section | None:
@@ -13,10 +14,10 @@ def section(study: Study) -> Section | None:
     if study.audit_shift is None or study.audit_shift.empty:
         return None
     made = study.audit_shift
-    blocks = []
+    blocks: list[Block] = []
     for row in made[made["what"] == EMBEDDING].itertuples(index=False):
         blocks.append(
-            paragraph(
+            Paragraph(
                 f"In the encoder's embedding the squared maximum mean discrepancy of target and pool is "
                 f"{number(row.statistic, 3)}, permutation p {number(row.p_value, 2)}, with {row.target:,} and "
                 f"{row.pool:,} molecules. A small p says that they are different populations: what helps there need "

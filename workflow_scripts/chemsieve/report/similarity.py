@@ -4,27 +4,28 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, table
 from chemsieve.report.figure import axis, categories, colours, drawn, plain, whiskers
-from chemsieve.report.markup import between, folded, heading, paragraph, table
 from chemsieve.report.study import Study
+from chemsieve.report.words import between
 from chemsieve.statistics import bootstrap
 
 STEP = 0.1  # width of a bin
 KEY = ["splitter", "split_seed", "molecule_id"]
 
 
-def similarity_blocks(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[str]:
+def similarity_blocks(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[Block]:
     """Error against similarity of the i-th splitter's test predictions, by name of the configuration."""
-    title = heading("Error against similarity to the training molecules")
+    title = Heading("Error against similarity to the training molecules")
     if study.nearest_training is None:
-        return [title, paragraph("Similarity is not available: the study has no table nearest_training.")]
+        return [title, Paragraph("Similarity is not available: the study has no table nearest_training.")]
     near = study.nearest_training[study.nearest_training["fold"] == "test"]
     near = near.assign(split_seed=near["split_seed"].astype(str))[[*KEY, "similarity"]]
     joined = {name: rows.merge(near, on=KEY) for name, rows in shown.items()}
     joined = {name: rows.assign(error=(rows["prediction"] - rows["label"]).abs()) for name, rows in joined.items()}
     joined = {name: rows for name, rows in joined.items() if len(rows)}
     if not joined:
-        return [title, paragraph("Similarity is not available: nearest_training has none of these test molecules.")]
+        return [title, Paragraph("Similarity is not available: nearest_training has none of these test molecules.")]
     error = f"mean absolute error ({study.unit})" if study.unit else "mean absolute error"
     bins = {name: similarity_bins(rows) for name, rows in joined.items()}
     single = [
@@ -41,14 +42,16 @@ def similarity_blocks(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> l
             ["model", "Spearman", "molecules"],
             [(name, similarity_correlation(rows), rows["molecule_id"].nunique()) for name, rows in joined.items()],
         ),
-        folded(
+        Folded(
             "Each bin",
-            table(
-                "Mean absolute error per bin of the similarity, with its interval",
-                ["model", "similarity", error, "molecules", "predictions"],
-                single,
-                sortable=True,
-            ),
+            [
+                table(
+                    "Mean absolute error per bin of the similarity, with its interval",
+                    ["model", "similarity", error, "molecules", "predictions"],
+                    single,
+                    sortable=True,
+                )
+            ],
         ),
     ]
 
@@ -70,11 +73,11 @@ def similarity_correlation(rows: pd.DataFrame) -> str:
     return between(bootstrap.spearman(errors, similarities, np.ones(len(averaged))), low, high)
 
 
-def _figure(i: int, bins: dict[str, pd.DataFrame], error: str) -> str:
+def _figure(i: int, bins: dict[str, pd.DataFrame], error: str) -> Block:
     bins = {name: part[part["molecules"] >= bootstrap.LEAST] for name, part in bins.items()}
     found = sorted({int(step) for part in bins.values() for step in part["bin"]})
     if not found:
-        return paragraph(f"No bin of the similarity has {bootstrap.LEAST} molecules, too few for a figure.")
+        return Paragraph(f"No bin of the similarity has {bootstrap.LEAST} molecules, too few for a figure.")
     figure = go.Figure()
     for name, colour in colours(list(bins)).items():
         part = bins[name]

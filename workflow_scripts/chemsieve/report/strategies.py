@@ -3,9 +3,10 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.blocks import Block, Heading, Paragraph, Section, table
 from chemsieve.report.figure import around, axis, categories, colours, drawn, plain
-from chemsieve.report.markup import MISSING, Section, heading, paragraph, spread, table
 from chemsieve.report.study import DESCRIPTORS, Study, mean_sd, ordered_selections
+from chemsieve.report.words import MISSING, spread
 
 UNADAPTED = "none, baseline encoder"
 DASHES = ["dash", "dot", "dashdot", "longdash"]
@@ -13,15 +14,15 @@ DASHES = ["dash", "dot", "dashdot", "longdash"]
 
 def section(study: Study) -> Section:
     """RMSE per strategy, one figure per splitter."""
-    blocks = []
+    blocks: list[Block] = []
     for i, splitter in enumerate(study.splitters):
         here = study.metrics[study.metrics["splitter"] == splitter]
         runs = _runs(study, here)
         if runs.empty:
             continue
         described = here[here["origin"] == DESCRIPTORS]
-        blocks += [heading(f"{splitter} split"), _figure(study, i, runs, described), _table(runs, described)]
-    return Section("strategies", "Error per strategy", blocks or [paragraph("No full fine-tuning was run.")])
+        blocks += [Heading(f"{splitter} split"), _figure(study, i, runs, described), _table(runs, described)]
+    return Section("strategies", "Error per strategy", blocks or [Paragraph("No full fine-tuning was run.")])
 
 
 def _runs(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +41,7 @@ def _names(runs: pd.DataFrame) -> list[str]:
     return [UNADAPTED] * (UNADAPTED in names) + ordered_selections(names - {UNADAPTED})
 
 
-def _figure(study: Study, i: int, runs: pd.DataFrame, described: pd.DataFrame) -> str:
+def _figure(study: Study, i: int, runs: pd.DataFrame, described: pd.DataFrame) -> Block:
     names = _names(runs)
     figure = go.Figure()
     for fold, colour in colours(["validation", "test"]).items():
@@ -92,7 +93,7 @@ def _figure(study: Study, i: int, runs: pd.DataFrame, described: pd.DataFrame) -
     )
 
 
-def _table(runs: pd.DataFrame, described: pd.DataFrame) -> str:
+def _table(runs: pd.DataFrame, described: pd.DataFrame) -> Block:
     described = described.assign(trained_on=described["method"] + " (descriptors)")
     everything = pd.concat([runs, described])
     errors = {

@@ -65,6 +65,11 @@ class Study:
         return str(_part(self.config, "target").get("unit") or "")
 
     @property
+    def label_title(self) -> str:
+        """The property with its unit, where it has one: the title of its axis, and of the page."""
+        return f"{self.property_name} ({self.unit})" if self.unit else self.property_name
+
+    @property
     def embedded(self) -> bool:
         """Whether the study runs on the small data set that is part of the project."""
         return _part(self.config, "target").get("source") == "embedded"

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from chemsieve.report.audit import leaks
+from chemsieve.report.blocks import Alarm, Block, Bullets, Paragraph, Section, Tiles, table
 from chemsieve.report.comparisons import HEADER, evidence, noise
-from chemsieve.report.markup import Section, bullets, count, listing, number, paragraph, table, tiles, warning
 from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study
+from chemsieve.report.words import count, listing, number
 from chemsieve.statistics.families import ADAPTATION, SELECTIONS
 from chemsieve.statistics.verdicts import ALONE, LEAST
 
@@ -31,8 +32,8 @@ def section(study: Study, missing: Sequence[str] = ()) -> Section:
         missing: what else the page has to do without, beside the steps of the table ``failures``.
     """
     lacking = [*_failed(study), *missing]
-    blocks = [_tiles(study), *_leaks(study), *_missing(lacking), *_answers(study), paragraph(_data(study))]
-    blocks.append(paragraph(_reads_test_labels(study)))
+    blocks: list[Block] = [_tiles(study), *_leaks(study), *_missing(lacking), *_answers(study), Paragraph(_data(study))]
+    blocks.append(Paragraph(_reads_test_labels(study)))
     return Section("summary", "Summary", blocks)
 
 
@@ -53,12 +54,12 @@ def _reads_test_labels(study: Study) -> str:
     )
 
 
-def _leaks(study: Study) -> list[str]:
+def _leaks(study: Study) -> list[Block]:
     """What makes the errors below better than they are, before anything is said of them."""
     found = leaks(study)
-    blocks = [warning(text) for text in found[:SHOWN_LEAKS]]
+    blocks: list[Block] = [Alarm(text) for text in found[:SHOWN_LEAKS]]
     if len(found) > SHOWN_LEAKS:
-        blocks.append(paragraph(f"{count(len(found) - SHOWN_LEAKS, 'more leak')} under Data audit."))
+        blocks.append(Paragraph(f"{count(len(found) - SHOWN_LEAKS, 'more leak')} under Data audit."))
     return blocks
 
 
@@ -81,23 +82,23 @@ def _failed(study: Study) -> list[str]:
     return sentences
 
 
-def _missing(lacking: list[str]) -> list[str]:
+def _missing(lacking: list[str]) -> list[Block]:
     """What the study was to have and has not, before anything is said of the rest."""
     if not lacking:
         return []
     return [
-        warning(
+        Alarm(
             f"{count(len(lacking), 'part')} of this study failed, and the rest went on without. A configuration that "
             "lacks half of the replicates is in no comparison; one that lacks fewer takes these from all that it is "
             "compared with. The same command with --config on_failure=stop tries again."
         ),
-        bullets(lacking),
+        Bullets(lacking),
     ]
 
 
-def _tiles(study: Study) -> str:
+def _tiles(study: Study) -> Block:
     sources = study.molecules["source"].value_counts()
-    return tiles(
+    return Tiles(
         [
             (number(int(sources.get("target", 0))), "target molecules"),
             (number(int(sources.get("pool", 0))), "pool molecules"),
@@ -129,19 +130,19 @@ def _data(study: Study) -> str:
     )
 
 
-def _answers(study: Study) -> list[str]:
+def _answers(study: Study) -> list[Block]:
     made = study.comparisons
     if made.empty and (study.failures["rule"] == "comparisons_table").any():
-        return [warning("The comparisons failed, so that nothing is said here of what helped.")]
+        return [Alarm("The comparisons failed, so that nothing is said here of what helped.")]
     if made.empty:
         return [
-            paragraph("No two kinds of run can be compared: there is neither a selection nor an adapted encoder."),
+            Paragraph("No two kinds of run can be compared: there is neither a selection nor an adapted encoder."),
             *_no_descriptors(study),
         ]
-    blocks = []
+    blocks: list[Block] = []
     for splitter, here in made.groupby("splitter"):
         sentences = [*_selections(here), *_adaptation(here), *_descriptors(study, splitter, here)]
-        blocks += [paragraph(f"On the {splitter} split, by the error on test molecules:"), bullets(sentences)]
+        blocks += [Paragraph(f"On the {splitter} split, by the error on test molecules:"), Bullets(sentences)]
         blocks += _useless(study, splitter)
     asked = made[_asked(made)]
     if len(asked):
@@ -153,14 +154,14 @@ def _answers(study: Study) -> list[str]:
                 [(splitter, *cells) for splitter, cells in zip(asked["splitter"], evidence(asked), strict=True)],
             )
         )
-    blocks += [paragraph(noise(rows)) for _, rows in made[made["family"] == SELECTIONS].groupby("splitter")]
+    blocks += [Paragraph(noise(rows)) for _, rows in made[made["family"] == SELECTIONS].groupby("splitter")]
     if made["n_units"].min() < LEAST:
         blocks.append(
-            warning(f"Fewer than {LEAST} replicates carry no verdict: the size of the noise between runs is unknown.")
+            Alarm(f"Fewer than {LEAST} replicates carry no verdict: the size of the noise between runs is unknown.")
         )
     if (made["n_splits"] < 2).any():
         blocks.append(
-            paragraph(
+            Paragraph(
                 "Where all replicates share one split, a verdict holds for its test molecules alone: another split may "
                 "answer otherwise."
             )
@@ -228,14 +229,14 @@ def _descriptors(study: Study, splitter: str, here: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _useless(study: Study, splitter: str) -> list[str]:
+def _useless(study: Study, splitter: str) -> list[Block]:
     """A warning where no configuration of the language model predicts better than the test molecules' mean label."""
     rows = study.test[(study.test["splitter"] == splitter) & (study.test["origin"] != DESCRIPTORS)]
     determined = rows.groupby(["origin", "method", "selection"])["r2"].mean()
     if not len(determined) or not (determined <= 0).all():
         return []
     return [
-        warning(
+        Alarm(
             f"On the {splitter} split no language model predicts better than the mean label of the test molecules "
             f"would (the largest mean R2 of a configuration is {number(determined.max())}): differences between models "
             "that have learned so little say nothing about what helps one that has."
@@ -243,6 +244,6 @@ def _useless(study: Study, splitter: str) -> list[str]:
     ]
 
 
-def _no_descriptors(study: Study) -> list[str]:
+def _no_descriptors(study: Study) -> list[Block]:
     described = (study.test["origin"] == DESCRIPTORS).any()
-    return [] if described else [paragraph("No descriptor baseline was run.")]
+    return [] if described else [Paragraph("No descriptor baseline was run.")]

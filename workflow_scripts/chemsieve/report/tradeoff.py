@@ -3,16 +3,17 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.blocks import Block, Heading, Paragraph, Section, table
 from chemsieve.report.figure import axis, colours, drawn, plain
-from chemsieve.report.markup import MISSING, Section, heading, number, paragraph, percent, spread, table
 from chemsieve.report.study import DESCRIPTORS, Study
+from chemsieve.report.words import MISSING, number, percent, spread
 
 LARGEST_MARKER = 44  # pixels across
 
 
 def section(study: Study) -> Section:
     """Trainable parameters, training time and test RMSE per method, over the selections that all methods have."""
-    blocks = []
+    blocks: list[Block] = []
     for i, splitter in enumerate(study.splitters):
         test = study.test[study.test["splitter"] == splitter]
         models = test[test["origin"] == study.selection_origin]
@@ -20,8 +21,8 @@ def section(study: Study) -> Section:
         if models.empty:
             continue
         described = test[test["origin"] == DESCRIPTORS]
-        blocks += [heading(f"{splitter} split"), _figure(study, i, models), _table(study, models, described)]
-    return Section("tradeoff", "Cost and error", blocks or [paragraph("No language model was trained.")])
+        blocks += [Heading(f"{splitter} split"), _figure(study, i, models), _table(study, models, described)]
+    return Section("tradeoff", "Cost and error", blocks or [Paragraph("No language model was trained.")])
 
 
 def common_selections(runs: pd.DataFrame) -> set[str]:
@@ -30,11 +31,11 @@ def common_selections(runs: pd.DataFrame) -> set[str]:
     return set.intersection(*per_method) if per_method else set()
 
 
-def _figure(study: Study, i: int, runs: pd.DataFrame) -> str:
+def _figure(study: Study, i: int, runs: pd.DataFrame) -> Block:
     runs = runs.dropna(subset=["trainable_parameters"])
     runs = runs[runs["trainable_parameters"] > 0]  # a logarithmic axis has no zero
     if runs.empty:
-        return paragraph("No run recorded how many parameters it trained.")
+        return Paragraph("No run recorded how many parameters it trained.")
     points = runs.groupby(["method", "selection"]).agg(
         parameters=("trainable_parameters", "mean"), rmse=("rmse", "mean"), seconds=("train_seconds", "mean")
     )
@@ -78,7 +79,7 @@ def _figure(study: Study, i: int, runs: pd.DataFrame) -> str:
     )
 
 
-def _table(study: Study, models: pd.DataFrame, described: pd.DataFrame) -> str:
+def _table(study: Study, models: pd.DataFrame, described: pd.DataFrame) -> Block:
     rows = []
     for runs, names in ((models, study.methods), (described, sorted(described["method"].unique()))):
         for method in names:

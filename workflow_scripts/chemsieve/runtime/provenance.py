@@ -1,7 +1,9 @@
-"""What a step's code is: a hash of its script and of every project module that it imports; and what it runs on.
+"""What a step's code is: a hash of its script, of every project module that it imports and of the files that these
+modules read beside the code; and what it runs on.
 
 Snakemake does not see that a module changed when only a script imports it. This hash, a parameter of each rule, does.
-It is taken over syntax trees without docstrings, so that comments and formatting change nothing.
+Of Python code it takes the syntax trees without docstrings, so that comments and formatting change nothing; of the
+other files, which modules reach through :mod:`chemsieve.runtime.data_files`, it takes the bytes.
 """
 
 import ast
@@ -10,6 +12,8 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from chemsieve.runtime.data_files import PROJECT_FOLDER, package_data, project_data
 
 _ROOT = Path(__file__).resolve().parents[2]  # as code_hash has its script
 _PACKAGE = Path(__file__).parent.parent.name
@@ -37,7 +41,8 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _digest(path: Path) -> str:
-    return hashlib.sha256(ast.dump(_tree(path)).encode()).hexdigest()
+    content = ast.dump(_tree(path)).encode() if path.suffix == ".py" else path.read_bytes()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _file(module: str) -> Path | None:
@@ -63,11 +68,34 @@ def _imports(path: Path) -> frozenset[Path]:
         parts = name.split(".")
         if parts[0] == _PACKAGE:
             found |= {_file(".".join(parts[:i])) for i in range(1, len(parts) + 1)}
-    return frozenset(found - {None})
+    return frozenset(path for path in found if path)
+
+
+@cache
+def _data_files(path: Path) -> frozenset[Path]:
+    """Files that a Python file reaches by ``package_data`` and ``project_data``; of a folder, all that are below it."""
+    folders = {package_data.__name__: _ROOT / _PACKAGE, project_data.__name__: _ROOT.parent / PROJECT_FOLDER}
+    found: set[Path] = set()
+    for node in ast.walk(_tree(path)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in folders:
+            continue
+        where = f"{path.name}, line {node.lineno}: {node.func.id}"
+        match node.args:
+            case [ast.Constant(str(name))]:
+                place = folders[node.func.id] / name
+            case _:
+                raise ValueError(f"{where} takes one literal name, from which the hash of the code knows the file")
+        below = place.rglob("*") if place.is_dir() else [place]
+        # Hidden files are the system's or an editor's.
+        files = {file for file in below if file.is_file() and not file.name.startswith(".")}
+        if not files:
+            raise FileNotFoundError(f"{where}: there is no file {name}")
+        found |= files
+    return frozenset(found)
 
 
 def code_hash(script: str | Path, modules: tuple[str, ...] = ()) -> str:
-    """Hash of a script, its project imports to any depth, and ``modules`` that it loads by name.
+    """Hash of a script, its project imports to any depth, ``modules`` that it loads by name, and files that these read.
 
     Args:
         script: path of the script.
@@ -75,7 +103,8 @@ def code_hash(script: str | Path, modules: tuple[str, ...] = ()) -> str:
             ``chemsieve.selection.diversity``.
 
     Raises:
-        FileNotFoundError: the script or a module does not exist.
+        FileNotFoundError: the script, a module or a file that one of them reads does not exist.
+        ValueError: a module does not say by a literal which file it reads.
     """
     waiting = [Path(script).resolve()]
     for module in modules:
@@ -87,9 +116,15 @@ def code_hash(script: str | Path, modules: tuple[str, ...] = ()) -> str:
         path = waiting.pop()
         if path not in seen:
             seen.add(path)
-            waiting.extend(_imports(path))
-    lines = sorted(f"{path.name if path.parent == _ROOT else path.relative_to(_ROOT)} {_digest(path)}" for path in seen)
+            if path.suffix == ".py":
+                waiting.extend(_imports(path) | _data_files(path))
+    lines = sorted(f"{_named(path)} {_digest(path)}" for path in seen)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _named(path: Path) -> str:
+    """A file's path within the scripts, or within the project where it lies beside them."""
+    return str(path.relative_to(_ROOT if path.is_relative_to(_ROOT) else _ROOT.parent))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,14 @@ import pandas as pd
 from scipy import stats
 
 from chemsieve.statistics import assumptions, power, tukey
-from chemsieve.statistics.anova import anova, negligible
+from chemsieve.statistics.anova import Anova, anova, negligible
 from chemsieve.statistics.effects import cohen_dav, cohen_dz, noise_floor
 from chemsieve.statistics.equivalence import tost
 from chemsieve.statistics.families import DESCRIPTORS, Family, Pair, families
 from chemsieve.statistics.friedman import friedman
 from chemsieve.statistics.holm import holm
 from chemsieve.statistics.replicates import Replicates, inflation, replicates
-from chemsieve.statistics.verdicts import verdict
+from chemsieve.statistics.verdicts import Estimate, Evidence, verdict
 from chemsieve.tables import TABLES
 
 TUKEY, PAIRED, CONOVER, WILCOXON, NONE = "Tukey", "paired t", "Conover", "Wilcoxon", "none"
@@ -66,11 +66,7 @@ def compare_family(family: Family, found: Replicates, settings: dict[str, float]
     (for a family of two Wilcoxon's), and the interval is that of the paired t test.
     """
     paired = found.paired(family.configurations)
-    units = found.units(paired)
-    errors, n = units.to_numpy(), len(units)
-    positions = {name: i for i, name in enumerate(family.configurations)}
-    indices = [(positions[pair.one], positions[pair.other]) for pair in family.pairs]
-    differences = np.array([errors[:, i] - errors[:, j] for i, j in indices])
+    errors = found.units(paired).to_numpy()
     trained = [name for name in family.configurations if name[0] != DESCRIPTORS]
     shared = {
         "family": family.name,
@@ -78,42 +74,71 @@ def compare_family(family: Family, found: Replicates, settings: dict[str, float]
         "n_splits": paired.index.get_level_values("split").nunique(),
         "seed_sd": noise_floor(paired[trained]),
     }
-    spread = [_spread(difference) for difference in differences]
-    if not any(spread):
-        return [
-            _row(pair, found, settings, shared, errors, i, {}) for pair, i in zip(family.pairs, indices, strict=True)
-        ]
+    positions = {name: i for i, name in enumerate(family.configurations)}
+    indices = [(positions[pair.one], positions[pair.other]) for pair in family.pairs]
+    return [
+        shared | _row(pair, errors[:, i], errors[:, j], tested, found, settings)
+        for pair, (i, j), tested in zip(family.pairs, indices, _tests(errors, indices, found, settings), strict=True)
+    ]
 
+
+@dataclass(frozen=True)
+class Tested:
+    """What the tests say of a pair: p values, adjusted for the family; None where the units leave nothing to test.
+
+    ``omnibus`` is of the whole family. ``differs`` is what ``test_used`` decides, ``estimate`` goes with it.
+    """
+
+    p_tukey: float | None = None
+    p_paired: float | None = None
+    p_conover: float | None = None
+    p_equivalence: float | None = None
+    omnibus: float | None = None
+    test_used: str = NONE
+    differs: bool = False
+    estimate: Estimate | None = None
+
+
+def _tests(
+    errors: np.ndarray, indices: list[tuple[int, int]], found: Replicates, settings: dict[str, float]
+) -> list[Tested]:
+    """The tests of each pair, given by its columns of the (units, configurations) errors of a family."""
+    n, m, alpha = len(errors), len(indices), settings["alpha"]
+    differences = np.array([errors[:, i] - errors[:, j] for i, j in indices])
+    means, spread = [float(one.mean()) if n else 0.0 for one in differences], [_spread(one) for one in differences]
+    if not any(spread):
+        return [Tested()] * m
     factor = inflation(n, found.shared)
-    alpha = settings["alpha"]
     analysis, ranked = anova(errors, factor), friedman(errors, factor)
     used = _test(errors, alpha)
-    designs = [
-        _design(used == TUKEY, analysis.ms_residual, sd, len(errors[0]), len(spread), found, settings) for sd in spread
-    ]
+    designs = [_design(used == TUKEY, analysis, sd, m, found, alpha) for sd in spread]
     honest = tukey.p_values(errors, analysis)
-    by_rank = holm([ranked.pairs[i] for i in indices])
+    by_rank = holm([ranked.pairs[index] for index in indices])
     alike = holm(
         [
-            tost(float(difference.mean()), design.standard_error(n), design.df(n), settings["margin"])
-            if design.sd
-            else 1.0
-            for difference, design in zip(differences, designs, strict=True)
+            tost(mean, design.standard_error(n), design.df(n), settings["margin"]) if design.sd else 1.0
+            for mean, design in zip(means, designs, strict=True)
         ]
     )
-    rows = []
-    for m, (pair, index) in enumerate(zip(family.pairs, indices, strict=True)):
-        tested = {"p_tukey": honest[index], "p_conover": by_rank[m]}
-        tested |= {"omnibus": analysis.p if used in (TUKEY, PAIRED) else ranked.p}
-        if spread[m]:
-            own = abs(float(differences[m].mean())) / power.standard_error(spread[m], n, found.shared)
-            tested["p_paired"] = min(1.0, 2 * len(spread) * float(stats.t.sf(own, n - 1)))
+    omnibus = analysis.p if used in (TUKEY, PAIRED) else ranked.p
+    made = []
+    for pair, index in enumerate(indices):
+        tested = Tested(p_tukey=honest[index], p_conover=by_rank[pair], omnibus=omnibus)
+        if spread[pair]:
+            own = abs(means[pair]) / power.standard_error(spread[pair], n, found.shared)
+            by_pair = min(1.0, 2 * m * float(stats.t.sf(own, n - 1)))
             # After Friedman's test, Conover compares pairs only where that test rejects.
-            p = {TUKEY: honest[index], PAIRED: tested["p_paired"]}.get(used, max(ranked.p, by_rank[m]))
-            tested |= {"test_used": used, "p_equivalence": alike[m], "differs": p < alpha}
-            tested |= _plan(designs[m], float(differences[m].mean()), n, len(spread), settings)
-        rows.append(_row(pair, found, settings, shared, errors, index, tested))
-    return rows
+            p = {TUKEY: honest[index], PAIRED: by_pair}.get(used, max(ranked.p, by_rank[pair]))
+            tested = replace(
+                tested,
+                p_paired=by_pair,
+                p_equivalence=alike[pair],
+                test_used=used,
+                differs=p < alpha,
+                estimate=_estimate(designs[pair], means[pair], n, m, settings),
+            )
+        made.append(tested)
+    return made
 
 
 def _test(errors: np.ndarray, alpha: float) -> str:
@@ -131,80 +156,65 @@ def _spread(difference: np.ndarray) -> float:
     return 0.0 if sd == 0 or negligible(sd, difference) else sd
 
 
-def _design(
-    fair: bool, ms_residual: float, sd: float, k: int, m: int, found: Replicates, settings: dict[str, float]
-) -> Design:
-    """The pooled residual and Tukey's critical values, or the pair's own deviation and Bonferroni's."""
-    alpha = settings["alpha"]
+def _design(fair: bool, analysis: Anova, sd: float, m: int, found: Replicates, alpha: float) -> Design:
+    """The pooled residual and Tukey's critical values, or the pair's own deviation and Bonferroni's for m pairs."""
     if fair:
-        pooled = math.sqrt(2 * ms_residual) if sd else 0.0
+        k, pooled = analysis.k, math.sqrt(2 * analysis.ms_residual) if sd else 0.0
         return Design(
             pooled, found.shared, lambda n: (n - 1) * (k - 1), lambda n: tukey.critical(alpha, k, (n - 1) * (k - 1))
         )
     return Design(sd, found.shared, lambda n: n - 1, lambda n: float(stats.t.ppf(1 - alpha / (2 * m), n - 1)))
 
 
-def _plan(design: Design, mean: float, n: int, m: int, settings: dict[str, float]) -> dict[str, Any]:
-    """Simultaneous interval, detectable effect, and the units that would tell the difference or equivalence."""
+def _estimate(design: Design, mean: float, n: int, m: int, settings: dict[str, float]) -> Estimate:
+    """A mean difference of n units, one of m in its family, and the units that would tell it or equivalence."""
     half = design.critical(n) * design.standard_error(n)
     tell = power.to_tell(mean, design.standard_error, design.critical, design.df, settings["power"])
     equate = power.to_equate(
         mean, settings["margin"], design.standard_error, settings["alpha"] / m, design.df, settings["power"]
     )
-    return {
-        "low": mean - half,
-        "high": mean + half,
-        "detectable": power.detectable(design.standard_error(n), design.critical(n), design.df(n), settings["power"]),
-        "replicates_needed": min((count for count in (tell, equate) if count is not None), default=None),
-    }
+    return Estimate(
+        mean=mean,
+        low=mean - half,
+        high=mean + half,
+        detectable=power.detectable(design.standard_error(n), design.critical(n), design.df(n), settings["power"]),
+        needed=min((count for count in (tell, equate) if count is not None), default=None),
+    )
 
 
 def _row(
-    pair: Pair,
-    found: Replicates,
-    settings: dict[str, float],
-    shared: dict[str, Any],
-    errors: np.ndarray,
-    index: tuple[int, int],
-    tested: dict[str, Any],
+    pair: Pair, one: np.ndarray, other: np.ndarray, tested: Tested, found: Replicates, settings: dict[str, float]
 ) -> dict[str, Any]:
-    one, other = errors[:, index[0]], errors[:, index[1]]
-    n = len(errors)
-    known = {
-        "low": None,
-        "high": None,
-        "p_tukey": None,
-        "p_paired": None,
-        "p_conover": None,
-        "p_equivalence": None,
-        "omnibus": None,
-    }
-    known |= {"detectable": None, "replicates_needed": None, "test_used": NONE, "differs": False} | tested
-    differs = known.pop("differs")
-    mean = float(one.mean() - other.mean()) if n else None
+    """What the table says of a pair with (units,) errors, apart from what its family shares."""
+    n, estimate = len(one), tested.estimate
+    evidence = Evidence(
+        versus=pair.versus,
+        n=n,
+        unit=found.unit,
+        alone=found.splits < 2,
+        margin=settings["margin"],
+        estimate=estimate,
+        differs=tested.differs,
+        equivalent=tested.p_equivalence is not None and tested.p_equivalence < settings["alpha"],
+    )
     return {
-        **shared,
         "what": pair.what,
         "versus": pair.versus,
         "method": pair.one[1],
         "n_units": n,
-        "difference": mean,
+        "difference": float(one.mean() - other.mean()) if n else None,
+        "low": estimate.low if estimate else None,
+        "high": estimate.high if estimate else None,
         "sd": float(np.std(one - other, ddof=1)) if n > 1 else None,
         "cohen_dz": cohen_dz(one - other),
         "cohen_dav": cohen_dav(one, other),
-        **known,
-        "verdict": verdict(
-            pair.versus,
-            n,
-            found.unit,
-            mean,
-            (known["low"], known["high"]),
-            differs,
-            known["p_equivalence"] is not None and known["p_equivalence"] < settings["alpha"],
-            known["test_used"] == NONE,
-            settings["margin"],
-            known["detectable"],
-            known["replicates_needed"],
-            found.splits < 2,
-        ),
+        "p_tukey": tested.p_tukey,
+        "p_paired": tested.p_paired,
+        "p_conover": tested.p_conover,
+        "p_equivalence": tested.p_equivalence,
+        "omnibus": tested.omnibus,
+        "detectable": estimate.detectable if estimate else None,
+        "replicates_needed": estimate.needed if estimate else None,
+        "test_used": tested.test_used,
+        "verdict": verdict(evidence),
     }

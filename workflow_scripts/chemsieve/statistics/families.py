@@ -6,6 +6,7 @@ from itertools import combinations
 Configuration = tuple[str, str, str]  # origin, method, selection
 DESCRIPTORS = "descriptors"
 SELECTIONS, ADAPTATION, METHODS = "selections", "adaptation", "methods on"
+CONTROLS = ("none", "random", "all")  # selections that the others are compared with
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,36 @@ def families(found: list[Configuration]) -> list[Family]:
     Later names are compared with earlier ones, controls and full fine-tuning being the first.
     """
     origin = "adapted" if any(one[0] == "adapted" for one in found) else "baseline"
-    made = []
-    selections = _first([s for o, m, s in found if (o, m) == (origin, "full")], ("none", "random", "all"))
-    made.append(_all_pairs(SELECTIONS, {name: (origin, "full", name) for name in selections}))
+    made = [_selections(found, origin), _adaptation(found), *_methods(found, origin), _against_descriptors(found)]
+    return [family for family in made if family.pairs]
+
+
+def _selections(found: list[Configuration], origin: str) -> Family:
+    names = _first([s for o, m, s in found if (o, m) == (origin, "full")], CONTROLS)
+    return _all_pairs(SELECTIONS, {name: (origin, "full", name) for name in names})
+
+
+def _adaptation(found: list[Configuration]) -> Family:
     encoders = [name for name in ("baseline", "adapted") if (name, "full", "none") in found]
-    made.append(_all_pairs(ADAPTATION, {name: (name, "full", "none") for name in encoders}))
-    for selection in _first([s for o, m, s in found if o == origin and m != "full"], ("none", "random", "all")):
-        methods = _first([m for o, m, s in found if (o, s) == (origin, selection)], ("full",))
-        made.append(_all_pairs(f"{METHODS} {selection}", {name: (origin, name, selection) for name in methods}))
+    return _all_pairs(ADAPTATION, {name: (name, "full", "none") for name in encoders})
+
+
+def _methods(found: list[Configuration], origin: str) -> list[Family]:
+    """A family for each selection that another method than full fine-tuning was trained on."""
+    made = []
+    for selection in _first([s for o, m, s in found if o == origin and m != "full"], CONTROLS):
+        names = _first([m for o, m, s in found if (o, s) == (origin, selection)], ("full",))
+        made.append(_all_pairs(f"{METHODS} {selection}", {name: (origin, name, selection) for name in names}))
+    return made
+
+
+def _against_descriptors(found: list[Configuration]) -> Family:
     described = sorted(one for one in found if one[0] == DESCRIPTORS)
     models = [one for one in found if one[1] == "full" and one[0] != DESCRIPTORS]
-    order = _first([one[2] for one in models], ("none", "random", "all"))
+    order = _first([selection for _, _, selection in models], CONTROLS)
     models.sort(key=lambda one: (one[0] != "baseline", order.index(one[2])))
     pairs = [Pair(one, other, f"{one[0]}, {one[2]}", other[1]) for other in described for one in models]
-    made.append(Family(DESCRIPTORS, [*models, *described], pairs))
-    return [family for family in made if family.pairs]
+    return Family(DESCRIPTORS, [*models, *described], pairs)
 
 
 def _all_pairs(name: str, named: dict[str, Configuration]) -> Family:

@@ -11,6 +11,8 @@ LEAST = 3  # units
 MOST = 1000
 NODES = 200  # of the quadrature over the residual's chi-squared
 
+OfUnits = Callable[[int], float]  # a value that depends on the number of units
+
 
 @cache
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +54,7 @@ def detectable(error: float, critical: float, df: float, power: float) -> float:
     return error * required(critical, df, power)
 
 
-def to_tell(mean: float, error_of: Callable, critical: Callable, df: Callable, power: float) -> int | None:
+def to_tell(mean: float, error_of: OfUnits, critical: OfUnits, df: Callable[[int], int], power: float) -> int | None:
     """Units with which a true difference of ``mean`` would be told with ``power``; None beyond ``MOST``.
 
     ``error_of``, ``critical`` and ``df`` give their value for a number of units.
@@ -60,7 +62,9 @@ def to_tell(mean: float, error_of: Callable, critical: Callable, df: Callable, p
     return _least(lambda n: abs(mean) >= detectable(error_of(n), critical(n), df(n), power))
 
 
-def to_equate(mean: float, margin: float, error_of: Callable, alpha: float, df: Callable, power: float) -> int | None:
+def to_equate(
+    mean: float, margin: float, error_of: OfUnits, alpha: float, df: Callable[[int], int], power: float
+) -> int | None:
     """Units with which two one-sided tests would find equivalence if the true difference is ``mean``.
 
     The power is Phillips's 1990 (10.1007/BF01063556) without the joint term, a bound that is tight where it is high.

@@ -1,53 +1,69 @@
 """What can be said of a comparison, in words."""
 
 import math
+from dataclasses import dataclass
 
 LEAST = 3  # units; with fewer, whatever the tests say rests on next to nothing
 ALONE = "this split alone"
 
 
-def verdict(
-    versus: str,
-    n: int,
-    unit: str,
-    mean: float,
-    interval: tuple[float, float],
-    differs: bool,
-    equivalent: bool,
-    identical: bool,
-    margin: float,
-    detectable: float,
-    needed: int | None,
-    alone: bool,
-) -> str:
-    """The sentence for a difference of errors, where lower is better.
+@dataclass(frozen=True)
+class Estimate:
+    """A mean difference, its simultaneous interval and what the design detects, all in the unit of the label.
 
-    Args:
+    ``needed`` is how many units would tell it, or equivalence; None where so many are out of the question.
+    """
+
+    mean: float
+    low: float
+    high: float
+    detectable: float
+    needed: int | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A difference of errors, where lower is better, and what its tests say.
+
+    Attributes:
         versus: what is compared with.
         n: units, each called ``unit``.
-        mean: mean difference; ``interval`` its simultaneous one, ``margin`` what matters in practice, ``detectable``
-            what the design detects, all in the unit of the label.
-        differs: whether the test of a difference rejects; ``equivalent``, whether that of equivalence does.
-        identical: whether the units are copies, so that nothing is known of their noise.
-        needed: units that would tell; None where so many as to be out of the question.
         alone: whether all units are of one split.
+        margin: what matters in practice, in the unit of the label.
+        estimate: the difference; None where the units are copies, so that nothing is known of their noise.
+        differs: whether the test of a difference rejects.
+        equivalent: whether that of equivalence does.
     """
-    alone_note = ALONE if alone else ""
-    if n < LEAST:
-        return _cannot(n, unit, needed)
-    if identical:
-        return f"cannot tell: the {n} {unit}s are copies of each other"
-    low, high = interval
-    # By ranks a difference may be told that the interval of the mean does not tell.
-    size = f"{_size(mean)} on average, judged by ranks" if low <= 0 <= high else _range(low, high)
-    if differs:
-        direction = f"{'better' if mean < 0 else 'worse'} than {versus} by {size}"
-        return _noted(direction, f"equivalent within {margin:g}" if equivalent else "", alone_note)
-    if equivalent:
-        return _noted(f"equivalent to {versus}", f"within {margin:g}", alone_note)
-    if detectable <= margin and low <= 0 <= high:
-        return _noted(f"no difference from {versus} beyond noise", alone_note)
-    return _cannot(n, unit, needed)
+
+    versus: str
+    n: int
+    unit: str
+    alone: bool
+    margin: float
+    estimate: Estimate | None
+    differs: bool = False
+    equivalent: bool = False
+
+
+def verdict(found: Evidence) -> str:
+    """The sentence for a difference of errors."""
+    made, alone_note = found.estimate, ALONE if found.alone else ""
+    if found.n < LEAST:
+        return _cannot(found)
+    if made is None:
+        return f"cannot tell: the {found.n} {found.unit}s are copies of each other"
+    open_sign = made.low <= 0 <= made.high
+    within = f"within {found.margin:g}"
+    if found.differs:
+        # A test on ranks may reject although the interval of the mean holds zero; the interval then gives no range.
+        size = f"{_size(made.mean)} on average, judged by ranks" if open_sign else _range(made.low, made.high)
+        direction = f"{'better' if made.mean < 0 else 'worse'} than {found.versus} by {size}"
+        return _noted(direction, f"equivalent {within}" if found.equivalent else "", alone_note)
+    if found.equivalent:
+        return _noted(f"equivalent to {found.versus}", within, alone_note)
+    if made.detectable <= found.margin and open_sign:
+        return _noted(f"no difference from {found.versus} beyond noise", alone_note)
+    return _cannot(found)
 
 
 def _noted(text: str, *notes: str) -> str:
@@ -55,9 +71,10 @@ def _noted(text: str, *notes: str) -> str:
     return f"{text} ({said})" if said else text
 
 
-def _cannot(n: int, unit: str, needed: int | None) -> str:
-    told = f"cannot tell with {n} {unit}{'' if n == 1 else 's'}"
-    return told if needed is None or needed <= n else f"{told}; about {needed:,} would"
+def _cannot(found: Evidence) -> str:
+    told = f"cannot tell with {found.n} {found.unit}{'' if found.n == 1 else 's'}"
+    needed = found.estimate.needed if found.estimate else None
+    return told if needed is None or needed <= found.n else f"{told}; about {needed:,} would"
 
 
 def _range(low: float, high: float) -> str:

@@ -1,13 +1,13 @@
 """Readers of the user's files, one module per format; :mod:`chemsieve.data.reading` chooses among them.
 
-Each has three functions. ``check(path, source, columns, layout)`` reads as little as shows that each of ``columns`` is
-there once. ``read(path, source, columns, layout)`` returns a :class:`Cells`: every row of the file, in its order.
-``stream(path, source, smiles, layout)`` yields a :class:`Row` with the names of all columns, then one per row, in
-memory that does not grow with the file. All raise :class:`~chemsieve.errors.ChemsieveError` with one sentence that
-names the file. Importing them is light.
+Each is a :class:`Format`. All raise :class:`~chemsieve.errors.ChemsieveError` with one sentence that names the file.
+Importing them is light.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -18,33 +18,36 @@ class Layout:
     encoding: str = "utf-8"
 
 
-@dataclass
-class Cells:
-    """A file's rows as text.
-
-    ``columns`` has (rows,) texts per column asked for, ``""`` where a cell is empty. ``problems`` has, per 0-based row
-    that no molecule can be made of, what is wrong with it. ``smiles`` has (rows,) SMILES where the format holds
-    molecules and no column of SMILES.
-    """
-
-    rows: int
-    columns: dict[str, list[str]]
-    problems: dict[int, str] = field(default_factory=dict)
-    smiles: list[str] | None = None
-
-
 FIELD_COUNT = "field_count"
 UNPARSABLE = "unparsable"
 
 
 @dataclass
 class Row:
-    """A row with all its cells as text, as many as there are columns; its SMILES; or why no molecule is to be made.
+    """A row with its cells as text, as many as there are columns; its SMILES; or why no molecule is to be made of it.
 
     ``problem`` is ``field_count`` where the cells may stand in wrong columns (what is too much is in the last one),
-    ``unparsable`` for a record that is no molecule, else empty.
+    ``unparsable`` for a record that is no molecule, else empty; ``detail`` then says what is wrong, in words.
     """
 
     cells: list[str]
     smiles: str = ""
     problem: str = ""
+    detail: str = ""
+
+
+class Format(Protocol):
+    """What a module of this package offers.
+
+    The first of ``columns`` is that of the SMILES, but for SDF, which has none. ``source`` is what the file is to the
+    study (target, pool), for messages.
+    """
+
+    def check(self, path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> None:
+        """Read as little as shows that each of ``columns`` is there once."""
+
+    def rows(self, path: str | Path, source: str, columns: Sequence[str], layout: Layout, whole: bool) -> Iterator[Row]:
+        """Yield the names of the columns, as cells, then every row in its order, in memory that does not grow with it.
+
+        Without ``whole``, columns other than ``columns`` may be left out.
+        """

@@ -4,12 +4,14 @@ import difflib
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO, TypeVar
 
 from chemsieve.errors import ChemsieveError
+
+T = TypeVar("T")
 
 _GZIP = b"\x1f\x8b"
 # What is no text whatever the encoding says, by its first bytes.
@@ -21,7 +23,7 @@ _MAGIC = {
 
 
 @contextmanager
-def opened(path: str | Path, source: str) -> Iterator[tuple[str, BinaryIO]]:
+def opened(path: str | Path, source: str) -> Iterator[tuple[str, io.BufferedReader | gzip.GzipFile]]:
     """A file's name for messages and its bytes, unpacked where they are gzip (told by the first two of them).
 
     Raises:
@@ -52,20 +54,36 @@ def opened_text(path: str | Path, source: str, encoding: str) -> Iterator[tuple[
         ChemsieveError: also where the bytes are no text of that encoding.
     """
     with opened(path, source) as (name, raw):
-        # Not seek: of a gzip file it would unpack everything once more.
-        buffered = io.BufferedReader(raw) if not hasattr(raw, "peek") else raw
-        first = buffered.peek(4)[:4]
+        first = raw.peek(4)[:4]  # not seek: of a gzip file it would unpack everything once more
         codec = "utf-8-sig" if _is_utf8(encoding) else encoding
         try:
             for magic, what in _MAGIC.items():
                 if first.startswith(magic):
                     raise ChemsieveError(f"{name}: this is not UTF-8 text but {what.format(source=source)}")
-            with io.TextIOWrapper(buffered, encoding=codec, newline="") as text:
+            with io.TextIOWrapper(raw, encoding=codec, newline="") as text:
                 yield name, text
         except UnicodeError as error:
             found = getattr(error, "object", b"")[getattr(error, "start", 0) :][:1]
             where = f"byte 0x{found.hex()}" if isinstance(found, bytes) and found else str(error)
             raise ChemsieveError(f"{name}: {not_text(source, encoding, where, first)}") from None
+
+
+def up_to_the_last(lines: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T | None]]:
+    """Numbered lines without the blank ones at the end, which are no rows; a blank one before that comes as None."""
+    first = blank = 0
+    for number, content in lines:
+        if content:
+            yield from ((first + i, None) for i in range(blank))
+            yield number, content
+            blank = 0
+        else:
+            first = first if blank else number
+            blank += 1
+
+
+def blank_line(line: int, row: int) -> str:
+    """What is wrong with a blank line that stands where row ``row`` (0-based) should."""
+    return f"line {line} is blank, before row {row}; remove the line"
 
 
 def _is_utf8(encoding: str) -> bool:

@@ -10,10 +10,14 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chemsieve.data.readers import FIELD_COUNT, Cells, Layout, Row
-from chemsieve.data.readers._files import not_text, opened_text, require, shown
+from chemsieve.data.readers import FIELD_COUNT, Layout, Row
+from chemsieve.data.readers._files import blank_line, not_text, opened_text, require, shown, up_to_the_last
 from chemsieve.errors import ChemsieveError
+
+if TYPE_CHECKING:
+    import _csv
 
 _LONGEST_FIELD = 100_000_000  # characters; Python's own 131,072 would refuse a file for one absurd SMILES
 _HINT = re.compile(r'\ufeff?(?:sep=([^"\r\n\0])|"sep=([^"\r\n\0])")[\r\n]*', re.ASCII | re.IGNORECASE)
@@ -22,63 +26,30 @@ _SWAPPED = str.maketrans(",.", ".,")
 
 def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> None:
     """Check the header line; see :mod:`chemsieve.data.readers`."""
-    with _rows(path, source, layout) as (name, reader):
+    with _reader(path, source, layout) as (name, reader):
         _header(name, source, columns, reader)
 
 
-def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
-    """Every row below the header; see :mod:`chemsieve.data.readers`."""
-    rows = _regular(path, source, columns, layout)
-    header = next(rows)
-    places = [header.index(column) for column in columns]
-    cells = [[fields[place] for place in places] for fields in rows]
-    return Cells(len(cells), {column: [row[n] for row in cells] for n, column in enumerate(columns)})
-
-
-def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterator[Row]:
+def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, whole: bool = True) -> Iterator[Row]:
     """All columns, row by row; see :mod:`chemsieve.data.readers`. Blank lines at the end are no rows."""
-    blank = 0
-    with _rows(path, source, layout) as (name, reader):
-        header = _header(name, source, [smiles], reader)
+    with _reader(path, source, layout) as (name, reader):
+        header = _header(name, source, columns, reader)
         yield Row(header)
-        place, width = header.index(smiles), len(header)
-        for fields in reader:
-            if not fields:
-                blank += 1
-                continue
-            for _ in range(blank):
-                yield Row([""] * width, problem=FIELD_COUNT)
-            blank = 0
-            if len(fields) == width:
+        place, width = header.index(columns[0]), len(header)
+        for row, (line, fields) in enumerate(up_to_the_last((reader.line_num, fields) for fields in reader)):
+            if fields is None:
+                yield Row([""] * width, problem=FIELD_COUNT, detail=blank_line(line, row))
+            elif len(fields) == width:
                 yield Row(fields, fields[place])
             else:
-                rest = reader.dialect.delimiter.join(fields[width - 1 :])
-                yield Row([*fields[: width - 1], *[""] * (width - 1 - len(fields)), rest], problem=FIELD_COUNT)
-
-
-def _regular(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Iterator[list[str]]:
-    """The header, then the fields of each row in its order, a row at a time; blank lines at the end are no rows.
-
-    Raises:
-        ChemsieveError: as :func:`check`, or a row does not fit the header; an error may come after some rows.
-    """
-    rows, blank_line = 0, None
-    with _rows(path, source, layout) as (name, reader):
-        header = _header(name, source, columns, reader)
-        yield header
-        for fields in reader:
-            if not fields:
-                blank_line = blank_line or reader.line_num
-                continue
-            if blank_line:
-                raise ChemsieveError(f"{name}: line {blank_line} is blank, before row {rows}; remove the line")
-            if len(fields) != len(header):
-                raise ChemsieveError(
-                    f"{name}: row {rows} (line {reader.line_num}) has {len(fields)} fields and the header has "
-                    f"{len(header)}; quote fields that contain {reader.dialect.delimiter!r}"
+                delimiter = reader.dialect.delimiter
+                detail = (
+                    f"row {row} (line {line}) has {len(fields)} fields and the header has {width}; quote fields that "
+                    f"contain {delimiter!r}"
                 )
-            rows += 1
-            yield fields
+                missing = [""] * (width - 1 - len(fields))
+                cells = [*fields[: width - 1], *missing, delimiter.join(fields[width - 1 :])]
+                yield Row(cells, problem=FIELD_COUNT, detail=detail)
 
 
 def with_point(text: str) -> str:
@@ -87,7 +58,7 @@ def with_point(text: str) -> str:
 
 
 @contextmanager
-def _rows(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str, "csv._reader"]]:
+def _reader(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str, "_csv.Reader"]]:
     """A reader of a file's rows and the file's name for messages; what goes wrong while reading is one sentence."""
     csv.field_size_limit(_LONGEST_FIELD)
     with opened_text(path, source, layout.encoding) as (name, text):
@@ -104,7 +75,7 @@ def _rows(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str, 
             raise ChemsieveError(f"{name}: line {reader.line_num} is not valid delimited text ({error})") from None
 
 
-def _header(name: str, source: str, columns: Sequence[str], reader: "csv._reader") -> list[str]:
+def _header(name: str, source: str, columns: Sequence[str], reader: "_csv.Reader") -> list[str]:
     """The names in the header line, each of ``columns`` among them exactly once."""
     header = next(reader, None)
     if not header:

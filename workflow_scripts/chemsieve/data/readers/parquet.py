@@ -1,14 +1,15 @@
 """Parquet: columns by name, of text or numbers. pyarrow is imported when a file is read."""
 
 import gzip
+import io
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from chemsieve.data.readers import Cells, Layout, Row
+from chemsieve.data.readers import Layout, Row
 from chemsieve.data.readers._files import opened, require
 from chemsieve.errors import ChemsieveError
 
@@ -26,25 +27,17 @@ def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout)
         _require(name, columns, file.schema_arrow)
 
 
-def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
-    """Every row; a missing value is an empty cell; see :mod:`chemsieve.data.readers`."""
+def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, whole: bool = True) -> Iterator[Row]:
+    """Row by row; a missing value is an empty cell, lists and the like are written as Python does."""
     with _file(path, source) as (name, file):
         _require(name, columns, file.schema_arrow)
-        table = file.read(columns=list(dict.fromkeys(columns)), use_threads=False)
-        table.validate(full=True)
-        return Cells(table.num_rows, {column: _texts(table.column(column)) for column in columns})
-
-
-def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterator[Row]:
-    """All columns, row by row; see :mod:`chemsieve.data.readers`. Lists and the like are written as Python does."""
-    with _file(path, source) as (name, file):
-        _require(name, [smiles], file.schema_arrow)
-        names = file.schema_arrow.names
+        names = file.schema_arrow.names if whole else list(columns)
         yield Row(names)
-        place = names.index(smiles)
-        for batch in file.iter_batches(_BATCH, use_threads=False):
+        place = names.index(columns[0])
+        for batch in file.iter_batches(_BATCH, columns=None if whole else names, use_threads=False):
             batch.validate(full=True)
-            for cells in zip(*map(_texts, batch.columns), strict=True):
+            wanted = batch.columns if whole else [batch.column(column) for column in names]
+            for cells in zip(*map(_texts, wanted), strict=True):
                 yield Row(list(cells), cells[place])
 
 
@@ -55,15 +48,18 @@ def _file(path: str | Path, source: str) -> Iterator[tuple[str, "pq.ParquetFile"
     import pyarrow.parquet as pq
 
     with opened(path, source) as (name, raw), tempfile.TemporaryFile() as unpacked:
+        content: IO[bytes] | io.BufferedIOBase = raw
         if isinstance(raw, gzip.GzipFile):  # its footer stands at the end, and a gzip file is unpacked from the start
             shutil.copyfileobj(raw, unpacked)
             unpacked.seek(0)
-            raw = unpacked
-        if not raw.read(1):
+            content = unpacked
+        if not content.read(1):
             raise ChemsieveError(f"{name}: the file is empty")
         try:
             # Buffered, a column comes by and by and not as a whole.
-            with pq.ParquetFile(raw, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False) as file:
+            with pq.ParquetFile(
+                content, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
+            ) as file:
                 yield name, file
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from chemsieve.data.readers import UNPARSABLE, Cells, Layout, Row
+from chemsieve.data.readers import UNPARSABLE, Layout, Row
 from chemsieve.data.readers._files import opened_text, require
 from chemsieve.errors import ChemsieveError
 
@@ -29,34 +29,10 @@ def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout)
     _found(name, columns, list(seen))
 
 
-def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
-    """Every record; an item that a record lacks is an empty cell; see :mod:`chemsieve.data.readers`."""
-    from rdkit import rdBase
-
-    cells: list[list[str]] = [[] for _ in columns]
-    problems: dict[int, str] = {}
-    smiles: list[str] = []
-    seen: dict[str, None] = {}
-    with opened_text(path, source, layout.encoding) as (name, text), rdBase.BlockLogs():
-        for row, record in enumerate(_records(text)):
-            items = _items(record)
-            seen |= dict.fromkeys(items)
-            for column, values in zip(columns, cells, strict=True):
-                values.append(items.get(column, ""))
-            written, problem = _smiles(record)
-            smiles.append(written)
-            if problem:
-                problems[row] = problem
-    if not smiles:
-        raise ChemsieveError(f"{name}: the file is empty")
-    _found(name, columns, list(seen))
-    return Cells(len(smiles), dict(zip(columns, cells, strict=True)), problems, smiles)
-
-
-def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterator[Row]:
+def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, whole: bool = True) -> Iterator[Row]:
     """Title, SMILES and data items, record by record; see :mod:`chemsieve.data.readers`.
 
-    ``smiles`` names no column here. The file is read for the names of its items first.
+    An item that a record lacks is an empty cell. The file is read for the names of its items first.
     """
     from rdkit import rdBase
 
@@ -68,15 +44,16 @@ def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterat
             items |= dict.fromkeys(_items(record))
         if not records:
             raise ChemsieveError(f"{name}: the file is empty")
+        _found(name, columns, list(items))
     own = [column if column not in items else f"{column}_of_record" for column in ("title", "smiles")]
     yield Row([*own, *items])
     with opened_text(path, source, layout.encoding) as (name, text):
         for record in _records(text):
             with rdBase.BlockLogs():
-                written, problem = _smiles(record)
+                written, detail = _smiles(record)
             found = _items(record)
             cells = [record[0].strip(), written, *(found.get(item, "") for item in items)]
-            yield Row(cells, written, UNPARSABLE if problem else "")
+            yield Row(cells, written, UNPARSABLE if detail else "", detail)
 
 
 def _smiles(record: list[str]) -> tuple[str, str]:

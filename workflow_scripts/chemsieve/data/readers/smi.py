@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from chemsieve.data.readers import FIELD_COUNT, Cells, Layout, Row
-from chemsieve.data.readers._files import opened_text, require, shown
+from chemsieve.data.readers import FIELD_COUNT, Layout, Row
+from chemsieve.data.readers._files import blank_line, opened_text, require, shown, up_to_the_last
 from chemsieve.errors import ChemsieveError
 
 _EXTENSION = re.compile(r"\|[^|]*\||\|\S*")
@@ -22,68 +22,41 @@ _EXTENSION = re.compile(r"\|[^|]*\||\|\S*")
 def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> None:
     """Check the first line; the first of ``columns`` is that of the SMILES; see :mod:`chemsieve.data.readers`."""
     with opened_text(path, source, layout.encoding) as (name, text):
-        _header(name, source, columns, next(_lines(text), None))
+        _header(name, source, columns, _first(name, _lines(text)))
 
 
-def read(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> Cells:
-    """Every line; blank ones at the end are no rows; see :mod:`chemsieve.data.readers`.
+def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, whole: bool = True) -> Iterator[Row]:
+    """All columns, line by line; blank ones at the end are no rows; see :mod:`chemsieve.data.readers`.
 
-    Where only the SMILES are read, what follows them may have any number of words. Else every line must have as many
-    as the first: a name of two words would push the label aside.
+    What follows the last column belongs to it, so that a name may have any number of words where SMILES in the first
+    column are all that is read. Else every line must have as many words as the first: a name of two would push what
+    is read aside.
     """
-    cells: list[list[str]] = [[] for _ in columns]
-    rows, blank_line = 0, None
     with opened_text(path, source, layout.encoding) as (name, text):
         lines = _lines(text)
-        first = next(lines, None)
+        first = _first(name, lines)
         header = _header(name, source, columns, first)
-        places = [header.index(column) for column in columns]
-        numbered = columns[0].isdigit()
-        for number, line in enumerate(lines if not numbered else chain([first], lines), start=1 if numbered else 2):
-            fields = words(line, places[0])
-            if not fields:
-                blank_line = blank_line or number
-                continue
-            if blank_line:
-                raise ChemsieveError(f"{name}: line {blank_line} is blank, before row {rows}; remove the line")
-            if len(fields) != len(header) and places != [0]:
-                raise ChemsieveError(
-                    f"{name}: row {rows} (line {number}) has {len(fields)} words and line 1 has {len(header)}; "
-                    "names of several words need another format, for example CSV"
-                )
-            for column, place in zip(cells, places, strict=True):
-                column.append(fields[place])
-            rows += 1
-    return Cells(rows, dict(zip(columns, cells, strict=True)))
-
-
-def stream(path: str | Path, source: str, smiles: str, layout: Layout) -> Iterator[Row]:
-    """All columns, row by row; see :mod:`chemsieve.data.readers`. What follows the last column belongs to it.
-
-    So a name may have any number of words. A SMILES in another column than the first needs as many words as line 1 has.
-    """
-    blank = 0
-    with opened_text(path, source, layout.encoding) as (name, text):
-        lines = _lines(text)
-        first = next(lines, None)
-        header = _header(name, source, [smiles], first)
-        width, place = len(header), header.index(smiles)
+        numbered, width = columns[0].isdigit(), len(header)
+        place, alone = header.index(columns[0]), [header.index(column) for column in columns] == [0]
         if width == 1:
-            header = [*header, "2" if smiles.isdigit() else "name"]
+            header = [*header, "2" if numbered else "name"]
         yield Row(header)
-        for line in lines if not smiles.isdigit() else chain([first], lines):
-            cells = words(line, place, len(header))
-            if not cells:
-                blank += 1
+        below = enumerate(chain([first], lines) if numbered else lines, start=1 if numbered else 2)
+        for row, (number, line) in enumerate(up_to_the_last((number, line.strip()) for number, line in below)):
+            if line is None:
+                yield Row([""] * len(header), problem=FIELD_COUNT, detail=blank_line(number, row))
                 continue
-            for _ in range(blank):
-                yield Row([""] * len(header), problem=FIELD_COUNT)
-            blank = 0
-            cells = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
-            if place and len(words(line, place)) != width:
-                yield Row(cells, problem=FIELD_COUNT)
-            else:
+            cells = [cell.strip() for cell in words(line, place, len(header))]
+            cells += [""] * (len(header) - len(cells))
+            found = len(words(line, place))
+            if alone or found == width:
                 yield Row(cells, cells[place])
+            else:
+                detail = (
+                    f"row {row} (line {number}) has {found} words and line 1 has {width}; names of several words need "
+                    "another format, for example CSV"
+                )
+                yield Row(cells, problem=FIELD_COUNT, detail=detail)
 
 
 def words(line: str, place: int = 0, most: int | None = None) -> list[str]:
@@ -108,17 +81,20 @@ def _lines(text: Iterator[str]) -> Iterator[str]:
         yield line if number else line.removeprefix("\ufeff")
 
 
-def _header(name: str, source: str, columns: Sequence[str], line: str | None) -> list[str]:
+def _first(name: str, lines: Iterator[str]) -> str:
+    for line in lines:
+        return line
+    raise ChemsieveError(f"{name}: the file is empty")
+
+
+def _header(name: str, source: str, columns: Sequence[str], line: str) -> list[str]:
     """The names of the columns: the words of the first line, or their numbers."""
-    if line is None:
-        raise ChemsieveError(f"{name}: the file is empty")
-    names = line.split()
-    if not names:
+    header = line.split()
+    if not header:
         raise ChemsieveError(f"{name}: line 1 is blank")
     if numbered := columns[0].isdigit():
         place = max(int(columns[0][:9]) - 1, 0) if columns[0].isdecimal() else 0
-        names = [str(number) for number in range(1, len(words(line, place)) + 1)]
-    header = names
+        header = [str(number) for number in range(1, len(words(line, place)) + 1)]
     hint = f" among {shown(header)}"
     if not numbered:
         hint += f"; where line 1 is no header, columns have numbers (set {source}.smiles to '1')"

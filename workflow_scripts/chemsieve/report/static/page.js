@@ -1,69 +1,3 @@
-"""Style and script of the page. They are Python text so that an edit reruns the report: only modules are tracked."""
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #5a6472; --line: #d9dee6; --paper: #fff; --card: #f5f7fa;
-  --accent: #2563c9; --alarm: #a8321f; --alarm-paper: #fdf0ec; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e8ee; --soft: #9aa5b4; --line: #333b47; --paper: #14181f; --card: #1c222b;
-    --accent: #7fb0ff; --alarm: #ffab97; --alarm-paper: #33201c; }
-}
-* { box-sizing: border-box; }
-html { scroll-padding-top: 3.2rem; -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.55;
-  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
-header, main { max-width: 68rem; margin: 0 auto; padding: 0 1rem; }
-header { padding-top: 1.6rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0; overflow-wrap: anywhere; }
-header p { color: var(--soft); margin: .3rem 0 1rem; }
-nav { position: sticky; top: 0; z-index: 1; background: var(--paper); border-bottom: 1px solid var(--line); }
-nav div { max-width: 68rem; margin: 0 auto; padding: .55rem 1rem; display: flex; gap: 1rem; overflow-x: auto;
-  white-space: nowrap; font-size: .875rem; }
-a { color: var(--accent); text-decoration: none; }
-a:hover { text-decoration: underline; }
-section { margin: 2.2rem 0 3rem; }
-h2 { font-size: 1.35rem; margin: 0 0 .8rem; }
-h3 { font-size: 1.05rem; margin: 1.8rem 0 .5rem; overflow-wrap: anywhere; }
-p, li { max-width: 48rem; overflow-wrap: anywhere; }
-.warning { background: var(--alarm-paper); color: var(--alarm); border-left: 4px solid var(--alarm);
-  padding: .6rem .9rem; border-radius: 0 6px 6px 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .7rem; margin: 0 0 1rem; }
-.tiles div { display: flex; flex-direction: column; background: var(--card); border-radius: 8px; padding: .7rem .9rem; }
-.tiles dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.tiles dt { color: var(--soft); font-size: .875rem; }
-figure { margin: 1.2rem 0 1.8rem; }
-figcaption, caption { color: var(--soft); font-size: .88rem; text-align: left; }
-figcaption { margin-top: .3rem; max-width: 48rem; }
-caption { padding-bottom: .4rem; }
-caption span { display: inline-block; position: sticky; left: 0; max-width: min(48rem, calc(100vw - 2rem)); }
-.scroll { overflow-x: auto; margin: 1rem 0 1.4rem; }
-.tall { overflow-y: auto; max-height: 36rem; border-bottom: 1px solid var(--line); }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .35rem 1.1rem .35rem 0; border-top: 1px solid var(--line); }
-.long { min-width: 15rem; }
-td:not(.long) { white-space: nowrap; }
-th { position: sticky; top: 0; background: var(--paper); border-top: 0; font-weight: 600; vertical-align: bottom; }
-th.number, td.number { text-align: right; }
-th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: inherit;
-  cursor: pointer; }
-th[aria-sort=ascending] button::after { content: " ▲"; }
-th[aria-sort=descending] button::after { content: " ▼"; }
-summary { cursor: pointer; color: var(--accent); }
-.download { font: inherit; font-size: .88rem; color: var(--accent); background: none; border: 0; padding: .2rem 0;
-  cursor: pointer; }
-.filter { display: block; color: var(--soft); font-size: .88rem; margin-top: 1rem; }
-.filter input { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line);
-  border-radius: 6px; padding: .25rem .5rem; margin-right: .6rem; width: 14rem; max-width: 100%; }
-.gallery { list-style: none; padding: 0; margin: 0; display: grid; gap: .7rem;
-  grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); }
-.gallery li { background: var(--card); border-radius: 8px; padding: .6rem; font-size: .875rem; }
-.gallery img { display: block; width: 100%; height: auto; background: #fff; border-radius: 5px; margin-bottom: .4rem; }
-.gallery b, .gallery span { display: block; overflow-wrap: anywhere; }
-.gallery span { color: var(--soft); }
-.undrawn { display: block; overflow-wrap: anywhere; margin-bottom: .4rem; }
-@media print { nav, .download, .filter { display: none; } .tall { max-height: none; } }
-"""
-
-SCRIPT = r"""
 (() => {
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const touch = matchMedia('(pointer: coarse)').matches;
@@ -194,4 +128,3 @@ SCRIPT = r"""
     plot.closest('figure').append(button);
   });
 })();
-"""

@@ -1,0 +1,136 @@
+"""What a section of the page consists of. Blocks hold plain text; ``templates/blocks.html.j2`` makes HTML of them and
+escapes it, so that no text from the data becomes markup.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from chemsieve.report.words import MISSING, number
+
+LONG = 40  # characters; a cell with more is wrapped, others are not
+_NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]\d+)?( %)?( ± [\d.]+)?|" + MISSING)
+
+
+class Block:
+    """A part of a section."""
+
+    @property
+    def kind(self) -> str:
+        """What the template knows the block by: the name of its class."""
+        return type(self).__name__
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: where links point, its heading, and its blocks."""
+
+    anchor: str
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Paragraph(Block):
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Heading(Block):
+    """A heading inside a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Alarm(Block):
+    """A paragraph that stands out."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets(Block):
+    """An unordered list."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Tiles(Block):
+    """A row of (number, what it counts)."""
+
+    values: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Folded(Block):
+    """Blocks that are shown on request."""
+
+    summary: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a table; ``kind`` is ``number`` where it stands to the right, ``long`` where it is wrapped, or empty."""
+
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Table(Block):
+    """A table; a sortable one scrolls, and its rows can be filtered where they are many."""
+
+    caption: str
+    header: Sequence[Cell]
+    rows: Sequence[Sequence[Cell]]
+    sortable: bool = False
+
+
+@dataclass(frozen=True)
+class Figure(Block):
+    """A figure with one sentence on how to read it; the identifier is unique on the page, the height in pixels."""
+
+    identifier: str
+    figure: go.Figure
+    reading: str
+    height: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """A molecule, its name and lines below it; ``image`` is a base64 SVG, empty where RDKit cannot draw the SMILES."""
+
+    smiles: str
+    name: str
+    lines: Sequence[str]
+    image: str
+
+
+@dataclass(frozen=True)
+class Gallery(Block):
+    """Cards of molecules, whose images have this size in pixels."""
+
+    cards: Sequence[Card]
+    width: int
+    height: int
+
+
+def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], sortable: bool = False) -> Table:
+    """A table of plain values; numbers, and text that reads as one, stand to the right, as does what is above them."""
+    texts = [[value if isinstance(value, str) else number(value) for value in row] for row in rows]
+    kinds = [_kind(text) for text in texts[0]] if texts else [""] * len(header)
+    names = [Cell(name, kind) for name, kind in zip(header, kinds, strict=True)]
+    return Table(caption, names, [[Cell(text, _kind(text)) for text in row] for row in texts], sortable)
+
+
+def _kind(text: str) -> str:
+    if _NUMBER.fullmatch(text):
+        return "number"
+    return "long" if len(text) > LONG else ""
