@@ -35,7 +35,7 @@ class Kernel:
     residuals: np.ndarray
     train: int
     query: int
-    _factors: dict[float, Factor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _factors: dict[float, Factor] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.matrix).all() and np.isfinite(self.residuals).all()):
