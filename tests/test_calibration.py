@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from chemsieve.report import calibration
+from chemsieve.report.rendering import html
 from chemsieve.report.similarity import similarity_bins
 from chemsieve.report.study import Study
 from chemsieve.statistics import bootstrap
@@ -172,7 +173,7 @@ def test_each_split_has_its_own_similarity():
             ),
         },
     )
-    page = Page("".join(calibration.section(study).blocks))
+    page = Page(html("section.html.j2", section=calibration.section(study)))
     assert [(row["similarity"], row["mean absolute error"]) for row in page.table("Mean absolute error per bin")] == [
         ("0.2 – 0.3", "1"),
         ("0.7 – 0.8", "2"),
