@@ -14,7 +14,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 export XDG_CONFIG_HOME ?= $(CURDIR)/.snakemake/config
 endif
 
-.PHONY: study test test-processors env check format lock audit sbom docs clean
+.PHONY: study test test-processors env check config format lock audit sbom docs clean
 
 study: env
 	$(RUN) snakemake --cores $(CORES) all
@@ -53,7 +53,14 @@ check: env
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile rules
+	$(REFERENCE) --check
 	$(RUN) snakemake --lint
+
+# config.yaml, the JSON Schema for editors and docs/configuration.md, from the models in chemsieve/study/sections.
+REFERENCE = PYTHONPATH=workflow_scripts $(RUN) chemsieve.study.reference
+
+config: env
+	$(REFERENCE)
 
 format: env
 	$(RUN) ruff check --fix .
@@ -96,6 +103,7 @@ docs:
 	cp -R *.md LICENSE Dockerfile config.yaml docs studies build/pages
 	cp -R benchmarks/results build/pages/benchmarks
 	cp resources/encoder/README.md build/pages/resources/encoder
+	cp resources/config.schema.json build/pages/resources
 	build/docs/bin/mkdocs build --strict
 	@echo "documents: $(CURDIR)/build/site/index.html"
 

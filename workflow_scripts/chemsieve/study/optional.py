@@ -9,7 +9,7 @@ from typing import Any
 
 from chemsieve import registry
 from chemsieve.runtime.failures import Failure, of
-from chemsieve.study.configuration import all_strategies, module_of
+from chemsieve.study.effective import all_strategies, module_of
 
 _LARGEST = 1_000_000  # bytes; a mark is a few hundred
 _SUFFIXES = {".parquet", ".json", ".safetensors"}
