@@ -23,10 +23,10 @@ from chemsieve.influence._problem import Molecules, Problem
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import trained_state, write_tensors
 from chemsieve.runtime.files import sha256
-from chemsieve.training.loop import Settings
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune, predict
 from conftest import SMILES, TINY
+from helpers.settings import Settings
 
 CPU = torch.device("cpu")
 REFERENCE = Path(__file__).parent / "fixtures" / "molformer_reference"

@@ -14,9 +14,9 @@ from chemsieve.models.checkpoints import read_tensors, trained_state, write_tens
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.regressor import Regressor
-from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict
 from conftest import SMILES
+from helpers.settings import Settings
 
 CPU = torch.device("cpu")
 LORA_ROLES = ["query", "value", "attention_output", "intermediate", "output"]

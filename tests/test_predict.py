@@ -34,9 +34,9 @@ from chemsieve.deployment.stream import predict_file
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.study.runs import Identity, predictions_table
-from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict_smiles
 from conftest import SMILES
+from helpers.settings import Settings
 from test_methods import METHODS, ROBERTA
 from test_workflow import copy_workflow, edit, snakemake
 

@@ -21,6 +21,7 @@ from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator, pad
 from chemsieve.training.pretrained import pretrain
 from conftest import SMILES, TINY
+from helpers.settings import PRETRAINING, PretrainingSettings
 
 TOKENIZER = tokenization.build()
 CPU = torch.device("cpu")
@@ -163,7 +164,7 @@ def trained(corpora, state, steps=12, stop=None, **settings):
     model = molformer.initialise(
         {**TINY, "vocab_size": COLLATE.vocabulary, "pad_token_id": COLLATE.pad_id, "hidden_dropout_prob": 0.1}
     )
-    chosen = pretraining.Settings(
+    chosen = PretrainingSettings(
         **{
             "steps": steps,
             "batch_size": 4,
@@ -290,7 +291,7 @@ def test_the_bigram_baseline_equals_counting_by_hand():
 
 def test_the_folder_loads_strictly_and_half_precision_agrees(tmp_path):
     table, refused = prepare(written(tmp_path, SMILES), TOKENIZER, 202, 0.2, 1)
-    training = {
+    training = PRETRAINING | {
         "seed": 0, "half": True, "data": "two dozen molecules", "licence": "MIT", "properties": [],
         "masking": 0.15, "steps": 3, "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 3,
         "evaluated": 4, "save_every": 3,

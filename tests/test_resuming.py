@@ -16,11 +16,11 @@ import torch
 from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import read_tensors, trained_state
 from chemsieve.training import state
-from chemsieve.training.loop import Settings
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune
 from chemsieve.training.state import Saves, draws, read_state, set_draws, write_state
 from conftest import SMILES
+from helpers.settings import Settings
 
 CPU = torch.device("cpu")
 LABELS = np.sin(np.arange(len(SMILES)))

@@ -15,10 +15,10 @@ from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import trained_state
 from chemsieve.runtime import tracking
 from chemsieve.study import configuration
-from chemsieve.training.loop import Settings
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune
 from conftest import SMILES
+from helpers.settings import PRETRAINING, Settings
 from test_config import changed
 from test_pretraining import TINY, TOKENIZER, prepare, pretrain, written
 from test_workflow import copy_workflow, plan, snakemake, study
@@ -96,7 +96,7 @@ def test_event_files_hold_the_curves(encoder_folder, tracked, tmp_path):
 @needs_tensorboard
 def test_pretraining_is_followed_by_its_steps(tracked, tmp_path):
     table, refused = prepare(written(tmp_path, SMILES), TOKENIZER, 202, 0.2, 1)
-    training = {
+    training = PRETRAINING | {
         "seed": 0, "half": False, "data": "two dozen", "licence": "MIT", "properties": [], "masking": 0.15, "steps": 6,
         "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 2, "evaluated": 4, "save_every": 3,
     }  # fmt: skip

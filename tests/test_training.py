@@ -18,10 +18,11 @@ from chemsieve.models.regressor import Regressor
 from chemsieve.training import curriculum, dropout, layers, loop, mlm, regression
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_length, pad
-from chemsieve.training.loop import Settings, choose_device, fit, low_precision
+from chemsieve.training.loop import choose_device, fit, low_precision
 from chemsieve.training.mlm import adapt
 from chemsieve.training.regression import fine_tune, predict
 from conftest import SMILES, TINY
+from helpers.settings import Settings
 
 CPU = torch.device("cpu")
 PAD, MASK, SPECIAL, VOCABULARY = 2, 3, [0, 1, 2, 3, 19], 20

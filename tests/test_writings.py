@@ -10,10 +10,10 @@ from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.regressor import Regressor
 from chemsieve.training.draws import feature_draws
-from chemsieve.training.loop import Settings
 from chemsieve.training.regression import fine_tune, predict, predict_smiles
 from chemsieve.training.writings import RewritingCollator, Writer
 from conftest import SMILES, TINY
+from helpers.settings import Settings
 
 TOKENIZER = tokenization.build()
 PAD = tokenization.special_id(TOKENIZER, "pad")

@@ -46,7 +46,7 @@ class Gram(Section):
     rank: Count | None = key(None, "at most so many directions on each side of a layer")
     basis: Literal["principal", "random"] = key("principal", "or random: seeded Gaussian directions")
     largest: Count = key(
-        6000, "molecules in the matrix; what does not fit is dealt with otherwise (docs/influence.md, Large sets)"
+        6000, "molecules in the matrix; what does not fit is dealt with otherwise (docs/influence.md, under Large sets)"
     )
     memory_mb: Count = key(700, "for activations and slices of gradients")
 
