@@ -60,12 +60,18 @@ check: env
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile rules
+	$(REFERENCE) --check
 	$(RUN) snakemake --lint
-	PYTHONPATH=workflow_scripts $(RUN) chemsieve.tables.reference --check docs/tables.md
+	$(TABLES) --check docs/tables.md
 
-# The pages that follow from declarations in the code.
+# What follows from declarations in the code: config.yaml, the JSON Schema for editors and docs/configuration.md, from the
+# models in chemsieve/study/sections; docs/tables.md, from chemsieve/tables/declared.
+REFERENCE = PYTHONPATH=workflow_scripts $(RUN) chemsieve.study.reference
+TABLES = PYTHONPATH=workflow_scripts $(RUN) chemsieve.tables.reference
+
 reference: env
-	PYTHONPATH=workflow_scripts $(RUN) chemsieve.tables.reference docs/tables.md
+	$(REFERENCE)
+	$(TABLES) docs/tables.md
 
 format: env
 	$(RUN) ruff check --fix .
@@ -108,6 +114,7 @@ docs:
 	cp -R *.md LICENSE Dockerfile config.yaml docs studies build/pages
 	cp -R benchmarks/results build/pages/benchmarks
 	cp resources/encoder/README.md build/pages/resources/encoder
+	cp resources/config.schema.json build/pages/resources
 	build/docs/bin/mkdocs build --strict
 	@echo "documents: $(CURDIR)/build/site/index.html"
 

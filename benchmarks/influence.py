@@ -274,7 +274,7 @@ def _embedded(spec: dict, tokenizer) -> "tuple[list[list[int]], np.ndarray]":
     from chemsieve.data import embedded
     from chemsieve.models import tokenization
 
-    target, pool, _ = embedded.make(spec["train"] + spec["query"], spec["pool"], seed=spec["seed"])
+    target, pool, _ = embedded.make(spec["train"] + spec["query"], spec["pool"], 0.3, spec["seed"])
     smiles = [*target[embedded.SMILES], *pool[embedded.SMILES]]
     labels = np.concatenate([target[embedded.LABEL], pool[embedded.LABEL]])
     return tokenization.encode(tokenizer, smiles), labels

@@ -49,7 +49,12 @@ def train(shape: str, rate: float, arguments: argparse.Namespace, data: tuple, s
         steps=steps,
         batch_size=arguments.batch_size,
         learning_rate=rate,
+        weight_decay=0.01,
+        warmup=0.02,
+        gradient_clip=1.0,
+        precision="auto",
         properties_weight=arguments.weight,
+        unmasked=0.0,
         evaluate_every=10**9,
         save_every=10**9,
     )

@@ -56,11 +56,12 @@ def child(precision: str, threads: int, seed: int, weights: Path, output: Path) 
     from chemsieve.models.bundled import BUNDLED, local_folder
     from chemsieve.models.checkpoints import load_strictly, read_tensors, write_tensors
     from chemsieve.models.prediction import predict
+    from chemsieve.study.sections.training import Regression
     from chemsieve.training.epochs import Settings
     from chemsieve.training.loop import Conditions
     from chemsieve.training.regression import Labelled, fine_tune
 
-    target, pool, _ = make(MOLECULES["train"] + MOLECULES["validation"] + MOLECULES["test"], MOLECULES["pool"])
+    target, pool, _ = make(sum(MOLECULES[name] for name in ("train", "validation", "test")), MOLECULES["pool"], 0.3, 0)
     ends = np.cumsum([MOLECULES["train"], MOLECULES["validation"], MOLECULES["test"]])
     parts = {"train": target[: ends[0]], "validation": target[ends[0] : ends[1]], "test": target[ends[1] :]}
     parts["pool"] = pool
@@ -70,7 +71,8 @@ def child(precision: str, threads: int, seed: int, weights: Path, output: Path) 
     torch.manual_seed(seed)
     model = regressor.build(encoder, "molformer", {"hidden": 0.0, "embedding": 0.0, "head": 0.2})
     tokenizer = backbone.load_tokenizer(encoder)
-    settings = Settings(epochs=EPOCHS, batch_size=16, learning_rate=8e-4, precision=precision)
+    chosen = Regression(epochs=EPOCHS, batch_size=16, learning_rate=8e-4, patience=None, precision=precision)
+    settings = Settings(**chosen.model_dump())
     data = [Labelled(smiles[name], labels[name]) for name in ("train", "validation")]
     fine_tune(model, tokenizer, *data, settings, Conditions(seed, device))
     pad = tokenization.special_id(tokenizer, "pad")

@@ -41,6 +41,7 @@ from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.dropout import Dropout
 from chemsieve.models.molformer.modeling import MolformerModel, SelfAttention, orthogonal_features, rotary_tables
 from chemsieve.models.regressor import Regressor
+from chemsieve.study.sections.training import Regression
 from chemsieve.training.batches import RegressionCollator, pad
 from chemsieve.training.epochs import Settings, fit
 from chemsieve.training.loop import Conditions, low_precision
@@ -145,7 +146,8 @@ class Ours:
     def __init__(self, shape: str, precision: str, data: tuple, batch_size: int, device: torch.device):
         self.ids, self.labels, vocabulary, self.pad_id = data
         self.device = device
-        self.settings = Settings(epochs=1, batch_size=batch_size, learning_rate=RATE, warmup=0, precision=precision)
+        chosen = Regression(epochs=1, batch_size=batch_size, learning_rate=RATE, warmup=0, precision=precision)
+        self.settings = Settings(**chosen.model_dump())
         self.model = regressor(MolformerModel, shape, vocabulary, self.pad_id, device)
 
     def train(self, positions: np.ndarray) -> float:

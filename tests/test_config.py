@@ -235,6 +235,20 @@ def test_a_missing_key_is_named(key):
     assert sentence(changed({key: LEFT_OUT})) == f"configuration: key '{key}' is missing"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("pretrain.exclude", [{"pth": "a.csv"}], "unknown key 'pretrain.exclude.0.pth'; did you mean 'path'?"),
+        ("target.downloads", [{"ulr": "x"}], "unknown key 'target.downloads.0.ulr'; did you mean 'url'?"),
+        ("study", "a b" * 40, f"study: {'a b' * 40!r} is no name for files; it may have letters, digits, _ and, but "
+         "for the first, -"),
+    ],
+)  # fmt: skip
+def test_of_two_mistakes_in_one_place_the_one_that_says_more_is_named(key, value, said):
+    """A key that is missing may be the unknown one, mistyped; a name may be too long and have blanks in it."""
+    assert sentence(changed({key: value})) == f"configuration: {said}"
+
+
 CONFLICTS = [
     ({"selection.strategies.random": {}}, "selection.strategies.random: it needs a budget"),
     ({"selection.strategies.none": {"budget": {"count": 1}}}, "selection.strategies.none: a control has no budget"),

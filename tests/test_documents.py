@@ -190,7 +190,7 @@ def test_site_has_every_document():
     (copied,) = re.findall(
         r"^\tcp -R (\*\.md .+) build/pages$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
     )
-    kept = [*copied.split()[1:], "benchmarks/results", "resources/encoder/README.md"]
+    kept = [*copied.split()[1:], "benchmarks/results", "resources/encoder/README.md", "resources/config.schema.json"]
     for path in DOCUMENTS:
         for target in LINK.findall(CODE.sub("", path.read_text(encoding="utf-8"))):
             if re.match(r"[a-z]+:|#", target):

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from chemsieve.models import tokenization
 from chemsieve.tables import read_table
 
 NOISE = 0.3
+SIZES = {"target_count": 1000, "pool_count": 300, "noise": NOISE, "seed": 0}
+make = partial(embedded.make, **SIZES)
 
 # The tokens of SMILES that MoLFormer reads (Schwaller et al., ACS Cent. Sci. 5 (2019) 1572).
 TOKEN = re.compile(r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|/|:|~|@|\?|>|\*|\$|%[0-9]{2}|[0-9]")
@@ -27,7 +30,7 @@ TOKEN = re.compile(r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+
 
 @pytest.fixture(scope="module")
 def made():
-    return embedded.make()
+    return make()
 
 
 def mols(smiles):
@@ -57,9 +60,9 @@ def test_counts_and_columns(made):
 
 
 def test_equal_arguments_give_equal_tables_and_another_seed_others(made):
-    for first, second in zip(made, embedded.make(), strict=True):
+    for first, second in zip(made, make(), strict=True):
         assert first.equals(second)
-    one, two = (embedded.make(target_count=50, pool_count=30, seed=seed) for seed in (1, 2))
+    one, two = (make(target_count=50, pool_count=30, seed=seed) for seed in (1, 2))
     assert len(set(one[0]["smiles"]) & set(two[0]["smiles"])) < 25
     assert one[2]["group"].tolist() != two[2]["group"].tolist()
 
@@ -117,7 +120,7 @@ def test_target_labels_are_logp_with_the_stated_noise(made):
     residual = target["crippen_logp_with_noise"] - crippen(target["smiles"])
     assert abs(residual.mean()) < 4 * NOISE / np.sqrt(1000)
     assert residual.std() == pytest.approx(NOISE, rel=0.1)
-    exact = embedded.make(target_count=50, pool_count=9, noise=0.0)[0]
+    exact = make(target_count=50, pool_count=9, noise=0.0)[0]
     assert np.abs(exact["crippen_logp_with_noise"] - crippen(exact["smiles"])).max() <= 0.005 + 1e-9
 
 
@@ -175,7 +178,7 @@ def test_groups_are_not_told_by_order_or_range(made):
 
 
 def test_written_files_are_read_back_whole_and_all_accepted(made, tmp_path):
-    embedded.write(tmp_path / "a")
+    embedded.write(tmp_path / "a", **SIZES)
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["control.parquet", "pool.csv", "target.csv"]
     for line in (tmp_path / "a/pool.csv").read_text().splitlines()[1:]:
         assert re.fullmatch(r"[^,\"]+,-?\d+\.\d\d", line)
@@ -195,11 +198,11 @@ def test_written_files_are_read_back_whole_and_all_accepted(made, tmp_path):
 
 
 def test_other_sizes(made):
-    target, pool, control = embedded.make(target_count=40, pool_count=20)
+    target, pool, control = make(target_count=40, pool_count=20)
     assert (len(target), len(pool)) == (40, 20)
     assert sorted(control["group"].value_counts()) == [6, 7, 7]
     with pytest.raises(ChemsieveError, match="are asked for"):
-        embedded.make(target_count=40, pool_count=1200)
+        make(target_count=40, pool_count=1200)
 
 
 @pytest.mark.parametrize("name", ["target", "other"])

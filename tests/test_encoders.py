@@ -24,10 +24,10 @@ from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import trained_state, write_tensors
 from chemsieve.models.prediction import predict
 from chemsieve.runtime.files import sha256
-from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.mlm import Masking, adapt
 from chemsieve.training.regression import Labelled, fine_tune
+from helpers.settings import Settings
 from helpers.tiny import SMILES, TINY
 
 CPU = torch.device("cpu")

@@ -15,10 +15,10 @@ from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.prediction import predict
 from chemsieve.models.regressor import Regressor
-from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.regression import Labelled, fine_tune
 from helpers.models import LORA_ROLES, METHODS, ROBERTA
+from helpers.settings import Settings
 from helpers.tiny import SMILES
 
 CPU = torch.device("cpu")

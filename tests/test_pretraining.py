@@ -20,6 +20,7 @@ from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator, pad
 from chemsieve.training.pretrained import pretrain
 from helpers.pretraining import COLLATE, CPU, TOKENIZER, trained, written
+from helpers.settings import PRETRAINING
 from helpers.tiny import SMILES, TINY
 
 
@@ -230,7 +231,7 @@ def test_the_bigram_baseline_equals_counting_by_hand():
 
 def test_the_folder_loads_strictly_and_half_precision_agrees(tmp_path):
     table, refused = prepare(written(tmp_path, SMILES), TOKENIZER, 202, 0.2, 1)
-    training = {
+    training = PRETRAINING | {
         "seed": 0, "half": True, "data": "two dozen molecules", "licence": "MIT", "properties": [],
         "masking": 0.15, "steps": 3, "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 3,
         "evaluated": 4, "save_every": 3,

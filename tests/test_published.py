@@ -10,6 +10,9 @@ from chemsieve.report.published import MEASURES, ours, row, section, summarised
 from chemsieve.report.rendering import html
 from chemsieve.report.study import Study
 from chemsieve.study import configuration
+from chemsieve.study.mistakes import check
+from chemsieve.study.sections.published import Published
+from chemsieve.study.sections.values import json_schema
 
 FULL = {"origin": "adapted", "method": "full", "selection": "none"}
 LORA = {"origin": "adapted", "method": "lora", "selection": "random"}
@@ -114,10 +117,10 @@ def test_the_schema_knows_the_measures(measure):
     published = {"source": "a", "leaks": [], "differences": []}
     published["figures"] = [{"what": "x", "printed": 1.0, "measure": measure}]
     if measure != "nonsense":
-        configuration._check(published, configuration.published.SCHEMA, "published")
+        check(published, json_schema(Published), "published")
         return
     with pytest.raises(ChemsieveError, match="measure"):
-        configuration._check(published, configuration.published.SCHEMA, "published")
+        check(published, json_schema(Published), "published")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from chemsieve.models.prediction import predict, predict_smiles
 from chemsieve.models.random_smiles import SmilesRandomiser
 from chemsieve.models.regressor import Regressor
 from chemsieve.models.uncertainty import feature_draws
-from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.regression import Labelled, RandomisingCollator, fine_tune
+from helpers.settings import Settings
 from helpers.tiny import SMILES, TINY
 
 TOKENIZER = tokenization.build()

@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import read_tensors, trained_state
 from chemsieve.training import saves as state_file
-from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.mlm import Masking, adapt
 from chemsieve.training.regression import Labelled, fine_tune
 from chemsieve.training.saves import Saves, read_state, write_state
 from chemsieve.training.state import generator_states, set_generators
+from helpers.settings import Settings
 from helpers.tiny import SMILES
 
 CPU = torch.device("cpu")

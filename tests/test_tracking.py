@@ -16,13 +16,13 @@ from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import trained_state
 from chemsieve.runtime import tracking
 from chemsieve.study import configuration
-from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.mlm import Masking, adapt
 from chemsieve.training.pretrained import pretrain
 from chemsieve.training.regression import Labelled, fine_tune
 from helpers.configurations import changed
 from helpers.pretraining import TOKENIZER, written
+from helpers.settings import Settings
 from helpers.tiny import SMILES, TINY
 from helpers.workflow import plan, snakemake, study
 

@@ -19,11 +19,12 @@ from chemsieve.runtime.devices import choose_device
 from chemsieve.training import curriculum, epochs, layers, loop, mlm, regression
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_length, pad
-from chemsieve.training.epochs import Settings, fit
+from chemsieve.training.epochs import fit
 from chemsieve.training.loop import Conditions, low_precision
 from chemsieve.training.mlm import Masking, adapt
 from chemsieve.training.order import Order, grouped_by_length
 from chemsieve.training.regression import Labelled, fine_tune
+from helpers.settings import Settings
 from helpers.tiny import SMILES, TINY
 
 CPU = torch.device("cpu")

@@ -19,10 +19,10 @@ from chemsieve.models.checkpoints import load_strictly, trained_names
 from chemsieve.models.prediction import predict, predict_smiles
 from chemsieve.study.runs import Identity, predictions_table
 from chemsieve.tables import read_table, write_table
-from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.regression import Labelled, fine_tune
 from chemsieve.training.run import Folds, train_and_write, validation_loss
+from helpers.settings import PLAIN, Settings
 from helpers.tiny import SMILES
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,7 @@ def test_predictions_stand_beside_their_own_molecules():
 
 
 SPEC = {"method": "full", "options": {}, "family": "molformer", "dropout": {}, "compute": {"threads": 1}}
-SETTINGS = {"epochs": 2, "batch_size": 4, "learning_rate": 0.003, "precision": "float32"}
+SETTINGS = PLAIN | {"epochs": 2, "batch_size": 4, "learning_rate": 0.003}
 
 
 @pytest.mark.parametrize("several", [(1, 1), (2, 3)], ids=["alone", "averaged"])
@@ -93,7 +93,7 @@ def test_validation_is_of_as_many_draws_as_predictions_are(encoder_folder, draws
     assert outcome.curve[0]["validation_rmse"] == pytest.approx(by_count[draws], rel=1e-6)
 
 
-RETRAINING = SPEC | {"noise": True, "training": {"epochs": 6, "batch_size": 4, "learning_rate": 0.003}}
+RETRAINING = SPEC | {"noise": True, "training": PLAIN | {"epochs": 6, "batch_size": 4, "learning_rate": 0.003}}
 
 
 def test_retraining_is_read_at_its_end_and_not_where_it_was_best(encoder_folder):

@@ -7,7 +7,7 @@ if __name__ == "__main__":
         from pathlib import Path
 
         from chemsieve.report.page import render
-        from chemsieve.study import configuration as config
+        from chemsieve.study import effective
 
         tables = Path(snakemake.input.tables[0]).parent
-        render(tables, config.read(snakemake.input.config), Path(snakemake.output.report), goes_on(snakemake))
+        render(tables, effective.read(snakemake.input.config), Path(snakemake.output.report), goes_on(snakemake))

@@ -13,9 +13,9 @@ from chemsieve.deployment.export import TrainedRun, export
 from chemsieve.models import backbone, regressor
 from chemsieve.models.prediction import predict_smiles
 from chemsieve.study.runs import Identity, predictions_table
-from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions
 from chemsieve.training.regression import Labelled, fine_tune
+from helpers.settings import Settings
 from helpers.tiny import SMILES
 
 LORA_ROLES = ["query", "value", "attention_output", "intermediate", "output"]

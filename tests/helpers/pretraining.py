@@ -13,6 +13,7 @@ from chemsieve.models.encoders import molformer
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
 from chemsieve.training.loop import Conditions
+from helpers.settings import PretrainingSettings
 from helpers.tiny import SMILES, TINY
 
 TOKENIZER = tokenization.build()
@@ -47,7 +48,7 @@ def trained(corpora, state, steps=12, stop=None, **settings):
     model = molformer.initialise(
         {**TINY, "vocab_size": COLLATE.vocabulary, "pad_token_id": COLLATE.pad_id, "hidden_dropout_prob": 0.1}
     )
-    chosen = pretraining.Settings(
+    chosen = PretrainingSettings(
         **{
             "steps": steps,
             "batch_size": 4,

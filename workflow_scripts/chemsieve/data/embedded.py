@@ -80,7 +80,7 @@ def _rows(path: Path, name: str) -> list[dict[str, str]]:
 
 
 def make(
-    target_count: int = 1000, pool_count: int = 300, noise: float = 0.3, seed: int = 0
+    target_count: int, pool_count: int, noise: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Make the target set, the pool and the truth about the pool; equal arguments give equal tables.
 
@@ -132,9 +132,7 @@ def make(
     return target, pool, control
 
 
-def write(
-    folder: str | Path, target_count: int = 1000, pool_count: int = 300, noise: float = 0.3, seed: int = 0
-) -> None:
+def write(folder: str | Path, target_count: int, pool_count: int, noise: float, seed: int) -> None:
     """Write ``target.csv``, ``pool.csv`` and ``control.parquet`` of :func:`make` into a folder, each atomically."""
     target, pool, control = make(target_count, pool_count, noise, seed)
     for name, frame in (("target.csv", target), ("pool.csv", pool)):

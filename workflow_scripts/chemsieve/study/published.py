@@ -1,4 +1,4 @@
-"""Figures of published protocols: what they may be of, and how a configuration names them."""
+"""Figures of published protocols: what they may be of."""
 
 from chemsieve.errors import ChemsieveError
 
@@ -23,40 +23,6 @@ MEASURES = EPOCH_MEASURES | {
     "gradient_norm": "mean gradient norm",
     "evaluation_seconds": "seconds of an evaluation",
     "evaluated_per_second": "molecules evaluated per second",
-}
-
-_TEXT = {"type": "string", "minLength": 1}
-_TEXTS = {"type": "array", "items": _TEXT}
-_RUN = {
-    "type": ["object", "null"],
-    "properties": {"origin": _TEXT, "method": _TEXT, "selection": _TEXT},
-    "additionalProperties": False,
-    "required": ["method", "origin", "selection"],
-}
-_FIGURE = {
-    "type": "object",
-    "properties": {
-        "what": _TEXT,
-        "printed": {"type": ["number", "null"]},  # null: a chart, without numbers
-        "measure": {"enum": list(MEASURES)},
-        "epoch": {"type": "integer", "minimum": 1},
-        "run": _RUN,
-        "leak": {"type": "boolean"},
-        "remark": _TEXT,
-    },
-    "additionalProperties": False,
-    "required": ["measure", "printed", "what"],
-}
-SCHEMA = {
-    "type": ["object", "null"],
-    "properties": {
-        "source": _TEXT,
-        "leaks": _TEXTS,
-        "differences": _TEXTS,
-        "figures": {"type": "array", "items": _FIGURE},
-    },
-    "additionalProperties": False,
-    "required": ["differences", "figures", "leaks", "source"],
 }
 
 

@@ -41,16 +41,16 @@ class Settings:
     epochs: int
     batch_size: int
     learning_rate: float
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    schedule: str = "linear"
-    patience: int | None = None
-    minimum_delta: float = 0.0
-    gradient_clip: float = 1.0
-    group_by_length: bool = True
-    precision: str = "float32"
-    layer_decay: float = 1.0
-    average: float | None = None
+    weight_decay: float
+    warmup: float
+    schedule: str
+    patience: int | None
+    minimum_delta: float
+    gradient_clip: float
+    group_by_length: bool
+    precision: str
+    layer_decay: float
+    average: float | None
     checkpoints: tuple[int, ...] = ()
     randomise: bool = False
     writings: int = 1

@@ -46,15 +46,15 @@ class Settings:
     steps: int
     batch_size: int
     learning_rate: float
-    weight_decay: float = 0.01
-    warmup: float = 0.02
-    gradient_clip: float = 1.0
-    precision: str = "auto"
-    properties_weight: float = 1.0
+    weight_decay: float
+    warmup: float
+    gradient_clip: float
+    precision: str
+    properties_weight: float
+    unmasked: float
+    evaluate_every: int
+    save_every: int
     weights: dict[str, float] = field(default_factory=dict)
-    unmasked: float = 0.0
-    evaluate_every: int = 500
-    save_every: int = 250
 
 
 @dataclass

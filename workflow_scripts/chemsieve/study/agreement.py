@@ -1,0 +1,221 @@
+"""Whether a configuration's values, each of which may be, agree with each other and with the files that they name.
+
+Each check raises ``ChemsieveError`` with one sentence that names the key.
+"""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from chemsieve import registry
+from chemsieve.data.reading import MOLECULES, check_encoding, check_molecules, check_table
+from chemsieve.errors import ChemsieveError
+from chemsieve.models.bundled import BUNDLED
+from chemsieve.study.effective import all_strategies, module_of, pool_is_labelled
+from chemsieve.study.mistakes import check_name
+
+Json = dict[str, Any]
+
+
+def check_finite(value: object, path: str = "") -> None:
+    """Refuse YAML's .nan and .inf, which JSON Schema lets pass as numbers."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ChemsieveError(f"configuration: {path}: {value} is not a finite number")
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        check_finite(part, f"{path}.{key}".strip("."))
+
+
+def check_paths(config: Json) -> None:
+    """Snakemake must take each path for what it is."""
+    paths = {
+        f"{section}.{key}": config[section][key] or ""
+        for section, key in (
+            ("target", "path"), ("pool", "path"), ("predict", "input"), ("encoder", "path"), ("encoder", "tokenizer"),
+            ("pretrain", "corpus"),
+        )
+    }  # fmt: skip
+    chosen = config["pretrain"]
+    paths |= {f"pretrain.exclude[{number}].path": file["path"] for number, file in enumerate(chosen["exclude"])}
+    paths |= {f"pretrain.targets.{name}.path": table["path"] for name, table in chosen["targets"].items()}
+    for key, path in paths.items():
+        if set("{}") & set(path):
+            raise ChemsieveError(
+                f"configuration: {key}: {path!r} has braces, which Snakemake reads as wildcards; rename the file"
+            )
+        if not path.isprintable():
+            raise ChemsieveError(
+                f"configuration: {key}: {path!r} has characters that cannot be printed; rename the file"
+            )
+
+
+def check_references(config: Json) -> None:
+    """Names in lists must be entries; strategies must have what they need."""
+    strategies = config["selection"]["strategies"]
+    for section, key in (
+        ("influence", "estimators"), ("selection", "strategies"), ("grid", "methods"), ("baselines", "methods"),
+    ):  # fmt: skip
+        for name in config[section]["run"]:
+            check_name(f"{section}.run", name, list(config[section][key]))
+    for section, key in (("grid", "selections"), ("selection", "rank")):
+        for name in config[section][key]:
+            check_name(f"{section}.{key}", name, list(strategies))
+    if "full" in config["grid"]["run"]:
+        raise ChemsieveError("configuration: grid.run: 'full' is fine-tuned on every selection anyway; leave it out")
+    for name in all_strategies(config):
+        _check_strategy(config, name)
+
+
+def _check_strategy(config: Json, name: str) -> None:
+    """A strategy has a budget unless it is a control, and scores to select by where it needs them."""
+    entry, chosen = config["selection"]["strategies"][name], config["selection"]
+    module = registry.load("selection", module_of(entry, name, "strategy"))
+    if module.BUDGET and "budget" not in entry:
+        raise ChemsieveError(f"configuration: selection.strategies.{name}: it needs a budget")
+    if not module.BUDGET and "budget" in entry:
+        raise ChemsieveError(f"configuration: selection.strategies.{name}: a control has no budget")
+    if "influence" not in module.NEEDS:
+        return
+    for key, listed in (("estimator", "run"), ("origin", "origins")):
+        if chosen[key] not in config["influence"][listed]:
+            raise ChemsieveError(f"configuration: selection.{key}: {chosen[key]!r} is not in influence.{listed}")
+
+
+def check_pool_labels(config: Json) -> None:
+    """Where the pool's labels are not used, nothing may ask for them."""
+    if pool_is_labelled(config):
+        if not config["pool"]["label"]:
+            raise ChemsieveError(
+                "configuration: pool.label: name the column of the pool's labels, or set pool.labels to unlabelled"
+            )
+        return
+    why = "pool.labels is unlabelled"
+    if config["influence"]["run"]:
+        raise ChemsieveError(f"configuration: influence.run: {why}, and influence is that of a label; set it to []")
+    if config["influence"]["test_molecules"]:
+        raise ChemsieveError(
+            f"configuration: influence.test_molecules: {why}, and influence is that of a label; set it to 0"
+        )
+    if config["validation"]["run"]:
+        raise ChemsieveError(f"configuration: validation.run: {why}, so that nothing can be retrained; set it to false")
+    if config["pool"]["leaks"] == "drop":
+        raise ChemsieveError(f"configuration: pool.leaks: {why}, so that no label can leak; set it to keep")
+    if config["target"]["binarise"]:
+        raise ChemsieveError(f"configuration: target.binarise: {why}, so that they cannot be cut; set it to null")
+    for name in config["grid"]["selections"]:
+        if name != "none":
+            raise ChemsieveError(f"configuration: grid.selections: {why}, so that {name!r} cannot be trained on")
+    for name in config["selection"]["run"] + config["selection"]["rank"]:
+        module = module_of(config["selection"]["strategies"][name], name, "strategy")
+        if module == "all" or not {"labels", "influence", "gram"}.isdisjoint(registry.load("selection", module).NEEDS):
+            raise ChemsieveError(f"configuration: selection.run: {why}, and {name!r} needs labels")
+
+
+def check_tables(config: Json) -> None:
+    """The user's files of target and pool exist and have their columns; read from their headers alone."""
+    for section in ("target", "pool"):
+        table = config[section]
+        if table["source"] == "file":
+            _check_layout(section, table)
+            if table["path"]:
+                check_table(table["path"], section, table)
+            elif not table.get("downloads"):
+                raise ChemsieveError(
+                    f"configuration: {section}.path: give your file, for example "
+                    f"--config '{section}={{path: my_{section}.csv}}'"
+                )
+        elif table["path"]:
+            raise ChemsieveError(
+                f"configuration: {section}.path: a file is given, but {section}.source is embedded; set it to file"
+            )
+
+
+def check_split(config: Json) -> None:
+    """Fractions make a whole, a given division has its column, and labels are cut at the mean of one split."""
+    split, target = config["split"], config["target"]
+    total = sum(split["fractions"])
+    if abs(total - 1) > 1e-9:
+        raise ChemsieveError(f"configuration: split.fractions: they sum to {total:g}, not to 1")
+    if "column" in split["splitters"] and not target["fold"]:
+        raise ChemsieveError("configuration: target.fold: the splitter 'column' needs the name of the fold's column")
+    if target["binarise"] and len(split["splitters"]) * len(split["seeds"]) > 1:
+        raise ChemsieveError(
+            "configuration: target.binarise: labels are cut at the training mean of one split; give one splitter and "
+            "one split seed"
+        )
+
+
+def check_prediction(config: Json) -> None:
+    """The file of molecules to predict can be read."""
+    if config["predict"]["input"]:
+        _check_layout("predict", config["predict"])
+        check_molecules(config["predict"]["input"], "predict", config["predict"])
+
+
+def _check_layout(section: str, table: Json) -> None:
+    """A delimiter, a decimal mark and an encoding that a file can be read with."""
+    if table["delimiter"] in '"\r\n\0' or not table["delimiter"].isascii():
+        raise ChemsieveError(f"configuration: {section}.delimiter: {table['delimiter']!r} cannot divide fields")
+    if table.get("decimal") == table["delimiter"] and table["format"] in ("auto", "csv"):
+        raise ChemsieveError(
+            f"configuration: {section}.decimal: {table['decimal']!r} is the delimiter too; set {section}.delimiter, "
+            "for example to ';'"
+        )
+    check_encoding(section, table["encoding"])
+
+
+def check_pretraining(config: Json) -> None:
+    """Files that pretraining reads beside its corpus are there, and what it learns from whole molecules."""
+    chosen = config["pretrain"]
+    for number, file in enumerate(chosen["exclude"]):
+        section = f"pretrain.exclude[{number}]"
+        _check_layout(section, MOLECULES | file)
+        check_molecules(file["path"], section, MOLECULES | file)
+    for name, table in chosen["targets"].items():
+        if not Path(table["path"]).exists():
+            raise ChemsieveError(
+                f"configuration: pretrain.targets.{name}.path: there is no file or folder {table['path']}"
+            )
+    if chosen["unmasked"] and not (chosen["properties"] or chosen["targets"]):
+        raise ChemsieveError(
+            "configuration: pretrain.unmasked: molecules that nothing is masked in teach nothing without "
+            "pretrain.properties or pretrain.targets; set it to 0"
+        )
+
+
+def check_encoder(config: Json) -> None:
+    """The encoder that is named is of the family that is named, and a repository is pinned."""
+    encoder = config["encoder"]
+    if encoder["path"] == BUNDLED and encoder["family"] != "molformer":
+        raise ChemsieveError(
+            "configuration: encoder.path: the encoder that comes with the project is of the family molformer; name a "
+            f"folder of the family {encoder['family']}, or null for random weights"
+        )
+    if encoder["repository"] and not encoder["path"] and not encoder["revision"]:
+        raise ChemsieveError("configuration: encoder.revision: a repository needs a pinned revision (40 hex digits)")
+
+
+def check_encoder_files(config: Json) -> None:
+    """The encoder's local folder, where the workflow itself is not to make it, has its files."""
+    encoder = config["encoder"]
+    wanted = [Path(encoder["tokenizer"])] if encoder["tokenizer"] else []
+    if encoder["path"] and encoder["path"] != BUNDLED:
+        names = ["config.json", "model.safetensors", *(["tokenizer.json"] if not wanted else [])]
+        wanted += [Path(encoder["path"]) / name for name in names]
+    for path in wanted:
+        if "results" not in Path(os.path.normpath(path)).parts[:1] and not path.is_file():
+            key = "tokenizer" if str(path) == encoder["tokenizer"] else "path"
+            raise ChemsieveError(
+                f"configuration: encoder.{key}: there is no file {path}; an encoder's folder has config.json, "
+                "model.safetensors and tokenizer.json"
+            )
+
+
+def check_checkpoints(config: Json) -> None:
+    """Epochs whose weights are kept are epochs of fine-tuning."""
+    last = max(config["finetune"]["checkpoints"])
+    if last > config["finetune"]["epochs"]:
+        raise ChemsieveError(
+            f"configuration: finetune.checkpoints: epoch {last} lies beyond the last, {config['finetune']['epochs']}"
+        )

@@ -1,0 +1,60 @@
+"""What rules and steps ask of a configuration that has been checked.
+
+It imports no model of the configuration, so that steps may use it: see :mod:`chemsieve.study.sections.values`.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+# Keys of an entry that are no options of its module.
+STRATEGY_KEYS = ("strategy", "budget")
+METHOD_KEYS = ("method", "training")
+# Keys of finetune that concern its own run, and that no method of the grid has.
+_FINETUNE_ALONE = ("checkpoints", "dropout")
+
+
+def module_of(entry: Json, name: str, key: str) -> str:
+    """Module that an entry such as ``{strategy: influence, budget: ...}`` names; its own name by default."""
+    return entry.get(key, name)
+
+
+def options_of(entry: Json, reserved: tuple[str, ...]) -> Json:
+    """The options of an entry that belong to its module."""
+    return {key: value for key, value in entry.items() if key not in reserved}
+
+
+def pool_is_labelled(config: Json) -> bool:
+    """Whether the pool's labels are used."""
+    return config["pool"]["labels"] != "unlabelled"
+
+
+def all_strategies(config: Json) -> list[str]:
+    """Strategies that the study needs: those fine-tuned fully, those of the grid, those that only rank the pool."""
+    chosen = config["selection"]
+    return list(dict.fromkeys([*chosen["run"], *config["grid"]["selections"], *chosen["rank"]]))
+
+
+def training_of(config: Json, method: str) -> Json:
+    """Hyperparameters of a grid method: those of ``finetune`` with its own on top."""
+    shared = {key: value for key, value in config["finetune"].items() if key not in _FINETUNE_ALONE}
+    return shared | config["grid"]["methods"][method].get("training", {})
+
+
+def canonical(value: object) -> str:
+    """One JSON string for a slice of the configuration: the same for equal slices.
+
+    A brace before a word, which is in a text of the user's, is escaped: Snakemake would read a wildcard.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return re.sub(r"\{(?=\s*\w)", r"\\u007b", text)
+
+
+def read(path: str | Path) -> Json:
+    """A study's effective configuration, as a rule wrote it."""
+    import yaml
+
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))

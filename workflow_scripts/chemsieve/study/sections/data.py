@@ -1,0 +1,138 @@
+"""Sections on the data: the target, the pool, the audit, the embedded molecules, the splits."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from chemsieve import registry
+from chemsieve.data.reading import FORMATS, MOLECULES
+from chemsieve.study.sections.values import (
+    Character,
+    Count,
+    Entry,
+    NonNegative,
+    Section,
+    Seed,
+    Several,
+    Sha256,
+    Share,
+    Text,
+    key,
+    required,
+)
+
+Source = Literal["embedded", "file"]
+Format = Annotated[str, WithJsonSchema({"enum": ["auto", *FORMATS]})]
+Splitter = Annotated[str, WithJsonSchema({"enum": registry.choices("splitting")})]
+
+SOURCE = "embedded: made by this project; file: a file of yours, or a pinned download"
+FORMAT = "csv (any delimited text), smi, sdf or parquet; auto: by the end of the path's name, csv by default"
+SMILES = 'name of the SMILES column; of a .smi file without a header its number, "1"; sdf needs none'
+DELIMITER = 'of csv; "\\t" for tabs, ";" as spreadsheets write it where the comma is the decimal mark'
+ENCODING = "of the text; cp1252 or utf-16 for spreadsheets that write those"
+DECIMAL = 'mark of the label\'s decimals; "," for 1,5'
+
+
+class Download(Section):
+    """One address of a table, with the columns as they are named there."""
+
+    url: Annotated[str, WithJsonSchema({"type": "string", "pattern": "^https://"})] = required("where it is; https")
+    smiles: Text = required("name of the SMILES column there")
+    label: Text = required("name of the label column there")
+
+
+class Molecules(Entry):
+    """A file of molecules without labels."""
+
+    path: Text = required("the file, gzipped or not")
+    smiles: Text = key(MOLECULES["smiles"], SMILES)
+    delimiter: Character = key(MOLECULES["delimiter"], DELIMITER)
+    format: Format = key(MOLECULES["format"], FORMAT)
+    encoding: Text = key(MOLECULES["encoding"], ENCODING)
+
+
+class Target(Section):
+    """The labelled molecules that the model is for."""
+
+    source: Source = key("embedded", SOURCE)
+    path: str | None = key(None, "the file (source: file), gzipped or not; a path given here wins over the downloads")
+    format: Format = key("auto", FORMAT)
+    smiles: Text = key("smiles", SMILES)
+    label: Text = key("crippen_logp_with_noise", "name of the label column (sdf: of the data item)")
+    fold: str | None = key(None, "column with train, validation, test (for the splitter `column`)")
+    delimiter: Character = key(",", DELIMITER)
+    encoding: Text = key("utf-8", ENCODING)
+    decimal: Literal[".", ","] = key(".", DECIMAL)
+    name: Text = key("Crippen logP (computed) with added noise", "what the label is, as the report says it")
+    unit: str = key("log units", 'of the label; "" where it has none')
+    binarise: Literal["mean", None] = key(
+        None,
+        "mean: cut the labels, 1 above the mean of the training labels and 0 else (one split; the pool's too)",
+    )
+    downloads: list[Download] = key([], "where to get it otherwise: list of {url, smiles, label}")
+    content_sha256: Sha256 | None = key(
+        None, 'of the lines "smiles,label" with two decimals, in row order; checked where given'
+    )
+
+
+class Pool(Section):
+    """The candidates: labelled molecules from elsewhere; read as the target is."""
+
+    source: Source = key("embedded", SOURCE)
+    path: str | None = key(None, "the file (source: file), gzipped or not")
+    format: Format = key("auto", FORMAT)
+    smiles: Text = key("smiles", SMILES)
+    label: str | None = key(
+        "crippen_logp_with_noise", "name of the label column; null where the file has none, with labels: unlabelled"
+    )
+    delimiter: Character = key(",", DELIMITER)
+    encoding: Text = key("utf-8", ENCODING)
+    decimal: Literal[".", ","] = key(".", DECIMAL)
+    labels: Literal["as_given", "relabel_from_training", "unlabelled"] = key(
+        "as_given",
+        "relabel_from_training: from training molecules alone, by the rule that the audit finds (else the five nearest "
+        "by ECFP4); unlabelled: not used, so that molecules are proposed and none is trained on",
+    )
+    leaks: Literal["keep", "drop"] = key(
+        "keep",
+        "drop: leave out molecules whose labels were computed from validation or test labels, as the audit finds",
+    )
+
+
+class Audit(Section):
+    """The audit of the data, before training; the tables audit*, nearest_training and pool_treatment."""
+
+    molecules: Annotated[int, Field(ge=10)] = key(
+        2000, "at most so many of a side, drawn at random, where all pairs or many rules are tried"
+    )
+    permutations: Count = key(999, "of the test whether pool and target differ in the encoder's embedding")
+
+
+class Embedded(Section):
+    """The project's own data: building blocks and reactions, a computed label."""
+
+    targets: Count = key(640, "molecules of the target")
+    pool: Count = key(
+        300,
+        "molecules of the pool: a third like the targets, a third of other chemistry, a third with corrupted labels",
+    )
+    noise: NonNegative = key(0.3, "standard deviation of the noise added to Crippen logP")
+    seed: Seed = key(0, "of the molecules that are chosen, and of the noise")
+
+
+class Split(Section):
+    """How the target is divided into training, validation and test molecules."""
+
+    splitters: Several[Splitter] = key(
+        ["scaffold"],
+        "random, scaffold, weight, maxmin, butina, fingerprint, column: as DeepChem 2.8.0 has them; cross_validation: "
+        "seeds [0, ..., 24] are five times five folds (seed s: fold s % folds of repeat s // folds)",
+    )
+    seeds: Several[Seed] = key([0], "each divides the target once more, by each splitter")
+    fractions: Annotated[list[Share], Field(min_length=3, max_length=3)] = key(
+        [0.8, 0.1, 0.1], "training, validation, test"
+    )
+    options: Annotated[
+        dict[str, Any],
+        WithJsonSchema({"type": "object", "propertyNames": {"enum": registry.choices("splitting")}}),
+    ] = key({}, "per splitter", examples=[{"butina": {"cutoff": 0.6}}])

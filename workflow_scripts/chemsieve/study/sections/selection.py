@@ -1,0 +1,107 @@
+"""Sections on what is trained on: selections from the pool, the grid of methods, the descriptor models."""
+
+from pydantic import ConfigDict
+
+from chemsieve.study.sections.influence import START, Estimator, Origin, Start
+from chemsieve.study.sections.values import (
+    Count,
+    Distinct,
+    Entries,
+    Entry,
+    Name,
+    NonNegative,
+    PositiveShare,
+    Section,
+    Written,
+    key,
+    optional,
+)
+
+STRATEGIES = Written("""
+none: {}
+all: {}
+random: {budget: {count: 100}} # count, fraction, threshold (score at least), or magnitude (|score| at least)
+uncertainty: {budget: {count: 100}, passes: 10}
+diversity: {budget: {count: 100}}
+influence: {budget: {count: 100}}
+influence_bottom: {budget: {count: 100}}
+# These three ask which label is wrong:
+disagreement: {budget: {fraction: 0.3333}, folds: 5} # cross-validated ridge on embeddings of target and pool
+residual: {budget: {fraction: 0.3333}} # |label - prediction|, small first
+self_influence: {budget: {fraction: 0.3333}, damping: 1.0} # from the Gram matrix, which is made for it if need be
+# More, run by name in selection.run:
+# target_alignment: {budget: {count: 100}, k: 5} # cosine to the nearest training molecules
+# gradient_matching: {budget: {count: 100}} # TracIn over the kept checkpoints
+# influence_uncertainty: {budget: {count: 100}, weight: 0.5}
+# curriculum: {budget: {count: 100}} # short SMILES first
+# curriculum_loss: {budget: {count: 100}} # molecules that the fine-tuned model predicts well first
+# ts_dshapley: {budget: {threshold: 0}, best_removal: true} # Shapley values of a ridge on embeddings, in place of
+# the model: permutations: 600, components: 64, ridge: null (cross-validated), share: 1.0 (of the pool in a chain)
+# s2l: {budget: {count: 100}, clusters: 10} # evenly from clusters of loss trajectories of a linear model
+""")
+
+METHODS = Written("""
+bitfit: {head: all, training: {learning_rate: 0.005, epochs: 2}}
+lora: {rank: 8, alpha: 16, dropout: 0.0, targets: [query, key, value, intermediate], head: all,
+  training: {learning_rate: 0.003, epochs: 2}}
+ia3: {targets: [key, value, intermediate], head: all, training: {learning_rate: 0.01, epochs: 2}}
+""")
+
+DESCRIPTOR_MODELS = Written("""
+svr: {}
+gradient_boosting: {}
+""")
+
+
+class Budget(Entry):
+    """How many molecules of the pool a strategy takes; one of these keys."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    count: Count = optional("so many molecules")
+    fraction: PositiveShare = optional("of the pool")
+    threshold: float = optional("molecules that score at least so much")
+    magnitude: NonNegative = optional("molecules whose score is at least so much, either way")
+
+
+class Selection(Section):
+    """Which molecules of the pool are added."""
+
+    run: Distinct[Name] = key(
+        ["none", "all", "random", "uncertainty", "diversity", "influence", "influence_bottom"],
+        "to train on; none and all are controls",
+    )
+    rank: Distinct[Name] = key(
+        ["disagreement", "residual", "self_influence"],
+        "strategies that only rank the pool: shown, and not trained on",
+    )
+    estimator: Estimator = key("shapley", "whose scores the influence strategies use")
+    origin: Origin = key("adapted", "the model that scores")
+    strategies: Entries = key(
+        STRATEGIES,
+        "each entry names its strategy where the name differs: {strategy: influence, budget: {count: 64}}",
+    )
+
+
+class Grid(Section):
+    """Parameter-efficient fine-tuning of the adapted encoder on each selection."""
+
+    run: Distinct[Name] = key(["bitfit", "lora", "ia3"], "methods that train, by their names below")
+    selections: Distinct[Name] = key(
+        ["none", "random", "uncertainty", "diversity", "influence"], "whose molecules each is trained on"
+    )
+    start: Start = key("encoder", START)
+    methods: Entries = key(
+        METHODS,
+        "options of each; training keys override those of finetune",
+    )
+
+
+class Baselines(Section):
+    """Models on RDKit descriptors, in every table."""
+
+    run: Distinct[Name] = key(["svr", "gradient_boosting"], "models that are fitted, by their names below")
+    methods: Entries = key(
+        DESCRIPTOR_MODELS,
+        "options of each",
+    )
