@@ -78,7 +78,7 @@ def test_equal_arguments_give_equal_tables_and_another_seed_others(made):
 )
 def test_molecules_are_those_of_the_documented_results(sizes, expected):
     target_count, pool_count, seed = sizes
-    target, pool, _ = embedded.make(target_count, pool_count, seed=seed)
+    target, pool, _ = embedded.make(target_count, pool_count, 0.3, seed)
     text = "\n".join([*target["smiles"], *pool["smiles"]])
     assert hashlib.sha256(text.encode()).hexdigest() == expected
 

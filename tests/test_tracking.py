@@ -22,7 +22,7 @@ from chemsieve.training.pretrained import pretrain
 from chemsieve.training.regression import Labelled, fine_tune
 from helpers.configurations import changed
 from helpers.pretraining import TOKENIZER, written
-from helpers.settings import Settings
+from helpers.settings import PRETRAINING, Settings
 from helpers.tiny import SMILES, TINY
 from helpers.workflow import plan, snakemake, study
 
@@ -100,7 +100,7 @@ def test_event_files_hold_the_curves(encoder_folder, tracked, tmp_path):
 @needs_tensorboard
 def test_pretraining_is_followed_by_its_steps(tracked, tmp_path):
     table, refused = prepare(written(tmp_path, SMILES), TOKENIZER, 202, 0.2, 1)
-    training = {
+    training = PRETRAINING | {
         "seed": 0, "half": False, "data": "two dozen", "licence": "MIT", "properties": [], "masking": 0.15, "steps": 6,
         "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 2, "evaluated": 4, "save_every": 3,
     }  # fmt: skip
