@@ -15,6 +15,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
+
 DONE = re.compile(r"done in ([0-9.]+) s, peak memory ([0-9]+) MB")
 
 
@@ -45,13 +47,15 @@ def errors(tables: Path) -> pd.DataFrame:
 
 def errors_so_far(study: Path) -> pd.DataFrame:
     """Test RMSE of the runs without a pool that an unfinished study has: mean, deviation over seeds, and each."""
+    from chemsieve.statistics.evaluation import regression_metrics
+
     rows = []
     found = (study.glob(f"runs/*/*/*/{kind}/*/predictions.parquet") for kind in ("finetune", "descriptors"))
     for path in sorted(itertools.chain(*found)):
         splitter, split_seed, seed, _, what = path.relative_to(study / "runs").parts[:5]
         labels = pd.read_parquet(study / "splits" / splitter / split_seed / "test_labels.parquet")
         joined = pd.read_parquet(path).query("fold == 'test'")[["molecule_id", "prediction"]].merge(labels)
-        rmse = float(((joined["prediction"] - joined["label"]) ** 2).mean() ** 0.5)
+        rmse = regression_metrics(joined["label"], joined["prediction"])["rmse"]
         facts = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
         rows.append(facts | {"splitter": splitter, "what": what, "seed": int(seed), "rmse": rmse})
     groups = pd.DataFrame(rows).sort_values("seed").groupby(["splitter", "what"])
@@ -134,7 +138,6 @@ def times(logs: Path) -> pd.DataFrame:
 
 def demanded(study: Path) -> pd.DataFrame:
     """What each step took, and what its jobs would ask a cluster for."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
     from chemsieve.study import resources, steps
 
     config = yaml.safe_load((study / "config.yaml").read_text(encoding="utf-8"))

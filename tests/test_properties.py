@@ -282,7 +282,7 @@ def test_units_that_are_needed_are_the_fewest(mean, sd):
     def enough(n):
         return mean >= power.detectable(sd / n**0.5, stats.t.ppf(0.975, n - 1), n - 1, 0.8)
 
-    found = power.to_tell(mean, lambda n: sd / n**0.5, lambda n: stats.t.ppf(0.975, n - 1), lambda n: n - 1, 0.8)
+    found = power.to_detect(mean, lambda n: sd / n**0.5, lambda n: stats.t.ppf(0.975, n - 1), lambda n: n - 1, 0.8)
     if found is None:
         assert not enough(1000)
     else:

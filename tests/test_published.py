@@ -1,6 +1,7 @@
 """Published figures beside ours: the right runs, their interval, and words where there is nothing to compare."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -55,6 +56,16 @@ def test_values_are_those_of_the_test_fold_of_the_run_that_is_named():
     assert ours(study(), {"measure": "n_selected", "run": LORA}).tolist() == [7, 7, 7]
     assert ours(study(), {"measure": "rmse", "run": LORA | {"selection": "influence"}}).empty
     assert ours(study(), {"measure": "rmse"}).empty
+
+
+def test_descriptor_models_without_a_seed_stand_beside_the_runs():
+    given = study()
+    described = given.metrics.iloc[:2].assign(origin="descriptors", method="svr", seed=None, rmse=4.0)
+    metrics = pd.concat([given.metrics.astype({"seed": object}), described]).astype({"seed": "Int64"})
+    beside = replace(given, metrics=metrics)
+    assert ours(beside, {"measure": "rmse", "run": LORA}).tolist() == [0.5, 1.5, 2.0]
+    svr = {"origin": "descriptors", "method": "svr", "selection": "none"}
+    assert ours(beside, {"measure": "rmse", "run": svr}).tolist() == [4.0]
 
 
 def test_improvement_is_paired_by_replicate_and_in_percent():

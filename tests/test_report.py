@@ -231,7 +231,7 @@ def test_tables_with_nothing_to_show_are_said_to_be_empty(tables, tmp_path):
         "No strategy ranked the pool",
         "no strategy ranked the pool.",
         "The encoder was not adapted",
-        "No descriptor baseline was run.",
+        "No descriptor model was run.",
     ):
         assert sentence in text
 

@@ -198,7 +198,7 @@ def test_detectable_effect_is_detected_as_often_as_stated():
     rejected = stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05
     assert rejected.mean() == pytest.approx(0.8, abs=0.01)
     # Textbook: at 80 % power, n = 34 pairs detect d_z = 0.5 (Cohen 1988; G*Power gives 34).
-    assert power.to_tell(
+    assert power.to_detect(
         0.5, lambda n: 1 / math.sqrt(n), lambda n: stats.t.ppf(0.975, n - 1), lambda n: n - 1, 0.8
     ) == pytest.approx(34)
 
@@ -222,7 +222,7 @@ def test_no_number_of_splits_of_the_same_molecules_tells_what_their_overlap_hide
     def error_of(n):
         return power.standard_error(0.05, n, 0.125)
 
-    assert power.to_tell(0.01, error_of, lambda n: stats.t.ppf(0.975, n - 1), lambda n: n - 1, 0.8) is None
+    assert power.to_detect(0.01, error_of, lambda n: stats.t.ppf(0.975, n - 1), lambda n: n - 1, 0.8) is None
 
 
 # Replicates.
@@ -460,7 +460,7 @@ def test_verdicts_are_given_at_the_level_asked_for(monkeypatch, judged):
     """Whatever the level: a difference where its p lies below it, equivalence where that one's does."""
     monkeypatch.setattr(assumptions, "spherical", lambda errors: judged != "paired t")
     monkeypatch.setattr(assumptions, "normal", lambda errors, alpha: judged == "Tukey")
-    for planning in ("to_tell", "to_equate"):  # not what is looked at here, and most of the time
+    for planning in ("to_detect", "to_equate"):  # not what is looked at here, and most of the time
         monkeypatch.setattr(power, planning, lambda *_: None)
     decisive = {"Tukey": "p_tukey", "paired t": "p_paired", "Conover": "p_conover"}[judged]
     means = {"none": 1.0, "random": 1.02, "all": 1.03}
@@ -550,7 +550,7 @@ def test_errors_that_are_not_normal_are_judged_by_ranks():
 
 @pytest.mark.slow
 def test_family_wise_coverage_of_the_simultaneous_intervals(monkeypatch):
-    for planning in ("to_tell", "to_equate"):  # not what is looked at here, and most of the time
+    for planning in ("to_detect", "to_equate"):  # not what is looked at here, and most of the time
         monkeypatch.setattr(power, planning, lambda *_: None)
     rng, covered, wrong, times = np.random.default_rng(5), 0, 0, 200
     for _ in range(times):

@@ -75,7 +75,7 @@ def _cosine(shared: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.nda
     return 1 - np.divide(shared * shared, product, out=np.zeros_like(shared), where=product > 0)
 
 
-# Orders of neighbours. Equal quotients of whole numbers are equal in floating point, so that ties can be told.
+# Orders of neighbours. Equal quotients of whole numbers are equal in floating point, so that ties are recognised.
 METRICS = {"euclidean": _euclidean, "tanimoto": _tanimoto, "cosine": _cosine}
 # From those numbers to distances, for weights.
 DISTANCES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -1,4 +1,4 @@
-"""Which molecules stand in two places, and how near test molecules lie to training molecules."""
+"""Which molecules are in two places, and how near test molecules lie to training molecules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shared(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
         parts: as :func:`places` returns them.
 
     Returns:
-        ``place``, ``other``, ``level``, ``molecules`` of the place that have an equal in the other, ``of`` so many. An
+        ``place``, ``other``, ``level``, ``molecules`` of the place that have an equal in the other, ``of`` how many. An
         empty value (no scaffold, no InChIKey) equals nothing.
     """
     return pd.DataFrame(list(_shared(parts)))

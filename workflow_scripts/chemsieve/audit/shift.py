@@ -93,7 +93,7 @@ def _gaussian(points: np.ndarray) -> np.ndarray:
 
 
 def positions(n: int, most: int, seed: int = 0) -> np.ndarray:
-    """At most so many of ``n`` positions, drawn without replacement, ascending."""
+    """At most ``most`` of ``n`` positions, drawn without replacement, ascending."""
     return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
@@ -105,7 +105,7 @@ def compare_all(
     Args:
         molecules: the table ``molecules``.
         embed: embeddings (n, d) of (n,) encoder SMILES.
-        most: so many molecules of each side are compared, drawn at random where there are more.
+        most: molecules of each side that are compared at most, drawn at random where there are more.
         permutations: of the discrepancy's test.
     """
     sides = []

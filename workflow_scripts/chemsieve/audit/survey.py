@@ -26,10 +26,11 @@ def survey(
         sources: the table ``label_sources``.
 
     Returns:
-        ``audit_identity`` and ``nearest_training`` as declared; ``leaks`` with counts per split of accepted pool
-        molecules: ``accepted``, ``computed`` by the rule, and those whose labels depend on ``validation`` and ``test``
-        labels (at least so many, and ``_used`` by the choice among ties that was found); ``rows`` of the file with a
-        label and those of them that depend (``_rows``).
+        ``audit_identity`` and ``nearest_training`` as declared; ``leaks`` with counts per split. Of accepted pool
+        molecules: all (``accepted``), those whose labels the rule gives (``computed``), those whose labels depend on
+        ``validation`` and ``test`` labels whatever is chosen among ties, and with the choice that was found
+        (``validation_used``, ``test_used``). Of the file: ``rows`` with a label, and those of them that depend on
+        validation and test labels (``validation_rows``, ``test_rows``).
     """
     prints = identity.prints_of(molecules)
     accepted = molecules.loc[molecules["source"] == "pool", "row"]

@@ -43,13 +43,15 @@ def prepare(
     unknown_tokens: str = REFUSE,
     exclude: Sequence[dict] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read a file of SMILES, one a line, plain or gzipped. What follows is ignored, unless it extends the SMILES.
+    """Read a file of SMILES, one a line, plain or gzipped.
+
+    What follows a SMILES on its line is ignored, unless it extends the SMILES (CXSMILES).
 
     Args:
         held_out: fraction of InChIKey first blocks, drawn by their hash with ``seed``, whose molecules are held out:
             none of them is a stereoisomer or isotopologue of a molecule trained on.
         properties: names of RDKit descriptors.
-        limit: read so many lines only.
+        limit: number of lines to read; None for all.
         unknown_tokens: what is done about a SMILES that the tokenizer does not read whole, as :class:`Reader` has it.
         exclude: files whose molecules are left out, each as :func:`excluded` takes it.
 

@@ -116,7 +116,7 @@ def make(
     group = np.repeat(GROUPS, counts)
     truth = _logp(smiles)
     label = truth + rng.normal(0.0, noise, pool_count)
-    # Towards the mean and past it, so that wrong labels are not told by their range alone.
+    # Towards the mean and past it, so that the range of the labels does not give the wrong ones away.
     shift = rng.uniform(*CORRUPTION, pool_count) * np.where(truth > true_target.mean(), -1.0, 1.0)
     label = _rounded(np.where(group == "corrupted_label", truth + shift, label))
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 FORMATS: dict[str, Format] = {"csv": delimited, "smi": smi, "sdf": sdf, "parquet": parquet}
 _ENDINGS = {".smi": "smi", ".smiles": "smi", ".sdf": "sdf", ".sd": "sdf", ".parquet": "parquet", ".pq": "parquet"}
 
-MOLECULES = {"smiles": "smiles", "delimiter": ",", "format": "auto", "encoding": "utf-8"}  # of a file, unless told
+# How a file of molecules is read, where the configuration says nothing else.
+MOLECULES = {"smiles": "smiles", "delimiter": ",", "format": "auto", "encoding": "utf-8"}
 
 
 def format_of(path: str | Path, configured: str = "auto") -> str:
@@ -164,7 +165,7 @@ def check_encoding(source: str, encoding: str) -> None:
         ChemsieveError: it is not; the key of the configuration is named.
     """
     try:
-        # Codecs such as hex are no encodings of text, which only decoding tells.
+        # Python also has codecs that are no encodings of text, such as hex; only decoding shows that.
         b"a".decode(encoding)
     except LookupError:
         raise ChemsieveError(

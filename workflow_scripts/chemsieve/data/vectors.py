@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-DEFAULTS = {"smiles": "smiles", "vector": "vector", "weight": 1.0, "credit": ""}  # of a table, unless told
+DEFAULTS = {"smiles": "smiles", "vector": "vector", "weight": 1.0, "credit": ""}  # of a table that says nothing else
 AT_ONCE = 4096  # rows
 
 
@@ -69,7 +69,7 @@ def _fill(array: np.ndarray, source: "_Source", rows: dict[str, int]) -> int:
 
 
 def _place(text: str, rows: dict[str, int]) -> int:
-    """Row of a molecule, -1 where the corpus has none such."""
+    """Row of a molecule, -1 where it is not in the corpus."""
     if text in rows:
         return rows[text]
     mol = chemistry.parse(text)

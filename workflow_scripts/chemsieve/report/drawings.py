@@ -48,7 +48,7 @@ def _ranking(study: Study) -> list[Block]:
     if study.selections.empty:
         return [Paragraph("No strategy ranked the pool in this study.")]
     names = ordered(study.selections["strategy"].unique(), ["influence"])
-    # Without the plain strategy, any of its variants tells more than another strategy.
+    # Without the plain strategy, any of its variants says more than another strategy.
     strategy = next((name for name in names if name.startswith("influence")), names[0])
     chosen = study.selections[study.selections["strategy"] == strategy]
     n_models = len(chosen[REPLICATE].drop_duplicates())

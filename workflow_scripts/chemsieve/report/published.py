@@ -77,7 +77,9 @@ def ours(study: Study, figure: dict[str, Any]) -> pd.Series:
         return pd.Series(dtype=float)
     if measure in CURVE_MEASURES:
         return _of_curve(study, measure, run, figure.get("epoch"))
-    test = study.test.assign(replicate=study.test[REPLICATE].astype(str).agg("/".join, axis=1))
+    # Descriptor models have no training seed.
+    replicate = study.test[REPLICATE].astype(object).fillna("-").astype(str).agg("/".join, axis=1)
+    test = study.test.assign(replicate=replicate)
 
     def found(column: str, **parts: str) -> pd.Series:
         chosen = test

@@ -21,12 +21,12 @@ KINDS = {
     "worse": "worse than",
     "equivalent": "equivalent to",
     "no difference": "not different beyond noise from",
-    "cannot tell": "not to be told from",
+    "cannot tell": "not distinguishable from",
 }
 
 
 def section(study: Study, missing: Sequence[str] = ()) -> Section:
-    """Counts, the verdicts on selections, adaptation and descriptor baselines in words, and their evidence.
+    """Counts, the verdicts on selections, adaptation and descriptor models in words, and their evidence.
 
     Args:
         missing: what else the page has to do without, beside the steps of the table ``failures``.
@@ -44,9 +44,9 @@ def _reads_test_labels(study: Study) -> str:
         read.append("the audit's question whether pool labels were computed from them")
     if study.influence_on_test is not None:
         read.append("the explanations of single test errors")
-    treatment = study.pool_treatment
-    treated = treatment is not None and bool((treatment["dropped"] + treatment["relabelled"]).any())
-    exception = ", except that pool labels were treated by what the audit found" if treated else ""
+    policy = study.pool_treatment
+    changed = policy is not None and bool((policy["dropped"] + policy["relabelled"]).any())
+    exception = ", except that pool labels were treated by what the audit found" if changed else ""
     return (
         "Every choice (early stopping, the loss that influence is taken of, the selections, the epoch that is kept) is "
         f"made on the validation molecules. The labels of the test molecules are read for {listing(read)}. Nothing is "
@@ -55,7 +55,7 @@ def _reads_test_labels(study: Study) -> str:
 
 
 def _leaks(study: Study) -> list[Block]:
-    """What makes the errors below better than they are, before anything is said of them."""
+    """The leaks, which make the errors below look better than they are; they stand before any verdict."""
     found = leaks(study)
     blocks: list[Block] = [Alarm(text) for text in found[:SHOWN_LEAKS]]
     if len(found) > SHOWN_LEAKS:
@@ -83,7 +83,7 @@ def _failed(study: Study) -> list[str]:
 
 
 def _missing(lacking: list[str]) -> list[Block]:
-    """What the study was to have and has not, before anything is said of the rest."""
+    """The parts that failed; they stand before anything is said of the rest."""
     if not lacking:
         return []
     return [
@@ -180,7 +180,7 @@ def _asked(made: pd.DataFrame) -> pd.Series:
 
 
 def _selections(here: pd.DataFrame) -> list[str]:
-    """One sentence per control: which strategies are better, worse, equivalent or not to be told from it."""
+    """One sentence per control: which strategies are better, worse, equivalent or not distinguishable from it."""
     sentences = []
     for control in CONTROLS:
         rows = here[(here["family"] == SELECTIONS) & (here["versus"] == control)]
@@ -246,4 +246,4 @@ def _useless(study: Study, splitter: str) -> list[Block]:
 
 def _no_descriptors(study: Study) -> list[Block]:
     described = (study.test["origin"] == DESCRIPTORS).any()
-    return [] if described else [Paragraph("No descriptor baseline was run.")]
+    return [] if described else [Paragraph("No descriptor model was run.")]

@@ -8,7 +8,7 @@ from scipy import stats
 
 from chemsieve.errors import ChemsieveError
 
-NOTHING = 1e-12  # a spread below this share of the errors is rounding
+NEGLIGIBLE = 1e-12  # a standard deviation below this share of the errors is rounding
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def residuals(errors: np.ndarray) -> np.ndarray:
 
 def negligible(spread: float, errors: np.ndarray) -> bool:
     """Whether a standard deviation is rounding: repeats that are copies of each other are no replicates."""
-    return not spread > NOTHING * max(1.0, float(np.abs(errors).max()))
+    return not spread > NEGLIGIBLE * max(1.0, float(np.abs(errors).max()))
 
 
 def checked(errors: np.ndarray) -> np.ndarray:

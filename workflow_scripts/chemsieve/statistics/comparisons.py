@@ -25,7 +25,7 @@ TUKEY, PAIRED, CONOVER, WILCOXON, NONE = "Tukey", "paired t", "Conover", "Wilcox
 
 @dataclass(frozen=True)
 class Design:
-    """How a pair is judged: its standard deviation of differences, and what a number of units makes of it."""
+    """How a pair is judged: the standard deviation of its differences, and what follows from it for n units."""
 
     sd: float
     shared: float
@@ -167,9 +167,9 @@ def _design(fair: bool, analysis: Anova, sd: float, m: int, found: Replicates, a
 
 
 def _estimate(design: Design, mean: float, n: int, m: int, settings: dict[str, float]) -> Estimate:
-    """A mean difference of n units, one of m in its family, and the units that would tell it or equivalence."""
+    """The mean difference of n units, one of m in its family, and how many units would show it, or equivalence."""
     half = design.critical(n) * design.standard_error(n)
-    tell = power.to_tell(mean, design.standard_error, design.critical, design.df, settings["power"])
+    detect = power.to_detect(mean, design.standard_error, design.critical, design.df, settings["power"])
     equate = power.to_equate(
         mean, settings["margin"], design.standard_error, settings["alpha"] / m, design.df, settings["power"]
     )
@@ -178,7 +178,7 @@ def _estimate(design: Design, mean: float, n: int, m: int, settings: dict[str, f
         low=mean - half,
         high=mean + half,
         detectable=power.detectable(design.standard_error(n), design.critical(n), design.df(n), settings["power"]),
-        needed=min((count for count in (tell, equate) if count is not None), default=None),
+        needed=min((count for count in (detect, equate) if count is not None), default=None),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a design can tell: the smallest effect that it would detect, and how many units a question needs."""
+"""What a design can detect: the smallest effect, and how many units a question needs."""
 
 import math
 from collections.abc import Callable
@@ -54,8 +54,8 @@ def detectable(error: float, critical: float, df: float, power: float) -> float:
     return error * required(critical, df, power)
 
 
-def to_tell(mean: float, error_of: OfUnits, critical: OfUnits, df: Callable[[int], int], power: float) -> int | None:
-    """Units with which a true difference of ``mean`` would be told with ``power``; None beyond ``MOST``.
+def to_detect(mean: float, error_of: OfUnits, critical: OfUnits, df: Callable[[int], int], power: float) -> int | None:
+    """Units with which a true difference of ``mean`` would be detected with ``power``; None beyond ``MOST``.
 
     ``error_of``, ``critical`` and ``df`` give their value for a number of units.
     """

@@ -11,7 +11,7 @@ ALONE = "this split alone"
 class Estimate:
     """A mean difference, its simultaneous interval and what the design detects, all in the unit of the label.
 
-    ``needed`` is how many units would tell it, or equivalence; None where so many are out of the question.
+    ``needed`` is the number of units that would show a difference of this size, or equivalence; None beyond a thousand.
     """
 
     mean: float
@@ -72,9 +72,9 @@ def _noted(text: str, *notes: str) -> str:
 
 
 def _cannot(found: Evidence) -> str:
-    told = f"cannot tell with {found.n} {found.unit}{'' if found.n == 1 else 's'}"
+    words = f"cannot tell with {found.n} {found.unit}{'' if found.n == 1 else 's'}"
     needed = found.estimate.needed if found.estimate else None
-    return told if needed is None or needed <= found.n else f"{told}; about {needed:,} would"
+    return words if needed is None or needed <= found.n else f"{words}; about {needed:,} would"
 
 
 def _range(low: float, high: float) -> str:

@@ -24,7 +24,7 @@ _MAGIC = {
 
 @contextmanager
 def opened(path: str | Path, source: str) -> Iterator[tuple[str, io.BufferedReader | gzip.GzipFile]]:
-    """A file's name for messages and its bytes, unpacked where they are gzip (told by the first two of them).
+    """A file's name for messages and its bytes, unpacked where the first two say that they are gzip.
 
     Raises:
         ChemsieveError: the file is missing or cannot be read, also while the caller reads it.

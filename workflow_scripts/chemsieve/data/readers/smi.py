@@ -62,7 +62,7 @@ def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, 
 def words(line: str, place: int = 0, most: int | None = None) -> list[str]:
     """The words of a line, the SMILES at ``place`` (0-based) with what extends it.
 
-    ``most``: so many at most; what follows the last belongs to it.
+    ``most``: the largest number of words; what follows the last of them belongs to it.
     """
     start = line.split(maxsplit=place + 1)
     extension = _EXTENSION.match(start[-1]) if len(start) == place + 2 else None
