@@ -145,6 +145,25 @@ def test_a_killed_run_resumes_to_the_same_weights_and_curve(corpora, tmp_path, s
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
 
 
+def test_a_run_killed_in_its_last_measurement_repeats_no_step(corpora, tmp_path, monkeypatch):
+    whole, curve = trained(corpora, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        real, calls = pretraining.masked_figures, iter(range(3))
+
+        def killed(*given):
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+            return real(*given)
+
+        patch.setattr(pretraining, "masked_figures", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(corpora, tmp_path / "state")
+    monkeypatch.setattr(pretraining, "_losses", None)  # nothing is trained any more
+    resumed, again = trained(corpora, tmp_path / "state")
+    assert curve == again
+    torch.testing.assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
+
+
 def test_the_state_of_another_run_is_not_resumed(corpora, tmp_path):
     trained(corpora, tmp_path / "state", stop=7)
     other, curve = trained(corpora, tmp_path / "state", learning_rate=1e-3)
