@@ -371,4 +371,5 @@ def test_data_of_a_figure_cannot_leave_its_block():
     page.feed(section)
     assert page.tags == ["section", "h2", "figure", "div", "script", "figcaption"]
     assert json.loads("".join(page.data["script"]))["data"][0]["text"] == [text]
-    assert "".join(page.data["figcaption"]).rstrip("\n") == text  # what stands behind the last element is counted with it
+    # What stands behind the last element is counted with it.
+    assert "".join(page.data["figcaption"]).rstrip("\n") == text
