@@ -59,6 +59,7 @@ $(VENV)/.installed: requirements.lock
 check: env
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) mypy workflow_scripts/chemsieve
 	$(RUN) snakefmt --check Snakefile rules
 	$(REFERENCE) --check
 	$(RUN) snakemake --lint

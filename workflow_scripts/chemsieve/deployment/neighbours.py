@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from chemsieve.tables import read_table, write_table
 
 def training_table(molecules: pd.DataFrame) -> pd.DataFrame:
     """The table ``model_training`` of rows of ``molecules``."""
-    bits = _bits([parse(text) for text in molecules["canonical_smiles"]])
+    # They were read once already.
+    bits = _bits([cast("Chem.Mol", parse(text)) for text in molecules["canonical_smiles"]])
     return pd.DataFrame(
         {
             "molecule_id": molecules["molecule_id"].to_numpy(),

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -89,17 +90,17 @@ class Predictor:
         rows = [_Row(place, found.molecule, found.reason) for place, found in enumerate(map(structure, smiles))]
         parsed = [row for row in rows if not row.reason]
         for row in parsed:
-            row.smiles = chemistry.canonical_smiles(row.molecule, self.facts["input"]["stereo"])
+            row.smiles = chemistry.canonical_smiles(cast("Chem.Mol", row.molecule), self.facts["input"]["stereo"])
         for row, reading in zip(parsed, self.reader.read([row.smiles for row in parsed]), strict=True):
             row.reason, row.unread, row.tokens = reading.reason, reading.unread.words, reading.ids
         return rows
 
-    def _answers(self, rows: Sequence["_Row"]) -> dict[str, Sequence]:
+    def _answers(self, rows: Sequence["_Row"]) -> dict[str, Sequence | np.ndarray]:
         """All columns but ``unread`` and ``reason``, of molecules that the encoder can read."""
         names = self.columns[:-2]
         if not rows:
             return {name: np.array([], dtype=object) for name in names}
-        molecules = [row.molecule for row in rows]
+        molecules = [cast("Chem.Mol", row.molecule) for row in rows]
         value, spread = self._values([row.smiles for row in rows], [row.tokens for row in rows])
         half_width = self.facts["interval"]["half_width"]
         nearest, similarity = self.neighbours.nearest(molecules)

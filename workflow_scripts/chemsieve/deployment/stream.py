@@ -60,8 +60,10 @@ def predict_file(
         header, rows = stream(*given)
         zipped = output.suffix == ".gz"
         # Half a character, which some encodings let pass, is written as its number.
-        text = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-        with (gzip.open if zipped else open)(temporary, "wt", **text) as handle:
+        opened = (gzip.open if zipped else open)(
+            temporary, "wt", encoding="utf-8", errors="backslashreplace", newline=""
+        )
+        with opened as handle:
             writer = csv.writer(_Lines(handle), delimiter=delimiter)
             writer.writerow(header + free_names(predictor.columns, header))
             for part in progress(_chunks(rows, chunk), f"parts of {chunk} rows", math.ceil(total / chunk)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from chemsieve import registry
 
 if TYPE_CHECKING:
-    from torch import nn
+    from chemsieve.models.regressor import Regressor
 
 
 class Method(Protocol):
@@ -18,7 +18,7 @@ class Method(Protocol):
 
     OPTIONS: dict
 
-    def apply(self, model: nn.Module, **options: Any) -> None:
+    def apply(self, model: Regressor, **options: Any) -> None:
         """Freeze, unfreeze or inject parameters in place."""
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from chemsieve.methods._parts import HEAD, freeze, train_head
 
 if TYPE_CHECKING:
-    from torch import nn
+    from chemsieve.models.regressor import Regressor
 
 OPTIONS: dict = {**HEAD}
 
 
-def apply(model: nn.Module, head: str = "all") -> None:
+def apply(model: Regressor, head: str = "all") -> None:
     freeze(model)
     for name, parameter in model.encoder.named_parameters():
         parameter.requires_grad_(name.endswith("bias"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
+    from chemsieve.models.regressor import Regressor
 
 OPTIONS: dict = {}
 
 
-def apply(model: nn.Module) -> None:
+def apply(model: Regressor) -> None:
     for parameter in model.parameters():
         parameter.requires_grad_(True)

@@ -12,7 +12,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.methods._parts import HEAD, TARGETS, freeze, module_names, train_head
 
 if TYPE_CHECKING:
-    from torch import nn
+    from chemsieve.models.regressor import Regressor
 
 OPTIONS: dict = {
     **HEAD,
@@ -27,7 +27,7 @@ OPTIONS: dict = {
 
 
 def apply(
-    model: nn.Module,
+    model: Regressor,
     targets: tuple[str, ...] = ("key", "value", "intermediate"),
     feedforward: tuple[str, ...] = (),
     head: str = "all",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chemsieve.methods._parts import HEAD, TARGETS, freeze, module_names, train_head
 
 if TYPE_CHECKING:
-    from torch import nn
+    from chemsieve.models.regressor import Regressor
 
 OPTIONS: dict = {
     **HEAD,
@@ -22,7 +22,7 @@ OPTIONS: dict = {
 
 
 def apply(
-    model: nn.Module,
+    model: Regressor,
     rank: int = 8,
     alpha: float = 16,
     dropout: float = 0.0,
@@ -33,7 +33,11 @@ def apply(
 
     names = module_names(model.encoder, list(targets))
     freeze(model)
-    inject_adapter_in_model(
-        LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names), model.encoder
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft only divides it by the rank
+        lora_dropout=dropout,
+        target_modules=names,
     )
+    inject_adapter_in_model(config, model.encoder)
     train_head(model.head, head)

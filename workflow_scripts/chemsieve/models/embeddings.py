@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 
-def pooled(encoder: nn.Module, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> np.ndarray:
+def pooled(encoder: PreTrainedModel, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> np.ndarray:
     """(n, hidden) float32 mean over tokens of the last layer, in evaluation mode, for ``ids`` of (n,) molecules."""
     return pooled_on(encoder, ids, pad_id, device).float().cpu().numpy()
 
 
-def pooled_on(encoder: nn.Module, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Tensor:
+def pooled_on(encoder: PreTrainedModel, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Tensor:
     """The same, left on the device in the precision that the encoder computes in."""
     import torch
 
@@ -24,7 +25,7 @@ def pooled_on(encoder: nn.Module, ids: Sequence[Sequence[int]], pad_id: int, dev
     from chemsieve.runtime.processes import progress
     from chemsieve.training.batches import by_length, pad
 
-    encoder.to(device).eval()
+    encoder.to(device).eval()  # type: ignore[arg-type]  # transformers' decorator hides the signature
     dtype = next(encoder.parameters()).dtype
     result = torch.empty(len(ids), encoder.config.hidden_size, dtype=dtype, device=device)
     with torch.no_grad():

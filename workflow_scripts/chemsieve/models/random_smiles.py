@@ -4,7 +4,7 @@ Sources: Bjerrum 2017 (1703.07076) and Arús-Pous et al. 2019 (10.1186/s13321-01
 (2111.02121) for averaging predictions over them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rdkit import Chem
@@ -24,7 +24,7 @@ class SmilesRandomiser:
     def __init__(self, tokenizer: Tokenizer, max_tokens: int):
         self.tokenizer, self.reader = tokenizer, Reader(tokenizer, max_tokens)
 
-    def randomise(self, smiles: Sequence[str], seeds: Sequence[int]) -> list[list[int]]:
+    def randomise(self, smiles: Sequence[str], seeds: Iterable[int]) -> list[list[int]]:
         """One randomised SMILES of each molecule, tokenised; the molecule's seed decides which."""
         randomised = [
             Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(text), 1, randomSeed=int(seed) % (2**31 - 1) + 1)[0]

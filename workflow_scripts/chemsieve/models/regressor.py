@@ -4,12 +4,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from chemsieve import registry
 from chemsieve.models import backbone
 from chemsieve.models.checkpoints import load_strictly, read_tensors, trained_names
 from chemsieve.models.molformer.dropout import Dropout
-from chemsieve.models.molformer.modeling import masked_mean
+from chemsieve.models.molformer.modeling import MolformerModel, masked_mean
 
 
 class Scaling(nn.Module):
@@ -30,7 +31,11 @@ class Regressor(nn.Module):
     and :meth:`predict` answers in the label's own units.
     """
 
-    def __init__(self, encoder: nn.Module, hidden_size: int, dropout: float):
+    pooled: nn.Module
+    label_mean: Tensor
+    label_scale: Tensor
+
+    def __init__(self, encoder: PreTrainedModel, hidden_size: int, dropout: float):
         super().__init__()
         self.encoder = encoder
         self.pooled = nn.Identity()
@@ -94,7 +99,7 @@ def disable_noise(model: Regressor) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if hasattr(module, "fixed_features"):
+        if isinstance(module, MolformerModel):
             module.fixed_features = True
 
 

@@ -86,7 +86,8 @@ def thinned_networks(model: nn.Module, count: int, seed: int) -> Iterator[int]:
     try:
         for number in range(count):
             for index, layer in enumerate(layers):
-                layer.forward = _FixedUnits(layer.p, [seed, number, index])
+                fixed = _FixedUnits(layer.p, [seed, number, index])
+                layer.forward = fixed  # type: ignore[method-assign, assignment]  # this layer's, until the end
             yield number
     finally:
         for layer in layers:
@@ -97,7 +98,8 @@ class _FixedUnits:
     """Dropout with fixed units: the last axis is masked and rescaled, by a seed."""
 
     def __init__(self, probability: float, seed: list[int]):
-        self.probability, self.seed, self.masks = probability, seed, {}
+        self.probability, self.seed = probability, seed
+        self.masks: dict[int, Tensor] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         size = x.shape[-1]

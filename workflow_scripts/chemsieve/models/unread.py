@@ -1,9 +1,10 @@
 """What a model does not read of a SMILES: parts that are its unknown token, and parts that are in no token at all."""
 
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import cast
 
 from tokenizers import Encoding, Tokenizer
 
@@ -91,7 +92,7 @@ class Inspector:
 
     def _plainly_whole(self, text: str, ids: Sequence[int]) -> bool:
         known = self.unknown.isdisjoint(ids) and self.altered.isdisjoint(text)
-        token = self.tokenizer.id_to_token
+        token = cast("Callable[[int], str]", self.tokenizer.id_to_token)  # the ids are its own
         return known and "".join(token(index) for index in ids if index not in self.special) == text
 
     def _normalised(self, text: str) -> str:

@@ -20,7 +20,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _OF_RUST = re.compile(r"\(os error (\d+)\)")  # safetensors and tokenizers raise errors of their own
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` on a temporary name in the folder of ``path``, then rename it into place.
 
     Raises:
@@ -99,7 +99,7 @@ def disk_refusal(error: Exception) -> str | None:
     return f"{error.filename or tempfile.gettempdir()}: cannot be written ({os.strerror(error.errno)})"
 
 
-def _write(path: Path, temporary: Path, write: Callable[[Path], None]) -> None:
+def _write(path: Path, temporary: Path, write: Callable[[Path], object]) -> None:
     try:
         write(temporary)
         umask = os.umask(0)

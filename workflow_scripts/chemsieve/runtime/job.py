@@ -49,7 +49,10 @@ def job(snakemake, collects: Sequence[str] = ()) -> Iterator[dict]:
     name = snakemake.rule + "".join(f" {value}" for value in dict(snakemake.wildcards).values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handlers = [_LogFile(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)]
+        handlers: list[logging.Handler] = [
+            _LogFile(path, mode="w", encoding="utf-8"),
+            logging.StreamHandler(sys.stderr),
+        ]
     except OSError as error:
         sys.exit(f"[{name}] {path}: cannot be written ({error.strerror})")
     handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

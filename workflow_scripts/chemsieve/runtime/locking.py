@@ -89,8 +89,13 @@ def working(results: str | Path) -> Iterator[None]:
     _watch(int(run) if run else None)
     with _open(results, "jobs") as file:
         _locked(file, fcntl.LOCK_SH)
-        # A fork has the lock as long as it has the file, and no thread of its parent's.
-        os.register_at_fork(after_in_child=lambda: (file.close(), _watch(None)))
+
+        def in_child() -> None:
+            # A fork has the lock as long as it has the file, and no thread of its parent's.
+            file.close()
+            _watch(None)
+
+        os.register_at_fork(after_in_child=in_child)
         yield
 
 

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.runtime.failures import Failure
@@ -188,7 +188,7 @@ class Tracker:
 
     def record(self, row: Mapping[str, float | None]) -> None:
         """A row of the curve, as the result tables have it; what is missing there is left out."""
-        step = int(row["epoch"] if "epoch" in row else row["step"])
+        step = int(cast("float", row["epoch" if "epoch" in row else "step"]))
         figures = {_name(key): value for key, value in row.items() if value is not None and key != "step"}
         for tracker, service in list(self.services.items()):
             with self._apart(tracker):

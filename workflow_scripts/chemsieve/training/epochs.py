@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -167,7 +168,7 @@ class _EpochTraining(Training):
         return f"training diverged in epoch {self.epoch}: the loss is {loss}; lower the learning rate (now {rate})"
 
     def end_round(self, row: dict[str, float | None]) -> dict[str, float | None]:
-        epoch, loss = self.epoch, row["validation_loss"]
+        epoch, loss = self.epoch, cast("float", row["validation_loss"])
         if not math.isfinite(loss):
             raise ChemsieveError(f"training diverged in epoch {epoch}: the validation loss is {loss}")
         log.info(

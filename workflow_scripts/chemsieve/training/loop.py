@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ from chemsieve.runtime.tracking import Tracker
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.saves import Saves
 from chemsieve.training.state import restore, snapshot
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +57,7 @@ class Conditions:
     tracker: Tracker | None = None
 
     @contextmanager
-    def followed(self, settings: object, model: nn.Module) -> Iterator[None]:
+    def followed(self, settings: "DataclassInstance", model: nn.Module) -> Iterator[None]:
         """The tracker begins and ends around the block; it shows the dataclass ``settings`` and the seed."""
         if self.tracker is None:
             yield
@@ -191,9 +195,9 @@ def _end_round_if_complete(training: Training, conditions: Conditions) -> None:
     number = len(progress.curve)
     if number == len(training.round_ends) or progress.step != training.round_ends[number]:
         return
-    means = {
+    means: dict[str, float | None] = {
         "train_loss": torch.stack(progress.losses).mean().item() if progress.losses else None,
-        "learning_rate": training.schedule.get_last_lr()[0],
+        "learning_rate": cast("float", training.schedule.get_last_lr()[0]),
         "gradient_norm": torch.stack(progress.norms).mean().item() if progress.norms else None,
     }
     if means["train_loss"] is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -83,7 +84,8 @@ class EpochBatches:
         """The next batch, on the device."""
         if self.waiting is None:
             self._begin_epoch()
-        batch, self.waiting = self.waiting, self._collated()
+        batch = cast("dict[str, Tensor]", self.waiting)  # an epoch has at least one
+        self.waiting = self._collated()
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     def _begin_epoch(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from transformers import PreTrainedModel
 
 from chemsieve import registry
 from chemsieve.data.vectors import DEFAULTS
@@ -40,15 +40,15 @@ def pretrain(
     Returns:
         The curve, and the model card.
     """
-    settings = dict(spec["pretrain"])
-    seed, half, data, licence = (settings.pop(key) for key in ("seed", "half", "data", "licence"))
+    section = dict(spec["pretrain"])
+    seed, half, data, licence = (section.pop(key) for key in ("seed", "half", "data", "licence"))
     conditions = Conditions(seed, device, tracker=tracker)
-    names = settings.pop("properties")
+    names = section.pop("properties")
     tokenizer = tokenization.load_or_build(tokenizer_path)
-    collate = MaskingCollator.of(tokenizer, settings.pop("masking"))
-    evaluated = settings.pop("evaluated")
-    told = {name: DEFAULTS | given for name, given in settings.pop("targets", {}).items()}
-    settings = pretraining.Settings(**settings, weights={name: given["weight"] for name, given in told.items()})
+    collate = MaskingCollator.of(tokenizer, section.pop("masking"))
+    evaluated = section.pop("evaluated")
+    told = {name: DEFAULTS | given for name, given in section.pop("targets", {}).items()}
+    settings = pretraining.Settings(**section, weights={name: given["weight"] for name, given in told.items()})
     vectors = {name: np.load((tables or {})[name], mmap_mode="r") for name in told}
     held_out = table["held_out"].to_numpy()
     train, held = (_corpus(table, side, len(names), vectors) for side in (~held_out, held_out))
@@ -95,7 +95,7 @@ def _corpus(
 class _Made:
     """What the card tells of: the model, the molecules, how it was trained, and what was measured."""
 
-    model: nn.Module
+    model: PreTrainedModel
     train: pretraining.Corpus
     held_out: int  # molecules
     measured: int  # of these

@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel
 
 from chemsieve.models.molformer.modeling import masked_mean
 from chemsieve.training.batches import MaskingCollator, by_length, pad
@@ -75,7 +77,8 @@ class Corpus:
 
     def vector(self, name: str, positions: np.ndarray) -> np.ndarray:
         """Vectors (positions, numbers) of a table, float32."""
-        return self.vectors[name][self.rows[positions]].astype(np.float32)
+        rows = cast("np.ndarray", self.rows)  # there where a table is
+        return self.vectors[name][rows[positions]].astype(np.float32)
 
     def part(self, positions: np.ndarray) -> "Corpus":
         """Some of the molecules."""
@@ -88,7 +91,7 @@ Standard = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def run(
-    model: nn.Module,
+    model: PreTrainedModel,
     encoder: nn.Module,
     corpus: Corpus,
     held: Corpus,
@@ -148,6 +151,7 @@ def run(
 class _Pretraining(Training):
     """A training whose rounds are intervals of steps; ``model`` has ``model``, the encoder's, and ``heads``."""
 
+    model: nn.ModuleDict
     encoder: nn.Module
     corpus: Corpus
     held: Corpus
@@ -182,7 +186,8 @@ class _Pretraining(Training):
         positions = self.batches.at(step)
         # What a step draws follows from its number: masks, and then dropout and random features.
         torch.manual_seed((self.conditions.seed * 1_000_003 + step) % 2**63)
-        batch = _masked([self.corpus.ids[i] for i in positions], self.collate, self.settings.unmasked)
+        batch: dict[str, Tensor | np.ndarray] = {}
+        batch |= _masked([self.corpus.ids[i] for i in positions], self.collate, self.settings.unmasked)
         batch |= named("heads.", _targets(self.corpus, positions, self.standard))
         return {name: torch.as_tensor(values).to(self.conditions.device) for name, values in batch.items()}
 
@@ -264,10 +269,10 @@ def _losses(
         encoder(inputs["input_ids"], inputs["attention_mask"])
         loss = hidden[0].new_zeros(())
     pooled = masked_mean(hidden[0].float(), inputs["attention_mask"]) if targets else None
-    others = {}
+    heads, others = cast("nn.ModuleDict", both["heads"]), {}
     for name, target in targets.items():
         known = target.isfinite()
-        error = torch.where(known, both["heads"][name](pooled).float() - target.nan_to_num(), 0.0)
+        error = torch.where(known, heads[name](pooled).float() - target.nan_to_num(), 0.0)
         others[name] = error.square().sum() / known.sum().clamp(min=1)
     return loss, others
 
@@ -325,7 +330,8 @@ class _Batches:
         self.lengths = np.array([len(row) for row in ids])
         self.batch_size, self.seed = min(batch_size, len(ids)), seed
         self.per_epoch = len(ids) // self.batch_size  # the rest of an epoch's order is left out, another one each time
-        self.epoch, self.order = -1, []
+        self.epoch = -1
+        self.order: list[np.ndarray] = []
 
     def at(self, step: int) -> np.ndarray:
         """Positions of the batch of a step."""
@@ -365,7 +371,8 @@ def _evaluate(
         for positions in by_length(held.ids, AT_ONCE)
     )
     figures = masked_figures(both["model"], masked, conditions.device)
-    found = _r2_of_heads(both["heads"], encoder, held, collate.pad_id, standard, conditions.device) if standard else {}
+    heads = cast("nn.ModuleDict", both["heads"])
+    found = _r2_of_heads(heads, encoder, held, collate.pad_id, standard, conditions.device) if standard else {}
     of_tables = {name: r2 for name, r2 in found.items() if name != "properties"}
     return {
         **figures,
@@ -406,7 +413,7 @@ def bigram_baseline(train: Corpus, held: Corpus, collate: MaskingCollator, seed:
     no more than which token follows which does no better.
     """
     size = collate.vocabulary
-    counts = np.zeros(size * size)
+    counts: np.ndarray = np.zeros(size * size)
     for low in range(0, len(train), 100_000):
         pairs = [np.asarray(row[:-1]) * size + np.asarray(row[1:]) for row in train.ids[low : low + 100_000]]
         counts += np.bincount(np.concatenate(pairs), minlength=size * size)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import tokenization
@@ -114,7 +114,7 @@ def _examples(tokenizer: Tokenizer, smiles: Sequence[str], standardised: np.ndar
     ]
 
 
-def squared_error(model: Regressor, batch: dict[str, Tensor]) -> Tensor:
+def squared_error(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     """Mean squared error of a batch, of standardised labels."""
     prediction = model(batch["input_ids"], batch["attention_mask"])
     return ((prediction.float() - batch["labels"]) ** 2).mean()

@@ -68,7 +68,7 @@ def train_and_write(
     outcome = fine_tune(
         model, tokenizer, train, validation, settings, conditions, trained_head=regressor_checkpoint is not None
     )
-    values = tuple(
+    of_validation, of_test = (
         predict_smiles(model, tokenizer, list(fold["encoder_smiles"]), settings.writings, settings.draws, device)
         for fold in (folds.validation, folds.test)
     )
@@ -76,7 +76,7 @@ def train_and_write(
         write_tensors(tensors, output[f"checkpoint_{epoch}"])
     write_tensors(trained_state(model), output.model)
     write_table(curve_table(identity, "regression", outcome.curve), output.curve, "learning_curves")
-    table = predictions_table(identity, folds.validation, folds.test, values)
+    table = predictions_table(identity, folds.validation, folds.test, (of_validation, of_test))
     write_table(table, output.predictions, "run_predictions")
     write_facts(
         output.run,

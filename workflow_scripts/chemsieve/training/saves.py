@@ -9,6 +9,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -90,7 +91,7 @@ class SavesBySteps(Saves):
     last: int = 0  # the step after which a state was written last
 
     def due(self, step: int) -> bool:
-        return step != self.last and (step % self.every == 0 or step == self.steps)
+        return step != self.last and (step % cast("int", self.every) == 0 or step == self.steps)
 
     def write(self, tensors: dict[str, Tensor], facts: dict) -> None:
         super().write(tensors, facts)

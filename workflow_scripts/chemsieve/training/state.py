@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from chemsieve.models.checkpoints import load_strictly, trained_names, trained_s
 
 if TYPE_CHECKING:
     from chemsieve.training.loop import Training
+
+Value = TypeVar("Value")
 
 
 def snapshot(training: Training) -> tuple[dict[str, Tensor], dict]:
@@ -62,7 +65,7 @@ def restore(training: Training, tensors: dict[str, Tensor], facts: dict, source:
     set_generators(below("generators.", tensors))
 
 
-def named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def named(prefix: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
     """Tensors with ``prefix`` before their names, for a place in a state."""
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
 
@@ -104,7 +107,8 @@ def seed_generators(seed: int) -> None:
 def generator_states() -> dict[str, Tensor]:
     """The state of every generator that a training may draw from."""
     version, words, gauss = random.getstate()
-    kind, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002 (libraries use it)
+    state = cast("tuple[str, np.ndarray, int, int, float]", np.random.get_state())  # noqa: NPY002 (libraries use it)
+    kind, keys, place, has_gauss, cached = state
     assert (version, kind) == (3, "MT19937")
     found = {
         "torch": torch.get_rng_state(),

@@ -1,13 +1,15 @@
 """Any RoBERTa- or BERT-like encoder that ``transformers`` itself knows, such as ChemBERTa; no remote code."""
 
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING, cast
 
 from chemsieve.errors import CheckpointMismatch, ChemsieveError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def _build(config: dict) -> nn.Module:
+
+def _build(config: dict) -> "PreTrainedModel":
     from transformers import AutoConfig, AutoModelForMaskedLM
 
     # Eager attention: scaled-dot-product attention has no double backward and no forward-mode derivative.
@@ -15,7 +17,7 @@ def _build(config: dict) -> nn.Module:
     return AutoModelForMaskedLM.from_config(known, attn_implementation="eager")
 
 
-def initialise(architecture: dict) -> nn.Module:
+def initialise(architecture: dict) -> "PreTrainedModel":
     """A masked-language model of the given configuration keys (``model_type`` among them), from random weights."""
     try:
         return _build(architecture)
@@ -23,7 +25,7 @@ def initialise(architecture: dict) -> nn.Module:
         raise ChemsieveError(f"encoder.architecture: {error}") from None
 
 
-def load(folder: Path, config: dict) -> nn.Module:
+def load(folder: Path, config: dict) -> "PreTrainedModel":
     """The masked-language model of a folder; every tensor must fit, and no tensor may be missing or left over.
 
     Raises:
@@ -51,9 +53,9 @@ def load(folder: Path, config: dict) -> nn.Module:
     return model.float()
 
 
-def backbone(model: nn.Module) -> nn.Module:
+def backbone(model: "PreTrainedModel") -> "PreTrainedModel":
     """The encoder inside the masked-language model."""
-    return model.base_model
+    return cast("PreTrainedModel", model.base_model)
 
 
 def max_tokens(config: dict) -> int:

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from torch import nn
-
 from chemsieve.errors import ChemsieveError
 from chemsieve.models.checkpoints import load_strictly, read_tensors
 from chemsieve.models.molformer.configuration import MolformerConfig
-from chemsieve.models.molformer.modeling import MolformerForMaskedLM
+from chemsieve.models.molformer.modeling import MolformerForMaskedLM, MolformerModel
 
 
-def initialise(architecture: dict) -> nn.Module:
+def initialise(architecture: dict) -> MolformerForMaskedLM:
     """A masked-language model of the given configuration keys, from random weights (seed torch beforehand)."""
     try:
         return MolformerForMaskedLM(MolformerConfig(**architecture))
@@ -18,7 +16,7 @@ def initialise(architecture: dict) -> nn.Module:
         raise ChemsieveError(f"encoder.architecture: {error}") from None
 
 
-def load(folder: Path, config: dict) -> nn.Module:
+def load(folder: Path, config: dict) -> MolformerForMaskedLM:
     """The masked-language model of a folder; its ``model.safetensors`` must fit exactly.
 
     Accepted layouts are the masked-language model (``molformer.*`` and ``lm_head.*``, as published) and one with the
@@ -38,7 +36,7 @@ def load(folder: Path, config: dict) -> nn.Module:
     return model
 
 
-def backbone(model: nn.Module) -> nn.Module:
+def backbone(model: MolformerForMaskedLM) -> MolformerModel:
     """The encoder inside the masked-language model."""
     return model.molformer
 

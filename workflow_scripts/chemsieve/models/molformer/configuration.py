@@ -70,4 +70,6 @@ class MolformerConfig(PretrainedConfig):
         self.deterministic_eval = deterministic_eval
         self.classifier_dropout_prob = classifier_dropout_prob
         self.classifier_skip_connection = classifier_skip_connection
-        super().__init__(pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs)
+        super().__init__(  # type: ignore[call-arg]  # it sets whatever else it is given
+            pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs
+        )

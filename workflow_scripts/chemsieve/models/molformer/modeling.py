@@ -7,6 +7,8 @@ those of the published checkpoint, so that its state dict loads strictly. Every 
 forward-mode derivative, which influence functions need.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -49,6 +51,8 @@ class FeatureMap(nn.Module):
 
     W is state, not a parameter.
     """
+
+    weight: Tensor
 
     def __init__(self, config: MolformerConfig):
         super().__init__()
@@ -109,10 +113,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, length = hidden.shape[:2]
-        projected = [layer(hidden).view(batch, length, self.heads, -1) for layer in (self.query, self.key, self.value)]
+        query, key, value = (
+            layer(hidden).view(batch, length, self.heads, -1) for layer in (self.query, self.key, self.value)
+        )
         # The sums over the sequence overflow half precision and lose digits in bfloat16: float32 at least.
         with torch.autocast(hidden.device.type, enabled=False):
-            context = (self._by_kernel if self.kernel else self._by_features)(*projected, mask, cos, sin)
+            context = (self._by_kernel if self.kernel else self._by_features)(query, key, value, mask, cos, sin)
         context = context.view(batch, self.heads, length, -1).transpose(1, 2)
         return context.to(hidden.dtype, memory_format=torch.contiguous_format).flatten(2)
 
@@ -243,7 +249,8 @@ class MolformerPreTrainedModel(PreTrainedModel):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         elif isinstance(module, FeatureMap):
-            module.weight.copy_(orthogonal_features(1, *module.weight.shape, like=module.weight)[0])
+            rows, columns = module.weight.shape
+            module.weight.copy_(orthogonal_features(1, rows, columns, like=module.weight)[0])
 
 
 class MolformerModel(MolformerPreTrainedModel):
@@ -270,14 +277,15 @@ class MolformerModel(MolformerPreTrainedModel):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word_embeddings
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.embeddings.word_embeddings = value
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.embeddings.word_embeddings = cast("nn.Embedding", value)
 
     @torch.no_grad()
     def redraw_features(self) -> None:
         """Draw the random features of all layers afresh."""
-        maps = [layer.attention.self.feature_map for layer in self.encoder.layer]
-        drawn = orthogonal_features(len(maps), *maps[0].weight.shape, like=maps[0].weight)
+        maps = [cast("Layer", layer).attention.self.feature_map for layer in self.encoder.layer]
+        rows, columns = maps[0].weight.shape
+        drawn = orthogonal_features(len(maps), rows, columns, like=maps[0].weight)
         for feature_map, weight in zip(maps, drawn, strict=True):
             # A new tensor, not a copy in place: the graph of an earlier forward pass may still hold the old one.
             feature_map.weight = weight.contiguous()
@@ -370,7 +378,7 @@ class ClassificationHead(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.dense2 = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
-        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
+        self.out_proj = nn.Linear(config.hidden_size, cast("int", config.num_labels))
         self.skip = config.classifier_skip_connection
 
     def forward(self, pooled: Tensor) -> Tensor:
