@@ -7,11 +7,13 @@ import re
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
+from jinja2 import UndefinedError
 from scipy import stats
 
+from chemsieve.report import blocks, rendering, words
 from chemsieve.report import control as control_section
-from chemsieve.report import words
 from chemsieve.report.control import auroc
 from chemsieve.report.influence import agreement
 from chemsieve.report.page import render
@@ -69,6 +71,38 @@ def test_text_from_the_data_is_escaped(page):
     assert len(scripts) == len(page.figures) + 2
     assert "<script" not in json.dumps(page.figures)
     assert page.figures["data-labels"]["layout"]["xaxis"]["title"]["text"] == "logP &lt;x&gt; (log units)"
+
+
+HOSTILE_BLOCKS = [
+    blocks.Paragraph(HOSTILE),
+    blocks.Heading(HOSTILE),
+    blocks.Alarm(HOSTILE),
+    blocks.Bullets([HOSTILE]),
+    blocks.Tiles([(HOSTILE, HOSTILE)]),
+    blocks.Folded(HOSTILE, [blocks.Folded(HOSTILE, [blocks.Paragraph(HOSTILE)])]),
+    blocks.table(HOSTILE, [HOSTILE], [[HOSTILE]]),
+    blocks.Figure(HOSTILE, go.Figure(go.Scatter(x=[1], y=[2], name=HOSTILE)), HOSTILE, 100),
+    blocks.Gallery([blocks.Card(HOSTILE, HOSTILE, [HOSTILE], image) for image in ("", "AAAA")], 10, 10),
+]
+
+
+@pytest.mark.parametrize("block", HOSTILE_BLOCKS, ids=lambda block: block.kind)
+def test_every_block_escapes_what_it_holds(block):
+    content = rendering.html("section.html.j2", section=blocks.Section(HOSTILE, HOSTILE, [block]))
+    assert HOSTILE not in content
+    tags = Page(content).tags
+    assert sum(tag == "script" for tag, _ in tags) == (block.kind == "Figure")
+    known = {"id", "class", "scope", "type", "style", "src", "alt", "title", "width", "height"}
+    assert {name for _, attributes in tags for name in attributes} <= known
+
+
+def test_every_kind_of_block_is_tried():
+    assert {type(block) for block in HOSTILE_BLOCKS} == set(blocks.Block.__subclasses__())
+
+
+def test_a_template_that_lacks_a_value_is_an_error():
+    with pytest.raises(UndefinedError, match="section"):
+        rendering.html("section.html.j2")
 
 
 def test_hostile_names_of_strategies_are_escaped_in_figures(tables, tmp_path):
