@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL
-from helpers.reports import larger_tables, made
+from helpers.reports import larger_tables, make
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def tables():
 @pytest.fixture(scope="module")
 def report(tables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
-    made(folder, dict(tables))
+    make(folder, tables)
     return folder / "report.html"
 
 

@@ -13,7 +13,7 @@ from chemsieve.report.similarity import similarity_bins
 from chemsieve.report.study import Study
 from chemsieve.statistics import bootstrap
 from chemsieve.tables import TABLES
-from helpers.reports import N, Page, larger_tables, made
+from helpers.reports import N, Page, larger_tables, make
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def page(tables, tmp_path_factory):
-    return made(tmp_path_factory.mktemp("calibration"), dict(tables))
+    return make(tmp_path_factory.mktemp("calibration"), tables)
 
 
 def test_a_known_line_is_found_and_has_no_spread(page, tables):
@@ -183,8 +183,8 @@ def test_each_split_has_its_own_similarity():
 
 def test_without_similarities_the_page_says_so(tables, tmp_path):
     without = {name: frame for name, frame in tables.items() if name != "nearest_training"}
-    text = made(tmp_path / "absent", dict(without)).text
+    text = make(tmp_path / "absent", without).text
     assert "Similarity is not available: the study has no table nearest_training." in text
     strangers = tables["nearest_training"].assign(molecule_id="somebody else")
-    text = made(tmp_path / "strangers", {**without, "nearest_training": strangers}).text
+    text = make(tmp_path / "strangers", {**without, "nearest_training": strangers}).text
     assert "nearest_training has none of these test molecules" in text

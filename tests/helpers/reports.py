@@ -141,6 +141,7 @@ def study_tables(seeds=(0, 1, 2)):
 
 
 def write_tables(folder, tables):
+    """Write tables, given by name, as a study has them."""
     for name, content in tables.items():
         write_table(content, folder / f"{name}.parquet", name)
 
@@ -194,13 +195,14 @@ class Page(HTMLParser):
 
 
 def make(folder, tables, config=CONFIG):
+    """Render the report of these tables in a folder; its page."""
     compared = compare(tables["metrics"], tables["splits"], CONFIG["statistics"])
     write_tables(folder / "tables", {**tables, "comparisons": compared})
     render(folder / "tables", config, folder / "report.html")
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
-N = 60  # test molecules of the study below
+N = 60  # test molecules of the larger study
 
 
 def larger_tables():
@@ -243,13 +245,3 @@ def larger_tables():
         chosen = (metrics["method"] == "lora") & (metrics["selection"] == selection) & (metrics["fold"] == fold)
         metrics.loc[chosen, "rmse"] = rmse
     return tables
-
-
-def made(folder, tables):
-    similar = tables.pop("nearest_training", None)
-    compared = compare(tables["metrics"], tables["splits"], CONFIG["statistics"])
-    write_tables(folder, {**tables, "comparisons": compared})
-    if similar is not None:
-        similar.to_parquet(folder / "nearest_training.parquet")
-    render(folder, CONFIG, folder / "report.html")
-    return Page((folder / "report.html").read_text(encoding="utf-8"))
