@@ -97,8 +97,8 @@ def _lines(path: str | None) -> int:
 
 
 def _shape(config: dict, results: Path, encoder: str | Path | None) -> dict:
-    folders: list[str | Path | None] = [results / "encoder", encoder]
-    for folder in filter(None, folders):
+    folders: list[str | Path] = [results / "encoder", *([encoder] if encoder else [])]
+    for folder in folders:
         try:
             found = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
