@@ -87,7 +87,7 @@ def thinned_networks(model: nn.Module, count: int, seed: int) -> Iterator[int]:
         for number in range(count):
             for index, layer in enumerate(layers):
                 fixed = _FixedUnits(layer.p, [seed, number, index])
-                layer.forward = fixed  # type: ignore[method-assign, assignment]  # this layer's, until the end
+                layer.forward = fixed  # type: ignore[method-assign, assignment]  # on this layer alone, removed below
             yield number
     finally:
         for layer in layers:
