@@ -131,7 +131,7 @@ rule report:
         tables=PLAN.table_files,
         config=f"{RESULTS}/config.yaml",
     output:
-        report=f"{RESULTS}/report.html",
+        report=report(f"{RESULTS}/report.html", category="chemsieve"),
     log:
         f"{RESULTS}/logs/report.log",
     group:

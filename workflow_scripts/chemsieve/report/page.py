@@ -59,7 +59,7 @@ def render(tables: Path, config: dict[str, Any], output: Path, go_on: bool = Fal
     """Write the report of a study.
 
     Args:
-        tables: folder with the Parquet tables; those of ``study.OPTIONAL`` may be absent.
+        tables: folder with the Parquet tables; those that are declared optional may be absent.
         config: effective configuration of the study.
         output: path of the page. The same tables and configuration give the same bytes.
         go_on: leave out a section that cannot be made, and say so on the first screen, in place of an error.

@@ -9,15 +9,11 @@ import pandas as pd
 
 from chemsieve.runtime import failures
 from chemsieve.statistics.families import DESCRIPTORS
-from chemsieve.tables import read_table
+from chemsieve.tables import DECLARED, read_table
 
 REPLICATE = ["splitter", "split_seed", "seed"]
 RUN_PARTS = [*REPLICATE, "origin", "method", "selection"]
 CONTROLS = ("none", "random")
-OPTIONAL = (
-    *("pool_control", "influence_validation", "influence_on_test"),
-    *("audit", "audit_identity", "audit_labels", "audit_shift", "label_sources", "nearest_training", "pool_treatment"),
-)
 AGGREGATE = -1  # the checkpoint that stands for all checkpoints of a model
 
 
@@ -125,13 +121,14 @@ class Study:
 
 
 def load(tables: Path, config: dict[str, Any]) -> Study:
-    """Read the tables of a study; those of ``OPTIONAL`` may be absent, or hold the mark of a failure."""
-    names = [name for name in Study.__annotations__ if name not in ("config", *OPTIONAL)]
+    """Read the tables of a study; those that are declared optional may be absent, or hold the mark of a failure."""
+    shown = [name for name in Study.__annotations__ if name != "config"]
+    names = [name for name in shown if not DECLARED[name].optional]
     frames = {name: read_table(tables / f"{name}.parquet") for name in names}
     for frame in frames.values():
         if "seed" in frame:
             frame["seed"] = frame["seed"].astype("Int64")  # a missing seed must not turn the others into floats
-    for name in OPTIONAL:
+    for name in set(shown).difference(names):
         path = tables / f"{name}.parquet"
         frames[name] = read_table(path) if path.exists() and not failures.of(path) else None
     return Study(config=config, **frames)
