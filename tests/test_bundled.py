@@ -73,7 +73,7 @@ def test_it_finds_masked_tokens_of_other_molecules(model, molecules):
     corpus = pretraining.Corpus(molecules, none)
     bigram = pretraining.bigram_baseline(corpus, corpus, collate, seed=0)
     encoder = registry.load("models.encoders", "molformer").backbone(model)
-    both = torch.nn.ModuleDict({"model": model})
+    both = torch.nn.ModuleDict({"model": model, "heads": torch.nn.ModuleDict()})
     found = pretraining._evaluate(both, encoder, corpus, collate, {}, Conditions(0, torch.device("cpu")))
     assert found["validation_loss"] < 0.5 * bigram["loss"]
     assert found["masked_accuracy"] > bigram["accuracy"] + 0.2

@@ -1,5 +1,7 @@
 """Any RoBERTa- or BERT-like encoder that ``transformers`` itself knows, such as ChemBERTa; no remote code."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def _build(config: dict) -> "PreTrainedModel":
+def _build(config: dict) -> PreTrainedModel:
     from transformers import AutoConfig, AutoModelForMaskedLM
 
     # Eager attention: scaled-dot-product attention has no double backward and no forward-mode derivative.
@@ -17,7 +19,7 @@ def _build(config: dict) -> "PreTrainedModel":
     return AutoModelForMaskedLM.from_config(known, attn_implementation="eager")
 
 
-def initialise(architecture: dict) -> "PreTrainedModel":
+def initialise(architecture: dict) -> PreTrainedModel:
     """A masked-language model of the given configuration keys (``model_type`` among them), from random weights."""
     try:
         return _build(architecture)
@@ -25,7 +27,7 @@ def initialise(architecture: dict) -> "PreTrainedModel":
         raise ChemsieveError(f"encoder.architecture: {error}") from None
 
 
-def load(folder: Path, config: dict) -> "PreTrainedModel":
+def load(folder: Path, config: dict) -> PreTrainedModel:
     """The masked-language model of a folder; every tensor must fit, and no tensor may be missing or left over.
 
     Raises:
@@ -53,7 +55,7 @@ def load(folder: Path, config: dict) -> "PreTrainedModel":
     return model.float()
 
 
-def backbone(model: "PreTrainedModel") -> "PreTrainedModel":
+def backbone(model: PreTrainedModel) -> PreTrainedModel:
     """The encoder inside the masked-language model."""
     return cast("PreTrainedModel", model.base_model)
 
