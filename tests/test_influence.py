@@ -319,6 +319,7 @@ def test_a_model_with_a_nan_gives_an_error_and_no_scores(tiny):
 def test_influence_predicts_the_sign_and_size_of_retraining_on_a_convex_head(tiny):
     """On a ridge regression (frozen encoder, linear head) up-weighting z moves the query loss by I(z) per unit."""
     model, molecules, pad_id = tiny
+    head = {name: tensor.clone() for name, tensor in model.head.state_dict().items()}
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("head"))
     try:
@@ -346,6 +347,7 @@ def test_influence_predicts_the_sign_and_size_of_retraining_on_a_convex_head(tin
             losses = [np.mean((features[12:16] @ minimise(w, position) - query.labels) ** 2) for w in (step, -step)]
             assert score == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-4)
     finally:
+        model.head.load_state_dict(head)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(_trained(name))
 

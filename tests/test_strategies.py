@@ -1,5 +1,6 @@
 """Strategies against planted answers and gradients written out."""
 
+import sys
 from itertools import combinations, permutations
 
 import numpy as np
@@ -14,6 +15,12 @@ from chemsieve.selection.ts_dshapley import Ridge
 from chemsieve.study import budgets
 
 RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def same_draws(monkeypatch):
+    """Each test begins with the same draws, whichever ran before."""
+    monkeypatch.setattr(sys.modules[__name__], "RANDOM", np.random.default_rng(0))
 
 
 def pool_of(labels):
@@ -154,8 +161,9 @@ def test_embeddings_through_the_head_are_the_predictions(encoder_folder):
 # -- TS-DShapley: contributions against explicit refits ----------------------------------------------------------------
 
 
-def labelled(count, width=4, noise=0.1, random=RANDOM):
+def labelled(count, width=4, noise=0.1, random=None):
     """Features and labels of molecules that one linear rule explains."""
+    random = random or RANDOM
     rows = random.normal(size=(count, width))
     return rows, rows @ np.arange(1.0, width + 1) + 5 + noise * random.normal(size=count)
 
