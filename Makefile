@@ -15,7 +15,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 export XDG_CONFIG_HOME ?= $(CURDIR)/.snakemake/config
 endif
 
-.PHONY: study test test-all test-processors env check reference format lock audit sbom docs clean
+.PHONY: study test test-slow test-all test-processors env check reference format lock audit sbom docs clean
 
 study: env
 	$(RUN) snakemake --cores $(CORES) all
@@ -27,9 +27,11 @@ PARALLEL = --numprocesses $(CORES) --dist worksteal
 test: env
 	$(RUN) pytest $(PARALLEL) -m "not slow"
 
-# Those first, then the rest: whole runs of the workflow, kills, the browser.
-test-all: test
+# What it leaves out: whole runs of the workflow, kills, the browser.
+test-slow: env
 	$(RUN) pytest $(PARALLEL) -m slow
+
+test-all: test test-slow
 
 # What computes, with the kernels of other processors: torch and oneDNN kept to AVX2 and two threads, and to no vector
 # extensions; the tiny study so, to its report; and its influence after training in bfloat16, and in two threads.
