@@ -10,8 +10,9 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libexpat1 libxext6 libxrender1 \
     && rm -rf /var/lib/apt/lists/*
 
-COPY requirements.lock /tmp/requirements.lock
-RUN pip install --no-cache-dir --requirement /tmp/requirements.lock
+COPY requirements.lock requirements-hashes.lock /tmp/
+RUN pip install --no-cache-dir "$(grep -o '^torch==[0-9.]*' /tmp/requirements.lock)" \
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement /tmp/requirements-hashes.lock
 
 # Any user may run it: caches go where everybody can write, and a number without an account has a name.
 ENV HOME=/tmp USER=chemsieve OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0

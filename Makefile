@@ -51,10 +51,12 @@ test-processors: env
 
 env: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.lock
+# Torch comes first and without hashes: which of its builds is right (CPU, CUDA, ROCm) depends on the machine.
+$(VENV)/.installed: requirements.lock requirements-hashes.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "chemsieve needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN) pip install --quiet --disable-pip-version-check "$$(grep -o '^torch==[0-9.]*' requirements.lock)"
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-hashes.lock
 	@touch $@
 
 # Style and the workflow's own checks (the tests run them too).
@@ -81,12 +83,18 @@ format: env
 	$(RUN) ruff format .
 	$(RUN) snakefmt Snakefile rules
 
-# Renew the lock file and the conda environment that agrees with it. A local build of torch is written without its
-# local label, so that the lock installs from any index.
+# Renew the lock file and what agrees with it: the hashes of its packages (by uv, which takes them from the index without
+# downloading files) and the conda environment. A local build of torch is written without its local label, so that the
+# lock installs from any index.
 lock: env
 	$(RUN) piptools compile --quiet --upgrade --extra dev --extra tracking --strip-extras --no-header --annotation-style line \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 	sed -i.bak 's/^\(torch==[0-9.]*\)+[a-z0-9]*/\1/' requirements.lock && rm requirements.lock.bak
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/pip install --quiet --disable-pip-version-check uv
+	grep -v '^torch==' requirements.lock | sed 's/ *#.*//' \
+		| build/uv/bin/uv pip compile --quiet --no-deps --generate-hashes --universal --python-version 3.11 \
+		--no-header --no-annotate --output-file requirements-hashes.lock -
 	$(RUN) piptools compile --quiet --extra cluster --constraint requirements.lock --strip-extras --no-header \
 		--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--output-file requirements-all.lock pyproject.toml

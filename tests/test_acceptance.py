@@ -159,6 +159,36 @@ def test_an_arrow_that_rdkit_turns_round_is_read_whole():
             assert (written, reader.read([written])[0].reason) == ("[NH3]->[Cu]", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "mapped"),
+    [("", False), ("C" * 5001, False), ("C(", False), ("*C", False), ("[CH3:1]C(", True), ("[CH3:1]*", True)],
+)
+def test_a_text_that_is_refused_is_mapped_where_it_has_maps(text, mapped):
+    found = structure(text)
+    assert found.molecule is None
+    assert found.mapped is mapped
+
+
+def test_the_longest_text_that_is_parsed_has_5000_characters():
+    assert structure("C" * 5000).molecule.GetNumAtoms() == 5000
+    assert structure("C" * 5001).reason == "too_long"
+
+
+def test_an_extension_is_named_on_whatever_lines_it_stands():
+    assert "CXSMILES" in structure("CC |$a;\nb$|").detail
+
+
+def test_a_row_that_no_reader_could_read_is_not_mapped():
+    frame = row_frame([*ALKANES, "[CH3:1]C"])
+    frame.loc[len(ALKANES), "problem"] = "2 cells where the header has 3"
+    _, rejected = prepare(frame, row_frame([]), Reader(OWN, 50), False)
+    assert rejected[["reason", "detail"]].to_dict("list") == {
+        "reason": ["unparsable"],
+        "detail": ["2 cells where the header has 3"],
+    }
+    assert list(rejected["mapped"]) == [False]
+
+
 def test_mapped_twins_are_repeats_and_never_cross_from_target_to_pool():
     mapped = ["[CH3:1][CH2:2][O:3][c:4]1ccccc1", "[CH3:9][CH2:8][O:7][c:6]1ccccc1"]
     molecules, rejected = trained_on([*ALKANES, "CCOc1ccccc1", *mapped], pool=[mapped[0], "[SH:1][CH3:2]"])

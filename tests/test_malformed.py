@@ -351,6 +351,11 @@ def test_molecules_of_which_no_study_can_be_made_are_one_sentence(tmp_path, case
     assert refused(lambda: check_pool(*partition(*frames))) == sentence
 
 
+def test_a_pool_of_one_usable_row_is_a_pool(tmp_path):
+    target, pool = numbered(ALKANES), numbered(["CCN", "*"])
+    check_pool(*partition(written(tmp_path / "target.csv", target), written(tmp_path / "pool.csv", pool)))
+
+
 SPLITS = {
     "an empty fold by fractions": (("random", ALKANES, (0.99, 0.005, 0.005), 0),
         "splitter random: the validation fold"),

@@ -98,9 +98,22 @@ def test_image_installs_the_lock_file_on_the_conda_environments_python():
     stored = yaml.safe_load((ROOT / "envs" / "chemsieve.yaml").read_text(encoding="utf-8"))
     version = re.search(r"^FROM python:([\d.]+)-", image, re.MULTILINE)[1]
     assert f"python={version}" in stored["dependencies"]
-    copied = re.search(r"^COPY requirements\.lock (\S+)$", image, re.MULTILINE)[1]
-    assert f"pip install --no-cache-dir --requirement {copied}\n" in image
-    assert "!requirements.lock" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    copied = re.search(r"^COPY (.+) /tmp/$", image, re.MULTILINE)[1].split()
+    sent = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for name in ("requirements.lock", "requirements-hashes.lock"):
+        assert name in copied
+        assert f"!{name}" in sent
+    assert "pip install --no-cache-dir --no-deps --require-hashes --requirement /tmp/requirements-hashes.lock" in image
+
+
+def test_all_pins_but_torch_have_hashes():
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    pins = set(re.findall(r"^[\w.\-\[\]]+==[^\s;#]+", lock, re.MULTILINE))
+    entries = (ROOT / "requirements-hashes.lock").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    hashed = {entry.split()[0]: entry.split()[1:] for entry in entries}
+    assert hashed.keys() == pins - {"torch==2.13.0"}
+    assert all(hashes for hashes in hashed.values())
+    assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", given) for hashes in hashed.values() for given in hashes)
 
 
 def imported(path):
