@@ -11,18 +11,23 @@ _SPREADS = {
 
 def card(facts: dict) -> str:
     """Markdown from the facts of ``chemsieve.json``, and from nothing else."""
-    target, interval, domain = facts["target"], facts["interval"], facts["domain"]
-    unit = f" {target['unit']}" if target["unit"] else ""
-    training, label = facts["training"], target["label"]
+    sections = (_model, _data, _measured, _columns, _limits)
+    return "\n".join(line for section in sections for line in (*section(facts), ""))
+
+
+def _unit(facts: dict) -> str:
+    return f" {facts['target']['unit']}" if facts["target"]["unit"] else ""
+
+
+def _model(facts: dict) -> list[str]:
     method = facts["method"] if facts["method"] == "full" else f"{facts['method']}, merged into the weights"
     chosen = (
         "It has the lowest validation RMSE of the study's language models"
         if facts["chosen"] == "best"
         else "It was named by the user"
     )
-    spread = _SPREADS[facts["uncertainty"]["kind"]].format(**facts["uncertainty"])
-    lines = [
-        f"# A model of {target['name']}",
+    return [
+        f"# A model of {facts['target']['name']}",
         "",
         f"Run `{facts['run_id']}` of the study `{facts['study']}`: an encoder of the family {facts['family']} with a "
         f"linear head, fine-tuned by the method {method}. {chosen}.",
@@ -31,17 +36,27 @@ def card(facts: dict) -> str:
         "```",
         "python -m chemsieve.predict FOLDER molecules.csv predictions.csv --smiles smiles",
         "```",
-        "",
+    ]
+
+
+def _data(facts: dict) -> list[str]:
+    training = facts["training"]
+    return [
         "## Data",
         "",
         f"Trained on {training['molecules']:,} molecules (`training.parquet`), {training['of_the_pool']:,} of them "
         "selected from the pool. SHA-256 of the files that the study read:",
         "",
         *(f"* {role}, `{one['file']}`: `{one['sha256']}`" for role, one in facts["data"].items()),
-        "",
+    ]
+
+
+def _measured(facts: dict) -> list[str]:
+    unit = _unit(facts)
+    return [
         "## Measured",
         "",
-        f"| fold | RMSE{unit and ' (' + target['unit'] + ')'} | MAE | R2 | Spearman |",
+        f"| fold | RMSE{unit and ' (' + facts['target']['unit'] + ')'} | MAE | R2 | Spearman |",
         "|---|---|---|---|---|",
         *(
             f"| {fold} | " + " | ".join(_figure(row[key]) for key in ("rmse", "mae", "r2", "spearman")) + " |"
@@ -51,7 +66,13 @@ def card(facts: dict) -> str:
         "The validation fold chose the epoch that was kept"
         + (" and this run among others" if facts["chosen"] == "best" else "")
         + ", so that its errors flatter.",
-        "",
+    ]
+
+
+def _columns(facts: dict) -> list[str]:
+    label, interval, domain = facts["target"]["label"], facts["interval"], facts["domain"]
+    unit, spread = _unit(facts), _SPREADS[facts["uncertainty"]["kind"]].format(**facts["uncertainty"])
+    return [
         "## What a prediction comes with",
         "",
         f"* `{label}_low`, `{label}_high`: the prediction plus and minus {interval['half_width']:.4g}{unit}, a split "
@@ -73,7 +94,11 @@ def card(facts: dict) -> str:
         "* `reason`: why a row has no prediction: `unparsable`, `dummy_atom` (an atom stands for another group), "
         f"`too_long` (more than {facts['input']['max_tokens']} tokens), `unknown_token` (see `unread`), `not_finite`, "
         "or `field_count` (a row with a field too few or too many).",
-        "",
+    ]
+
+
+def _limits(facts: dict) -> list[str]:
+    return [
         "## Limits",
         "",
         "* Meant for molecules like those it was trained on, to order and to filter candidates for measurement.",
@@ -88,9 +113,7 @@ def card(facts: dict) -> str:
             if facts["averaged"]["writings"] > 1
             else []
         ),
-        "",
     ]
-    return "\n".join(lines)
 
 
 def _surpassed(facts: dict) -> list[str]:

@@ -11,11 +11,10 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from chemsieve import registry
 from chemsieve.deployment import neighbours
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
-from chemsieve.models import backbone, tokenization
+from chemsieve.models import backbone, encoders, tokenization
 from chemsieve.models.checkpoints import load_strictly, read_tensors, write_tensors
 from chemsieve.models.regressor import Regressor, set_dropout
 from chemsieve.runtime.files import sha256, write_atomically, write_json
@@ -87,7 +86,7 @@ def read_facts(folder: Path) -> dict:
 
 def assemble(folder: Path, facts: dict, device: torch.device) -> Predictor:
     """The predictor of a folder's files with these facts."""
-    config, family = backbone.read_config(folder), registry.load("models.encoders", facts["family"])
+    config, family = backbone.read_config(folder), encoders.load(facts["family"])
     # Weights may have been stored in half precision; they were trained in single, as load_masked_lm has them.
     masked_lm = family.initialise({key: value for key, value in config.items() if key != "architectures"}).float()
     model = Regressor(family.backbone(masked_lm), masked_lm.config.hidden_size, facts["dropout"].get("head") or 0.0)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from chemsieve import registry
 from chemsieve.errors import ChemsieveError
-from chemsieve.models import tokenization
+from chemsieve.models import encoders, tokenization
 from chemsieve.models.bundled import BUNDLED, local_folder
 from chemsieve.runtime.files import copy, sha256, write_atomically, write_json
 
@@ -48,7 +47,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 def load_masked_lm(folder: str | Path, family: str):
     """The masked-language model of an encoder folder, loaded strictly, in evaluation mode."""
     config = read_config(folder)
-    return registry.load("models.encoders", family).load(Path(folder), config).eval()
+    return encoders.load(family).load(Path(folder), config).eval()
 
 
 def random_masked_lm(family: str, architecture: dict, tokenizer: Tokenizer, seed: int):
@@ -57,7 +56,7 @@ def random_masked_lm(family: str, architecture: dict, tokenizer: Tokenizer, seed
 
     own = {"vocab_size": tokenizer.get_vocab_size(), "pad_token_id": tokenization.special_id(tokenizer, "pad")}
     torch.manual_seed(seed)
-    return registry.load("models.encoders", family).initialise(own | architecture)
+    return encoders.load(family).initialise(own | architecture)
 
 
 def save_masked_lm(model, tokenizer: Tokenizer, folder: str | Path) -> None:
@@ -79,7 +78,7 @@ def save_masked_lm(model, tokenizer: Tokenizer, folder: str | Path) -> None:
 
 def token_limit(folder: str | Path, family: str, configured: int | None) -> int:
     """Longest input in tokens: the encoder's, or a smaller configured one."""
-    own = registry.load("models.encoders", family).max_tokens(read_config(folder))
+    own = encoders.load(family).max_tokens(read_config(folder))
     return own if configured is None else min(own, configured)
 
 

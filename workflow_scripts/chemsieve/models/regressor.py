@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from chemsieve import registry
-from chemsieve.models import backbone
+from chemsieve import methods
+from chemsieve.models import backbone, encoders
 from chemsieve.models.checkpoints import load_strictly, read_tensors, trained_names
 from chemsieve.models.molformer.dropout import Dropout
 from chemsieve.models.molformer.modeling import MolformerModel, masked_mean
@@ -109,7 +109,7 @@ def build(encoder_folder: str | Path, family: str, dropout: dict, base: str | Pa
     ``base`` is a checkpoint of a fully fine-tuned regressor whose weights it takes instead, loaded strictly.
     """
     masked_lm = backbone.load_masked_lm(encoder_folder, family)
-    encoder = registry.load("models.encoders", family).backbone(masked_lm)
+    encoder = encoders.load(family).backbone(masked_lm)
     model = Regressor(encoder, masked_lm.config.hidden_size, dropout.get("head") or 0.0)
     set_dropout(model, dropout.get("hidden"), dropout.get("embedding"))
     if base is not None:
@@ -132,6 +132,6 @@ def restore(
     ``dropout`` is that of its training, for passes with dropout.
     """
     model = build(encoder_folder, family, dropout or {}, base)
-    registry.load("methods", method).apply(model, **options)
+    methods.load(method).apply(model, **options)
     load_strictly(model, read_tensors(checkpoint), trained_names(model), source=str(checkpoint))
     return model.eval()

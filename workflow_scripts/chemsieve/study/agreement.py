@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from chemsieve import registry
+from chemsieve import selection
 from chemsieve.data.reading import MOLECULES, check_encoding, check_molecules, check_table
 from chemsieve.errors import ChemsieveError
 from chemsieve.models.bundled import BUNDLED
@@ -70,7 +70,7 @@ def check_references(config: Json) -> None:
 def _check_strategy(config: Json, name: str) -> None:
     """A strategy has a budget unless it is a control, and scores to select by where it needs them."""
     entry, chosen = config["selection"]["strategies"][name], config["selection"]
-    module = registry.load("selection", module_of(entry, name, "strategy"))
+    module = selection.load(module_of(entry, name, "strategy"))
     if module.BUDGET and "budget" not in entry:
         raise ChemsieveError(f"configuration: selection.strategies.{name}: it needs a budget")
     if not module.BUDGET and "budget" in entry:
@@ -108,7 +108,7 @@ def check_pool_labels(config: Json) -> None:
             raise ChemsieveError(f"configuration: grid.selections: {why}, so that {name!r} cannot be trained on")
     for name in config["selection"]["run"] + config["selection"]["rank"]:
         module = module_of(config["selection"]["strategies"][name], name, "strategy")
-        if module == "all" or not {"labels", "influence", "gram"}.isdisjoint(registry.load("selection", module).NEEDS):
+        if module == "all" or not {"labels", "influence", "gram"}.isdisjoint(selection.load(module).NEEDS):
             raise ChemsieveError(f"configuration: selection.run: {why}, and {name!r} needs labels")
 
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from chemsieve import registry
+from chemsieve import selection
 from chemsieve.errors import ChemsieveError
+from chemsieve.influence import estimators
 from chemsieve.models.bundled import BUNDLED, local_folder
 from chemsieve.runtime.files import sha256
 from chemsieve.study import configuration
@@ -261,7 +262,7 @@ class Plan:
     def kernel_estimators(self) -> list[str]:
         """Estimators of the study that work on the Gram matrix."""
         run = self.config["influence"]["run"]
-        return [name for name in run if registry.load("influence.estimators", name).KERNEL]
+        return [name for name in run if estimators.load(name).KERNEL]
 
     def gram(self, at: Any, suffix: str) -> list[str]:
         """The Gram matrix, or the facts about it, for an estimator that works on it."""
@@ -357,7 +358,7 @@ class Plan:
 
     def strategy_needs(self, name: str) -> set[str]:
         """What a strategy reads besides the pool."""
-        return set(registry.load("selection", self.strategy_module(name)).NEEDS)
+        return set(selection.load(self.strategy_module(name)).NEEDS)
 
     def strategy_uses_model(self, name: str) -> bool:
         """Whether a strategy reads anything that the fine-tuned model computes."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from chemsieve import registry
+from chemsieve.influence import estimators
 
 MEMORY_HEADROOM = 1.5
 TIME_HEADROOM = 3
@@ -198,7 +198,7 @@ def influence(s: Sizes, config: dict) -> tuple[float, float]:
     for name in chosen["run"]:
         options = chosen["estimators"].get(name, {})
         iterations = options.get("iterations", 0)
-        if registry.load("influence.estimators", name).KERNEL:
+        if estimators.load(name).KERNEL:
             whole = s.train + s.query <= chosen["gram"]["largest"]
             # Unset, it measures only where it must, and may then go on by iterations: how many, nobody can foresee.
             again = options.get("refinements", 0) + {True: 1, False: 0, None: 2}[options.get("check")]

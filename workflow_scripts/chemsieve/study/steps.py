@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chemsieve import registry
+from chemsieve import selection
+from chemsieve.influence import estimators
 from chemsieve.study import resources
 from chemsieve.study.configuration import all_strategies, module_of
 from chemsieve.study.plan import Plan
@@ -117,8 +118,7 @@ def _strategy_module(config: Json, strategy: str) -> str:
 def _chooses(config: Json, wildcards: Mapping[str, str]) -> bool:
     """Whether scores of the job's origin decide what an influence strategy selects."""
     return wildcards["origin"] == config["selection"]["origin"] and any(
-        "influence" in registry.load("selection", _strategy_module(config, name)).NEEDS
-        for name in all_strategies(config)
+        "influence" in selection.load(_strategy_module(config, name)).NEEDS for name in all_strategies(config)
     )
 
 
@@ -129,7 +129,7 @@ def _chooses_no_molecule(config: Json, wildcards: Mapping[str, str]) -> bool:
 
 def _serves_no_choice(config: Json, wildcards: Mapping[str, str]) -> bool:
     """Whether no selection follows from scores that are made with a job's Gram matrix."""
-    estimator = registry.load("influence.estimators", config["selection"]["estimator"])
+    estimator = estimators.load(config["selection"]["estimator"])
     return not (_chooses(config, wildcards) and estimator.KERNEL)
 
 

@@ -8,9 +8,8 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
-from chemsieve import registry
 from chemsieve.data.vectors import DEFAULTS
-from chemsieve.models import backbone, tokenization
+from chemsieve.models import backbone, encoders, tokenization
 from chemsieve.runtime.processes import device_name
 from chemsieve.runtime.tracking import Tracker
 from chemsieve.training import pretraining
@@ -54,7 +53,7 @@ def pretrain(
     train, held = (_corpus(table, side, len(names), vectors) for side in (~held_out, held_out))
     measured = pretraining.sample(held, evaluated, seed)
     model = backbone.random_masked_lm(spec["family"], spec["architecture"], tokenizer, seed)
-    encoder = registry.load("models.encoders", spec["family"]).backbone(model)
+    encoder = encoders.load(spec["family"]).backbone(model)
     with conditions.followed(settings, model):
         curve, seconds = pretraining.run(model, encoder, train, measured, collate, settings, conditions, state)
     bigram = pretraining.bigram_baseline(train, measured, collate, seed)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from chemsieve import registry
+from chemsieve import methods
 from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import trained_state, write_tensors
 from chemsieve.models.prediction import predict_smiles
@@ -56,7 +56,7 @@ def train_and_write(
     """
     torch.manual_seed(identity.seed)
     model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint)
-    registry.load("methods", spec["method"]).apply(model, **spec["options"])
+    methods.load(spec["method"]).apply(model, **spec["options"])
     settings = Settings(**spec["training"] | {"checkpoints": tuple(spec["training"].get("checkpoints", ()))})
     data = pd.concat([folds.train, folds.added], ignore_index=True)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
