@@ -1,6 +1,7 @@
 """Pretraining: who is held out, what is learned, what a kill costs, and what the shipped folder holds."""
 
 import gzip
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 from rdkit import Chem
 from rdkit.Chem import Descriptors
 from safetensors import safe_open
+from torch.optim.lr_scheduler import LambdaLR
 
 from chemsieve.data.corpus import prepare
 from chemsieve.data.vectors import write_aligned
@@ -18,6 +20,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, tokenization
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator, pad
+from chemsieve.training.optimisers import optimiser
 from chemsieve.training.pretrained import pretrain
 from helpers.pretraining import COLLATE, CPU, TOKENIZER, trained, written
 from helpers.settings import PRETRAINING
@@ -133,16 +136,56 @@ def test_a_bad_corpus_is_one_sentence(tmp_path):
         prepare(broken, TOKENIZER, 202, 0.3, 0)
 
 
+@pytest.mark.parametrize("rate", [None, 0.02])
 @pytest.mark.parametrize("stop", [1, 3, 7, 11])
-def test_a_killed_run_resumes_to_the_same_weights_and_curve(corpora, tmp_path, stop):
-    whole, curve = trained(corpora, tmp_path / "whole")
-    trained(corpora, tmp_path / "state", stop=stop)
+def test_a_killed_run_resumes_to_the_same_weights_and_curve(corpora, tmp_path, stop, rate):
+    whole, curve = trained(corpora, tmp_path / "whole", matrix_learning_rate=rate)
+    trained(corpora, tmp_path / "state", stop=stop, matrix_learning_rate=rate)
     assert (tmp_path / "state").exists() == (stop >= 3)
-    resumed, again = trained(corpora, tmp_path / "state")
+    resumed, again = trained(corpora, tmp_path / "state", matrix_learning_rate=rate)
     assert curve == again
     assert [row["step"] for row in curve] == [0, 5, 10, 12]
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("ratio", [None, 10.0])
+def test_matrices_are_stepped_by_muon_and_the_rest_by_adamw(ratio):
+    torch.manual_seed(0)
+    shapes = [(4, 3), (3, 4)], [(5, 3), (4,)]
+    ours, theirs = ([[torch.nn.Parameter(torch.ones(s)) for s in part] for part in shapes] for _ in range(2))
+    together = optimiser(*ours, weight_decay=0.1, ratio=ratio)
+    schedule = LambdaLR(together, lambda step: 0.01 / (step + 1))
+    (first, second), (table, bias) = theirs
+    apart = [torch.optim.AdamW([bias], weight_decay=0.0)]
+    if ratio is None:
+        apart += [torch.optim.AdamW([first, second, table], weight_decay=0.1)]
+    else:
+        apart += [torch.optim.AdamW([table], weight_decay=0.1), torch.optim.Muon([first, second], weight_decay=0.1)]
+    for step in range(4):
+        for mine, other in zip(itertools.chain(*ours), itertools.chain(*theirs), strict=True):
+            mine.grad = torch.randn(mine.shape)
+            other.grad = mine.grad.clone()
+        for part in apart:
+            for group in part.param_groups:
+                group["lr"] = 0.01 / (step + 1) * (ratio if isinstance(part, torch.optim.Muon) else 1)
+            part.step()
+        together.step()
+        schedule.step()
+    torch.testing.assert_close(list(itertools.chain(*ours)), list(itertools.chain(*theirs)))
+
+
+def test_muon_steps_the_matrices_of_the_layers_alone(corpora, tmp_path, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(pretraining, "optimiser", lambda *given: chosen.extend(given[:2]) or optimiser(*given))
+    model, _ = trained(corpora, tmp_path / "state", steps=1, matrix_learning_rate=0.02)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    matrices = {names[parameter] for parameter in chosen[0]}
+    layers = {name for name in names.values() if "encoder.layer" in name and name.endswith("weight")}
+    assert matrices == {name for name in layers if "LayerNorm" not in name}
+    heads = [parameter for parameter in chosen[1] if parameter not in names]
+    assert len(matrices) + len(chosen[1]) == len(names) + len(heads)
+    assert len(heads) == 4  # weights and biases of two heads
 
 
 def test_a_run_killed_in_its_last_measurement_repeats_no_step(corpora, tmp_path, monkeypatch):

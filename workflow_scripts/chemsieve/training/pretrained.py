@@ -137,6 +137,11 @@ def _what_is_learned(made: _Made) -> str:
     return text
 
 
+def _of_matrices(settings: pretraining.Settings) -> str:
+    rate = settings.matrix_learning_rate
+    return "" if rate is None else f", and Muon for the matrices of the layers, learning rate {rate:g}"
+
+
 def _card(made: _Made) -> str:
     """The model card, with figures of this run alone."""
     settings, train, bigram = made.settings, made.train, made.bigram
@@ -163,8 +168,8 @@ def _card(made: _Made) -> str:
         _what_is_learned(made)
         + f". {settings.steps:,} steps of {settings.batch_size} molecules ({seen:,} molecules seen, "
         f"{seen / len(train):.2f} epochs, about {seen * tokens / 1e6:,.3g} M tokens), AdamW, learning rate "
-        f"{settings.learning_rate:g}. {made.seconds / 60:,.0f} minutes on {device_name(made.device)} with "
-        f"{torch.get_num_threads()} threads.",
+        f"{settings.learning_rate:g}{_of_matrices(settings)}. {made.seconds / 60:,.0f} minutes on "
+        f"{device_name(made.device)} with {torch.get_num_threads()} threads.",
         "",
         "## Measured on held-out molecules",
         "",

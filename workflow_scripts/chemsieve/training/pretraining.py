@@ -28,6 +28,7 @@ from chemsieve.models.molformer.modeling import masked_mean
 from chemsieve.training.batches import MaskingCollator, by_length, pad
 from chemsieve.training.held_out import masked_figures
 from chemsieve.training.loop import Conditions, Training, low_precision, train
+from chemsieve.training.optimisers import optimiser
 from chemsieve.training.saves import SavesBySteps
 from chemsieve.training.state import below, named
 
@@ -42,7 +43,8 @@ PARTS = ("target_mean", "target_scale")  # names in a state
 class Settings:
     """Hyperparameters. ``properties_weight`` and ``weights`` (by table) multiply losses beside the masked tokens' loss.
 
-    ``unmasked`` is the share of a batch's molecules that nothing is masked in.
+    ``unmasked`` is the share of a batch's molecules that nothing is masked in. With ``matrix_learning_rate`` Muon steps
+    the matrices of the encoder's linear layers, at this rate; without, AdamW steps them as it does all the rest.
     """
 
     steps: int
@@ -57,6 +59,7 @@ class Settings:
     evaluate_every: int
     save_every: int
     weights: dict[str, float] = field(default_factory=dict)
+    matrix_learning_rate: float | None = None
 
 
 @dataclass
@@ -121,8 +124,7 @@ def run(
     torch.manual_seed(conditions.seed)
     heads = _heads(model.config.hidden_size, corpus)
     both = nn.ModuleDict({"model": model, "heads": heads}).to(conditions.device)
-    # The schedule's factors are the learning rates themselves, so that the rate which they multiply is one.
-    optimizer = torch.optim.AdamW(_groups(both, settings.weight_decay), lr=1.0, fused=True)
+    optimizer = _optimiser(both, encoder, settings)
     training = _Pretraining(
         model=both,
         optimizer=optimizer,
@@ -305,13 +307,19 @@ def _standardised(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np
     return np.clip((values - mean) / scale, -6, 6).astype(np.float32)
 
 
-def _groups(module: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay on matrices alone."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
+def _optimiser(both: nn.ModuleDict, encoder: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    inside = {
+        parameter
+        for module in encoder.modules()
+        if isinstance(module, nn.Linear)
+        for parameter in module.parameters(recurse=False)
+        if parameter.dim() == 2
+    }
+    parameters = [p for p in both.parameters() if p.requires_grad]
+    matrices, others = ([p for p in parameters if (p in inside) == wanted] for wanted in (True, False))
+    rate = settings.matrix_learning_rate
+    ratio = None if rate is None else rate / settings.learning_rate
+    return optimiser(matrices, others, settings.weight_decay, ratio)
 
 
 def _rate(settings: Settings, step: int) -> float:

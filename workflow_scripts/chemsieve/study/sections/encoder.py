@@ -136,6 +136,11 @@ class Pretrain(Section):
     steps: Count = key(20000, "of training, a batch each")
     batch_size: Count = key(64, BATCH_SIZE)
     learning_rate: Positive = key(0.001, LEARNING_RATE)
+    matrix_learning_rate: Positive | None = key(
+        None,
+        "that of the matrices of the encoder's layers, which Muon then steps; null: AdamW steps them as all the rest",
+        examples=[0.02],
+    )
     weight_decay: NonNegative = key(0.01, WEIGHT_DECAY)
     warmup: Share = key(0.02, WARMUP)
     gradient_clip: Positive = key(1.0, GRADIENT_CLIP)
