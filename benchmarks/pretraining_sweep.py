@@ -51,6 +51,7 @@ def train(shape: str, rate: float, arguments: argparse.Namespace, data: tuple, s
         learning_rate=rate,
         weight_decay=0.01,
         warmup=0.02,
+        final_rate=0.1,
         gradient_clip=1.0,
         precision="auto",
         properties_weight=arguments.weight,

@@ -318,6 +318,13 @@ def test_the_folder_loads_strictly_and_half_precision_agrees(tmp_path):
     assert "weight 0.5 (made by hand)" in card
     assert f"R2 of the vectors teacher, standardised, all together: {curve[-1]['targets_r2']:.3f}" in card
     assert "arc-cosine kernel" in card
+    assert f"{(~table['held_out']).sum():,} molecules trained on" in card
+    assert "without a vector" not in card
+    training["targets"]["teacher"]["required"] = True
+    given = table, refused["reason"], None, spec, CPU, tmp_path / "state-known", tmp_path / "encoder-known"
+    _, card = pretrain(*given, tables=tables)
+    assert f"{(~table['held_out'].to_numpy() & np.isfinite(vectors[:, 0])).sum():,} molecules trained on" in card
+    assert "4 without a vector" in card
     tokens = torch.tensor([tokenization.encode(TOKENIZER, ["CCOC(=O)c1ccccc1"])[0]])
     loaded = {half: backbone.load_masked_lm(folder, "molformer") for half, folder in folders.items()}
     assert {p.dtype for p in loaded[True].parameters()} == {torch.float32}

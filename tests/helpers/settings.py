@@ -21,6 +21,7 @@ PRETRAINING = {
     "warmup": 0.02,
     "gradient_clip": 1.0,
     "precision": "auto",
+    "final_rate": 0.1,
     "properties_weight": 1.0,
     "unmasked": 0.0,
     "evaluate_every": 500,

@@ -23,7 +23,13 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-DEFAULTS = {"smiles": "smiles", "vector": "vector", "weight": 1.0, "credit": ""}  # of a table that says nothing else
+DEFAULTS: dict = {
+    "smiles": "smiles",
+    "vector": "vector",
+    "weight": 1.0,
+    "required": False,
+    "credit": "",
+}  # of a table that says nothing else
 AT_ONCE = 4096  # rows
 
 

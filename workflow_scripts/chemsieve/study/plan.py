@@ -532,7 +532,7 @@ class Plan:
             if key not in ("corpus", "limit", "held_out", "exclude")
         }
         learned = {
-            name: {key: table[key] for key in ("weight", "credit") if key in table}
+            name: {key: table[key] for key in ("weight", "required", "credit") if key in table}
             for name, table in chosen["targets"].items()
         }
         return chosen | {"targets": learned}
@@ -540,4 +540,4 @@ class Plan:
     def vectors(self, name: str) -> Json:
         """A table of vectors that are learned beside the tokens, without what concerns their learning."""
         table = self.config["pretrain"]["targets"][name]
-        return {key: value for key, value in table.items() if key not in ("weight", "credit")}
+        return {key: value for key, value in table.items() if key not in ("weight", "required", "credit")}

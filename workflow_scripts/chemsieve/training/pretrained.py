@@ -49,8 +49,11 @@ def pretrain(
     told = {name: DEFAULTS | given for name, given in section.pop("targets", {}).items()}
     settings = pretraining.Settings(**section, weights={name: given["weight"] for name, given in told.items()})
     vectors = {name: np.load((tables or {})[name], mmap_mode="r") for name in told}
-    held_out = table["held_out"].to_numpy()
-    train, held = (_corpus(table, side, len(names), vectors) for side in (~held_out, held_out))
+    held_out, wanted = table["held_out"].to_numpy(), np.ones(len(table), dtype=bool)
+    for name, given in told.items():
+        if given["required"]:
+            wanted &= np.concatenate([np.isfinite(part).any(axis=1) for part in _parts(vectors[name])])
+    train, held = (_corpus(table, side & wanted, len(names), vectors) for side in (~held_out, held_out))
     measured = pretraining.sample(held, evaluated, seed)
     model = backbone.random_masked_lm(spec["family"], spec["architecture"], tokenizer, seed)
     encoder = encoders.load(spec["family"]).backbone(model)
@@ -73,6 +76,7 @@ def pretrain(
         settings=settings,
         curve=curve,
         bigram=bigram,
+        unknown=int((~wanted).sum()),
         seconds=seconds,
         device=device,
         half=half,
@@ -90,6 +94,11 @@ def _corpus(
     return pretraining.Corpus(list(chosen["tokens"]), values, vectors, np.flatnonzero(side))
 
 
+def _parts(rows: np.ndarray) -> list[np.ndarray]:
+    """A few thousand rows at a time."""
+    return np.array_split(rows, max(len(rows) // 8192, 1))
+
+
 @dataclass(frozen=True)
 class _Made:
     """What the card tells of: the model, the molecules, how it was trained, and what was measured."""
@@ -105,6 +114,7 @@ class _Made:
     settings: pretraining.Settings
     curve: list[dict]
     bigram: dict[str, float]
+    unknown: int  # molecules left out because a table that is required lacks them
     seconds: float
     device: torch.device
     half: bool
@@ -127,8 +137,7 @@ def _what_is_learned(made: _Made) -> str:
     train = made.train
     for name, given in made.targets.items():
         known = sum(
-            int(np.isfinite(train.vector(name, part)).any(axis=1).sum())
-            for part in np.array_split(np.arange(len(train)), max(len(train) // 8192, 1))
+            int(np.isfinite(train.vector(name, part)).any(axis=1).sum()) for part in _parts(np.arange(len(train)))
         )
         text += (
             f"; and of the vectors {name}, {train.vectors[name].shape[1]} numbers, known for {known:,} molecules at "
@@ -147,7 +156,8 @@ def _card(made: _Made) -> str:
     settings, train, bigram = made.settings, made.train, made.bigram
     last, first = made.curve[-1], made.curve[0]
     size = sum(p.numel() for p in made.model.parameters())
-    left_out = "; ".join(f"{count:,} {reason}" for reason, count in made.refused.value_counts().items()) or "none"
+    reasons = made.refused.value_counts().to_dict() | ({"without a vector": made.unknown} if made.unknown else {})
+    left_out = "; ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "none"
     seen = settings.steps * min(settings.batch_size, len(train))
     tokens = np.mean([len(row) for row in train.ids[:10_000]])
     shape = made.model.config

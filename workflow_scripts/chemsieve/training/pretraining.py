@@ -52,6 +52,7 @@ class Settings:
     learning_rate: float
     weight_decay: float
     warmup: float
+    final_rate: float
     gradient_clip: float
     precision: str
     properties_weight: float
@@ -323,12 +324,13 @@ def _optimiser(both: nn.ModuleDict, encoder: nn.Module, settings: Settings) -> t
 
 
 def _rate(settings: Settings, step: int) -> float:
-    """Linear warm-up, then a cosine to a tenth."""
+    """Linear warm-up, then a cosine to the final share."""
     warm = max(settings.warmup * settings.steps, 1)
     if step < warm:
         return settings.learning_rate * (step + 1) / warm
     share = (step - warm) / max(settings.steps - warm, 1)
-    return settings.learning_rate * (0.55 + 0.45 * math.cos(math.pi * min(share, 1.0)))
+    least = settings.final_rate
+    return settings.learning_rate * (least + (1 - least) * (1 + math.cos(math.pi * min(share, 1.0))) / 2)
 
 
 class _Batches:

@@ -92,6 +92,7 @@ class Vectors(Entry):
     smiles: Text = key("smiles", "name of the SMILES column")
     vector: Text = key("vector", "name of the column of number lists")
     weight: NonNegative = key(1.0, "of their loss beside that of the masked tokens")
+    required: bool = key(False, "leave molecules that it lacks out of training; false: they learn the rest")
     credit: Text = optional("what the model card says of their source")
 
 
@@ -110,7 +111,7 @@ class Pretrain(Section):
     targets: Annotated[dict[str, Vectors], Field(json_schema_extra={"propertyNames": NAME})] = key(
         {},
         "tables of vectors to predict beside them, a teacher's for example, each a Parquet file or a folder of such "
-        "with a column of SMILES and one of number lists; molecules may be missing",
+        "with a column of SMILES and one of number lists; molecules may be missing (required: true leaves these out)",
         examples=[
             {
                 "minimol": {
@@ -143,6 +144,7 @@ class Pretrain(Section):
     )
     weight_decay: NonNegative = key(0.01, WEIGHT_DECAY)
     warmup: Share = key(0.02, WARMUP)
+    final_rate: Share = key(0.1, "learning rate of the last step over the highest, to which it falls along a cosine")
     gradient_clip: Positive = key(1.0, GRADIENT_CLIP)
     precision: Precision = key("auto", PRECISION)
     evaluate_every: Count = key(500, "steps")
