@@ -26,9 +26,11 @@ rule retrain:
         spec=spec(
             fraction=config["validation"]["fraction"],
             noise=config["validation"]["noise"],
-            training={key: value for key, value in config["finetune"].items() if key not in ("checkpoints", "dropout")}
+            training={
+                key: value for key, value in config["finetune"].items() if key not in ("checkpoints", *PLAN.regressor)
+            }
             | config["validation"]["training"],
-            dropout=config["finetune"]["dropout"],
+            **PLAN.regressor,
             family=FAMILY,
             compute=COMPUTE,
         ),

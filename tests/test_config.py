@@ -373,7 +373,7 @@ def test_a_methods_training_is_that_of_fine_tuning_with_its_own_on_top():
     config = changed({"grid.methods.lora.training": {"epochs": 7}, "finetune.batch_size": 11})
     training = configuration.training_of(config, "lora")
     assert (training["epochs"], training["batch_size"]) == (7, 11)
-    assert training.keys() == EMBEDDED["finetune"].keys() - {"checkpoints", "dropout"}
+    assert training.keys() == EMBEDDED["finetune"].keys() - {"checkpoints", "dropout", "head"}
 
 
 def test_all_strategies_are_those_selected_then_those_of_the_grid_then_those_that_only_rank():

@@ -20,7 +20,7 @@ from chemsieve.influence.scoring import from_kernel
 from chemsieve.models import tokenization
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
-from chemsieve.models.regressor import Regressor
+from chemsieve.models.regressor import Regressor, head_inputs
 from helpers.tiny import SMILES, TINY, rounding
 
 TOKENIZER = tokenization.build()
@@ -29,16 +29,22 @@ IDS = tokenization.encode(TOKENIZER, SMILES)
 MOLECULES = Molecules(IDS, np.random.default_rng(0).normal(size=len(IDS)))
 
 
-def molformer(seed=0, width=8):
+def molformer(seed=0, width=8, head=None):
     torch.manual_seed(seed)
     config = MolformerConfig(**{**TINY, "hidden_size": width, "num_hidden_layers": 2, "intermediate_size": 12,
                                 "initializer_range": 0.5, "vocab_size": TOKENIZER.get_vocab_size()})  # fmt: skip
-    return with_head(MolformerModel(config), width)
+    return with_head(MolformerModel(config), width, head_inputs(head, width, TOKENIZER))
 
 
-def with_head(encoder, width):
-    model = Regressor(encoder, width, 0.0).double().eval()
+def with_head(encoder, width, inputs=None):
+    model = Regressor(encoder, width, 0.0, inputs).double().eval()
     torch.nn.init.normal_(model.head.weight, std=0.5)
+    return model
+
+
+def described():
+    model = molformer(head={"descriptors": True, "morgan": 4, "hidden": 5, "dropout": 0.0})
+    model.head_inputs.standardise(IDS)
     return model
 
 
@@ -85,9 +91,9 @@ def jacobian(problem, molecules=MOLECULES):
 
 @pytest.mark.parametrize(
     "make",
-    [molformer, lambda: transformer("roberta"), lambda: transformer("bert")]
+    [molformer, described, lambda: transformer("roberta"), lambda: transformer("bert")]
     + [lambda m=method: adapted(m) for method in ("bitfit", "lora", "ia3", "ia3_pooled")],
-    ids=["molformer", "roberta", "bert", "bitfit", "lora", "ia3", "ia3_pooled"],
+    ids=["molformer", "described", "roberta", "bert", "bitfit", "lora", "ia3", "ia3_pooled"],
 )
 @pytest.mark.parametrize("memory_mb", [600, 0])  # 0: one layer and one row of outputs at a time
 def test_it_is_that_of_explicit_gradients(make, memory_mb):

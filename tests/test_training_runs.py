@@ -49,7 +49,7 @@ def test_predictions_stand_beside_their_own_molecules():
         predictions_table(IDENTITY, validation, test.iloc[:3], (np.arange(4.0), np.arange(4.0)))
 
 
-SPEC = {"method": "full", "options": {}, "family": "molformer", "dropout": {}, "compute": {"threads": 1}}
+SPEC = {"method": "full", "options": {}, "family": "molformer", "dropout": {}, "head": None, "compute": {"threads": 1}}
 SETTINGS = PLAIN | {"epochs": 2, "batch_size": 4, "learning_rate": 0.003}
 
 

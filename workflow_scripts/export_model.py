@@ -30,6 +30,7 @@ if __name__ == "__main__":
             places["model"],
             places["base"],
             cell["dropout"],
+            cell["head"],
         )
         predictions = read_table(snakemake.input.predictions)
         files = {"target": snakemake.input.target, "pool": snakemake.input.pool}
@@ -38,7 +39,7 @@ if __name__ == "__main__":
             Path(snakemake.output.model[0]).parent,
             TrainedRun(chosen, model, places["encoder"], training, predictions),
             read_table(snakemake.input.molecules),
-            spec | {key: cell[key] for key in ("method", "options", "dropout", "averaged")},
+            spec | {key: cell[key] for key in ("method", "options", "dropout", "head", "averaged")},
             {role: {"file": Path(path).name, "sha256": sha256(path)} for role, path in files.items()},
             torch_device(spec),
         )

@@ -13,7 +13,7 @@ if __name__ == "__main__":
         w = snakemake.wildcards
         train = read_table(snakemake.input.train)
         training = dict(spec["finetune"])
-        dropout = training.pop("dropout")
+        shape = {key: training.pop(key) for key in ("dropout", "head")}
         train_and_write(
             Identity(w.splitter, int(w.split_seed), int(w.seed), w.origin, "full", "none"),
             Path(snakemake.input.encoder[0]).parent,
@@ -23,7 +23,7 @@ if __name__ == "__main__":
                 read_table(snakemake.input.test),
                 added=train.iloc[:0],
             ),
-            {**spec, "method": "full", "options": {}, "training": training, "dropout": dropout},
+            {**spec, "method": "full", "options": {}, "training": training, **shape},
             torch_device(spec),
             snakemake.output,
             saves=training_state(snakemake, snakemake.output.model),

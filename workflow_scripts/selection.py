@@ -24,7 +24,9 @@ if __name__ == "__main__":
 
             checkpoint, *encoder_files = snakemake.input.model
             encoder, device = Path(encoder_files[0]).parent, torch_device(spec)
-            model = regressor.restore(encoder, spec["family"], "full", {}, checkpoint, dropout=spec["dropout"])
+            model = regressor.restore(
+                encoder, spec["family"], "full", {}, checkpoint, dropout=spec["dropout"], head=spec["head"]
+            )
             tokenizer = backbone.load_tokenizer(encoder)
             pad_id = tokenization.special_id(tokenizer, "pad")
 

@@ -37,6 +37,7 @@ ROBERTA = {
 }
 CPU = torch.device("cpu")
 LABELS = np.random.default_rng(0).normal(3.0, 2.0, size=len(SMILES))
+HEAD = {"descriptors": True, "morgan": 8, "hidden": 6, "dropout": 0.1}
 DROPOUT = {"hidden": 0.1, "embedding": 0.1, "head": 0.2}
 
 
@@ -55,10 +56,10 @@ def molecules(encoder):
     return prepare(frame(SMILES), frame(["CCSCC"]), Reader(tokenizer, 50), False)[0]
 
 
-def trained(encoder, family, method, table, **settings):
+def trained(encoder, family, method, table, head=None, **settings):
     """A regressor fine-tuned by a method at a rate that moves every trained parameter."""
     torch.manual_seed(1)
-    model = regressor.build(encoder, family, DROPOUT)
+    model = regressor.build(encoder, family, DROPOUT, head=head)
     registry.load("methods", method).apply(model, **METHODS[method])
     data = table.iloc[[*FOLDS["train"], len(SMILES)]]
     held = table.iloc[list(FOLDS["validation"])]
@@ -69,10 +70,12 @@ def trained(encoder, family, method, table, **settings):
     return model
 
 
-def exported(target, encoder, family="molformer", method="full", writings=1, draws=1, unknown="refuse", **wanted):
+def exported(
+    target, encoder, family="molformer", method="full", writings=1, draws=1, unknown="refuse", head=None, **wanted
+):
     """A model folder made from a fresh run; what the run predicted for validation and test molecules."""
     table = molecules(encoder)
-    model = trained(encoder, family, method, table, writings=writings, draws=draws)
+    model = trained(encoder, family, method, table, head, writings=writings, draws=draws)
     held = [table.iloc[list(FOLDS[fold])] for fold in ("validation", "test")]
     tokenizer = backbone.load_tokenizer(encoder)
     values = tuple(predict_smiles(model, tokenizer, list(f["encoder_smiles"]), writings, draws, CPU) for f in held)
@@ -86,6 +89,7 @@ def exported(target, encoder, family="molformer", method="full", writings=1, dra
         "method": method,
         "options": METHODS[method],
         "dropout": DROPOUT,
+        "head": head,
         "averaged": {"writings": writings, "draws": draws},
         "max_tokens": 50,
         "stereo": False,

@@ -59,9 +59,9 @@ def export(
 
     Args:
         molecules: table ``molecules``.
-        spec: ``study``, ``target`` (label, name, unit), ``family``, ``method``, ``options``, ``dropout``, ``averaged``
-            (writings, draws), ``max_tokens``, ``stereo``, ``unknown_tokens``, and of the section ``predict`` what
-            concerns a model.
+        spec: ``study``, ``target`` (label, name, unit), ``family``, ``method``, ``options``, ``dropout``, ``head``,
+            ``averaged`` (writings, draws), ``max_tokens``, ``stereo``, ``unknown_tokens``, and of the section
+            ``predict`` what concerns a model.
         data: ``file`` (its name) and ``sha256`` of the target and the pool.
 
     Returns:
@@ -102,7 +102,7 @@ def _facts(run: TrainedRun, spec: dict, spread: str) -> dict:
         "run_id": chosen["run_id"],
         "chosen": settings["model"],
         "surpassed": chosen.get("surpassed"),
-        **{key: spec[key] for key in ("study", "target", "family", "method", "options", "dropout", "averaged")},
+        **{key: spec[key] for key in ("study", "target", "family", "method", "options", "dropout", "head", "averaged")},
         "training": {"molecules": len(run.training), "of_the_pool": int(chosen["n_selected"])},
         "metrics": {
             fold: {key: _number(row[key]) for key in ("rmse", "mae", "r2", "spearman")}

@@ -16,7 +16,7 @@ from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, encoders, tokenization
 from chemsieve.models.checkpoints import load_strictly, read_tensors, write_tensors
-from chemsieve.models.regressor import Regressor, set_dropout
+from chemsieve.models.regressor import Regressor, head_inputs, set_dropout
 from chemsieve.runtime.files import sha256, write_atomically, write_json
 
 FORMAT = 1
@@ -89,9 +89,10 @@ def assemble(folder: Path, facts: dict, device: torch.device) -> Predictor:
     config, family = backbone.read_config(folder), encoders.load(facts["family"])
     # Weights may have been stored in half precision; they were trained in single, as load_masked_lm has them.
     masked_lm = family.initialise({key: value for key, value in config.items() if key != "architectures"}).float()
-    model = Regressor(family.backbone(masked_lm), masked_lm.config.hidden_size, facts["dropout"].get("head") or 0.0)
+    tokenizer, width = tokenization.load(folder / "tokenizer.json"), masked_lm.config.hidden_size
+    inputs = head_inputs(facts.get("head"), width, tokenizer)
+    model = Regressor(family.backbone(masked_lm), width, facts["dropout"].get("head") or 0.0, inputs)
     set_dropout(model, facts["dropout"].get("hidden"), facts["dropout"].get("embedding"))
     source = folder / "model.safetensors"
     load_strictly(model, read_tensors(source), source=str(source))
-    tokenizer = tokenization.load(folder / "tokenizer.json")
     return Predictor(model, tokenizer, neighbours.read(folder / "training.parquet"), facts, device)

@@ -47,7 +47,7 @@ def predict(
     for draw in feature_draws(model, max(draws, passes if kind == "features" else 1)):
         for number, ids in enumerate(randomised if draw < draws else randomised[:1]):
             pooled = _pooled(model, ids, pad_id, device)
-            values = _values(model, pooled)
+            values = _values(model, pooled, ids)
             if draw < draws:
                 found.append(values)
             if kind == "features" and number == 0 and draw < passes:
@@ -65,9 +65,10 @@ def _thinned(
 ) -> Iterator[np.ndarray]:
     """Predictions (molecules,) of each thinned network; ``pooled`` is what the encoder says without dropout."""
     # With dropout in the head alone, as is the default, the encoder says the same in every pass.
-    again = any(layer is not model.dropout for layer in dropout_layers(model))
+    inside = set(model.encoder.modules())
+    again = any(layer in inside for layer in dropout_layers(model))
     for _ in thinned_networks(model, passes, seed):
-        yield _values(model, _pooled(model, ids, pad_id, device) if again else pooled)
+        yield _values(model, _pooled(model, ids, pad_id, device) if again else pooled, ids)
 
 
 def _pooled(model: Regressor, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Tensor:
@@ -75,6 +76,6 @@ def _pooled(model: Regressor, ids: Sequence[Sequence[int]], pad_id: int, device:
     return model.pooled(pooled_on(model.encoder, ids, pad_id, device))
 
 
-def _values(model: Regressor, pooled: Tensor) -> np.ndarray:
+def _values(model: Regressor, pooled: Tensor, ids: Sequence[Sequence[int]]) -> np.ndarray:
     """Predictions (molecules,) in label units."""
-    return model.in_label_units(model.readout(pooled)).cpu().numpy()
+    return model.in_label_units(model.readout(pooled, ids)).cpu().numpy()

@@ -21,6 +21,9 @@ def merge(model: Regressor) -> Regressor:
         model.encoder.set_submodule(name, layer.get_base_layer())
     if isinstance(model.pooled, Scaling):
         # Dropout stands between the vector and the head; it multiplies each component too, so that the order is free.
-        model.head.weight.mul_(model.pooled.scale)
+        if model.head_inputs is None:
+            model.head.weight.mul_(model.pooled.scale)
+        else:
+            model.head_inputs.first.weight[:, : len(model.pooled.scale)].mul_(model.pooled.scale)
         model.pooled = nn.Identity()
     return model.eval()

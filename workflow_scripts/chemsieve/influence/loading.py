@@ -39,15 +39,16 @@ def load(
     """The problem of one checkpoint, its query molecules and the pool, labels standardised.
 
     Args:
-        spec: ``family``, ``batch_size``, optionally ``parameters`` (a subset of them), and ``method`` with ``options``
-            where the checkpoint is not of full fine-tuning.
+        spec: ``family``, ``batch_size``, optionally ``head`` (of ``finetune``), ``parameters`` (a subset of them), and
+            ``method`` with ``options`` where the checkpoint is not of full fine-tuning.
         most: training molecules that define the curvature, a seeded sample of them; None: all.
         query: molecules whose loss is asked about, with ``label``; None: those of ``validation``.
     """
     encoder = Path(files.encoder[0]).parent
     method, options = spec.get("method", "full"), spec.get("method_options", {})
     base = optional_path(files.get("regressor"))
-    model = regressor.restore(encoder, spec["family"], method, options, files.checkpoint, base).to(device)
+    family, head = spec["family"], spec.get("head")
+    model = regressor.restore(encoder, family, method, options, files.checkpoint, base, head=head).to(device)
     restrict(model, spec.get("parameters", "all"))
     tokenizer = backbone.load_tokenizer(encoder)
 

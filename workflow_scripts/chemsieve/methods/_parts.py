@@ -10,6 +10,8 @@ from chemsieve.errors import ChemsieveError
 if TYPE_CHECKING:
     from torch import nn
 
+    from chemsieve.models.regressor import Regressor
+
 HEAD = {
     "head": {
         "enum": ["all", "bias", "none"],
@@ -36,10 +38,12 @@ def freeze(model: nn.Module) -> None:
         parameter.requires_grad_(False)
 
 
-def train_head(head: nn.Linear, policy: str) -> None:
-    """Let training change the head's weight and bias (``all``), its bias, or nothing (``none``)."""
-    head.weight.requires_grad_(policy == "all")
-    head.bias.requires_grad_(policy in ("all", "bias"))
+def train_head(model: Regressor, policy: str) -> None:
+    """Let training change all of the head (``all``), the bias of its last layer, or nothing (``none``)."""
+    if model.head_inputs is not None:
+        model.head_inputs.requires_grad_(policy == "all")
+    model.head.weight.requires_grad_(policy == "all")
+    model.head.bias.requires_grad_(policy in ("all", "bias"))
 
 
 def module_names(encoder: nn.Module, roles: list[str]) -> list[str]:

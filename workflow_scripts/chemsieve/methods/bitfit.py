@@ -16,4 +16,4 @@ def apply(model: Regressor, head: str = "all") -> None:
     freeze(model)
     for name, parameter in model.encoder.named_parameters():
         parameter.requires_grad_(name.endswith("bias"))
-    train_head(model.head, head)
+    train_head(model, head)

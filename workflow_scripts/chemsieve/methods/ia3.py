@@ -40,4 +40,4 @@ def apply(
     inputs = module_names(model.encoder, list(feedforward)) if feedforward else []
     freeze(model)
     inject_adapter_in_model(IA3Config(target_modules=names, feedforward_modules=inputs), model.encoder)
-    train_head(model.head, head)
+    train_head(model, head)

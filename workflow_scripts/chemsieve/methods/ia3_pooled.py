@@ -20,4 +20,4 @@ OPTIONS: dict = {**HEAD}
 def apply(model: Regressor, head: str = "all") -> None:
     freeze(model)
     model.scale_pooled()
-    train_head(model.head, head)
+    train_head(model, head)

@@ -40,4 +40,4 @@ def apply(
         target_modules=names,
     )
     inject_adapter_in_model(config, model.encoder)
-    train_head(model.head, head)
+    train_head(model, head)

@@ -1,14 +1,17 @@
-"""The regressor: an encoder, the masked mean of its last layer, and a linear head."""
+"""The regressor: an encoder, the masked mean of its last layer, and a linear head with or without layers before it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from chemsieve import methods
 from chemsieve.models import backbone, encoders
 from chemsieve.models.checkpoints import load_strictly, read_tensors, trained_names
+from chemsieve.models.descriptor_head import DescriptorHead, Featuriser, unpadded
 from chemsieve.models.molformer.dropout import Dropout
 from chemsieve.models.molformer.modeling import MolformerModel, masked_mean
 
@@ -29,18 +32,27 @@ class Regressor(nn.Module):
 
     Inside, labels are standardised: ``label_mean`` and ``label_scale`` are buffers, so that a checkpoint carries them
     and :meth:`predict` answers in the label's own units.
+
+    Args:
+        encoder: the encoder.
+        hidden_size: its width.
+        dropout: probability before the linear head.
+        head_inputs: what stands between the pooled output and the linear head, and sees descriptors too; None: nothing.
     """
 
     pooled: nn.Module
     label_mean: Tensor
     label_scale: Tensor
 
-    def __init__(self, encoder: PreTrainedModel, hidden_size: int, dropout: float):
+    def __init__(
+        self, encoder: PreTrainedModel, hidden_size: int, dropout: float, head_inputs: DescriptorHead | None = None
+    ):
         super().__init__()
         self.encoder = encoder
         self.pooled = nn.Identity()
+        self.head_inputs = head_inputs
         self.dropout = Dropout(dropout)
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = nn.Linear(hidden_size if head_inputs is None else head_inputs.second.out_features, 1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.register_buffer("label_mean", torch.zeros((), dtype=torch.float64))
@@ -49,10 +61,16 @@ class Regressor(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Standardised predictions (batch,) for ``input_ids`` and ``attention_mask`` (batch, length)."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.readout(self.pooled(masked_mean(hidden, attention_mask)))
+        pooled = self.pooled(masked_mean(hidden, attention_mask))
+        return self.readout(pooled, [] if self.head_inputs is None else unpadded(input_ids, attention_mask))
 
-    def readout(self, pooled: Tensor) -> Tensor:
-        """Standardised predictions (batch,) of what :attr:`pooled` gives, (batch, hidden)."""
+    def readout(self, pooled: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Standardised predictions (batch,) of what :attr:`pooled` gives, (batch, hidden).
+
+        ``ids``: token ids of the same molecules, which :attr:`head_inputs` reads where there is one.
+        """
+        if self.head_inputs is not None:
+            pooled = self.head_inputs(pooled, ids)
         return self.head(self.dropout(pooled)).squeeze(-1)
 
     def in_label_units(self, standardised: Tensor) -> Tensor:
@@ -69,7 +87,7 @@ class Regressor(nn.Module):
 
     def scale_pooled(self) -> None:
         """Put a trained scaling vector, ones, on the encoder's pooled output."""
-        self.pooled = Scaling(self.head.in_features).to(self.head.weight.device)
+        self.pooled = Scaling(self.encoder.config.hidden_size).to(self.head.weight.device)
 
     def set_label_scale(self, mean: float, scale: float) -> None:
         """Fix the standardisation from the training labels."""
@@ -103,14 +121,31 @@ def disable_noise(model: Regressor) -> None:
             module.fixed_features = True
 
 
-def build(encoder_folder: str | Path, family: str, dropout: dict, base: str | Path | None = None) -> Regressor:
+def head_inputs(head: dict | None, width: int, tokenizer: Tokenizer) -> DescriptorHead | None:
+    """What ``finetune.head`` asks for, on an encoder of that width; None where that is a linear head alone."""
+    if not head or not (head["descriptors"] or head["morgan"]):
+        return None
+    featuriser = Featuriser(tokenizer, head["descriptors"], head["morgan"])
+    return DescriptorHead(width, featuriser, head["hidden"], head["dropout"])
+
+
+def build(
+    encoder_folder: str | Path,
+    family: str,
+    dropout: dict,
+    base: str | Path | None = None,
+    head: dict | None = None,
+) -> Regressor:
     """A regressor on an encoder folder, with a fresh head (seed torch beforehand) and all parameters trainable.
 
-    ``base`` is a checkpoint of a fully fine-tuned regressor whose weights it takes instead, loaded strictly.
+    ``head`` is ``finetune.head`` of the configuration; ``base`` is a checkpoint of a fully fine-tuned regressor whose
+    weights it takes instead, loaded strictly.
     """
     masked_lm = backbone.load_masked_lm(encoder_folder, family)
     encoder = encoders.load(family).backbone(masked_lm)
-    model = Regressor(encoder, masked_lm.config.hidden_size, dropout.get("head") or 0.0)
+    width = masked_lm.config.hidden_size
+    inputs = head_inputs(head, width, backbone.load_tokenizer(encoder_folder))
+    model = Regressor(encoder, width, dropout.get("head") or 0.0, inputs)
     set_dropout(model, dropout.get("hidden"), dropout.get("embedding"))
     if base is not None:
         load_strictly(model, read_tensors(base), source=str(base))
@@ -125,13 +160,14 @@ def restore(
     checkpoint: str | Path,
     base: str | Path | None = None,
     dropout: dict | None = None,
+    head: dict | None = None,
 ) -> Regressor:
     """A trained regressor: the encoder folder with a run's checkpoint on top, loaded strictly, evaluation mode.
 
     ``base`` is the fully fine-tuned regressor that an adapter was trained on, where it was not the encoder.
-    ``dropout`` is that of its training, for passes with dropout.
+    ``dropout`` is that of its training, for passes with dropout; ``head`` is ``finetune.head``.
     """
-    model = build(encoder_folder, family, dropout or {}, base)
+    model = build(encoder_folder, family, dropout or {}, base, head)
     methods.load(method).apply(model, **options)
     load_strictly(model, read_tensors(checkpoint), trained_names(model), source=str(checkpoint))
     return model.eval()

@@ -14,7 +14,7 @@ Json = dict[str, Any]
 STRATEGY_KEYS = ("strategy", "budget")
 METHOD_KEYS = ("method", "training")
 # Keys of finetune that concern its own run, and that no method of the grid has.
-_FINETUNE_ALONE = ("checkpoints", "dropout")
+_FINETUNE_ALONE = ("checkpoints", "dropout", "head")
 
 
 def module_of(entry: Json, name: str, key: str) -> str:

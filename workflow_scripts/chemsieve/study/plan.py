@@ -217,11 +217,16 @@ class Plan:
         """The pool as each strategy orders it."""
         return self.of_replicates(f"{self.replicate}/selection/{{strategy}}.parquet", strategy=self.strategies)
 
+    @property
+    def regressor(self) -> Json:
+        """What a regressor consists of beside the encoder."""
+        return {key: self.config["finetune"][key] for key in ("dropout", "head")}
+
     def cell(self, method: str) -> Json:
         """Method, options and hyperparameters of full fine-tuning, or of a method of the grid."""
         if method == FULL:
             module, options = FULL, {}
-            training = {key: value for key, value in self.config["finetune"].items() if key != "dropout"}
+            training = {key: value for key, value in self.config["finetune"].items() if key not in ("dropout", "head")}
         else:
             entry = self.config["grid"]["methods"][method]
             module = configuration.module_of(entry, method, "method")
@@ -231,7 +236,7 @@ class Plan:
             "method": module,
             "options": options,
             "training": {key: value for key, value in training.items() if key != "checkpoints"},
-            "dropout": self.config["finetune"]["dropout"],
+            **self.regressor,
             "family": self.family,
             "compute": self.compute,
         }
@@ -244,6 +249,7 @@ class Plan:
             "method_options": cell["options"],
             "gram": chosen["gram"],
             "batch_size": chosen["batch_size"],
+            "head": cell["head"],
             "tolerance": chosen["tolerance"],
             "estimators": {name: chosen["estimators"][name] for name in self.kernel_estimators},
             "family": self.family,
@@ -367,7 +373,7 @@ class Plan:
     def strategy(self, name: str) -> Json:
         """What a selection depends on."""
         entry = self.config["selection"]["strategies"][name]
-        uses = {"family": self.family, "compute": self.compute, "dropout": self.config["finetune"]["dropout"]}
+        uses = {"family": self.family, "compute": self.compute, **self.regressor}
         return {
             "module": self.strategy_module(name),
             "budget": entry.get("budget"),
@@ -449,7 +455,7 @@ class Plan:
                 "encoder": self.encoder if origin == "baseline" else f"{self.replicate}/mlm",
                 "base": f"{self.replicate}/finetune/adapted/model.safetensors" if on_regressor else None,
                 "selection": f"{self.replicate}/selection/{selection}.parquet" if kind == "selected" else None,
-                **{key: made[key] for key in ("method", "options", "dropout")},
+                **{key: made[key] for key in ("method", "options", "dropout", "head")},
                 "averaged": {key: made["training"][key] for key in ("writings", "draws")},
             }
         return cells

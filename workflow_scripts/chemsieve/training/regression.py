@@ -83,6 +83,8 @@ def fine_tune(
     model.to(conditions.device)
     (model.change_label_scale if trained_head else model.set_label_scale)(mean, scale)
     pad_id = tokenization.special_id(tokenizer, "pad")
+    if model.head_inputs is not None and not trained_head:
+        model.head_inputs.standardise(tokenization.encode(tokenizer, train.smiles))
     examples = _examples(tokenizer, train.smiles, (np.asarray(train.labels) - mean) / scale)
     randomised = randomiser(model, tokenizer)
     collate = RandomisingCollator(randomised, pad_id) if settings.randomise else RegressionCollator(pad_id)

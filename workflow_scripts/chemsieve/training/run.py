@@ -49,13 +49,14 @@ def train_and_write(
     """Fine-tune on ``train`` and ``added``, predict validation and test molecules, and write the run's files.
 
     Args:
-        spec: ``method``, ``options``, ``training``, ``dropout``, ``family``, ``compute`` of the configuration.
+        spec: ``method``, ``options``, ``training``, ``dropout``, ``head``, ``family`` and ``compute`` of the
+            configuration.
         output: named paths ``model``, ``curve``, ``predictions``, ``run``, ``checkpoint_2`` of epoch 2 and so on.
         regressor_checkpoint: a fully fine-tuned regressor to start from, in place of the encoder and a fresh head.
         saves: the state that a run that was killed goes on from.
     """
     torch.manual_seed(identity.seed)
-    model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint)
+    model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint, spec["head"])
     methods.load(spec["method"]).apply(model, **spec["options"])
     settings = Settings(**spec["training"] | {"checkpoints": tuple(spec["training"].get("checkpoints", ()))})
     data = pd.concat([folds.train, folds.added], ignore_index=True)
@@ -111,12 +112,13 @@ def validation_loss(
 
     Args:
         train, validation: tables ``labelled``.
-        spec: ``training``, ``dropout``, ``family``; ``noise``: whether dropout and other random parts are left on.
+        spec: ``training``, ``dropout``, ``head``, ``family``; ``noise``: whether dropout and other random parts are
+            left on.
         conditions: with the state that a run that was killed goes on from.
         regressor_checkpoint: a fine-tuned regressor to start from, in place of the encoder and a fresh head.
     """
     torch.manual_seed(conditions.seed)
-    model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint)
+    model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint, spec["head"])
     settings = Settings(**spec["training"])
     if not spec["noise"]:
         regressor.disable_noise(model)

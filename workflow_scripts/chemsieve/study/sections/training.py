@@ -90,6 +90,17 @@ class Dropout(Section):
     head: Probability = key(0.2, "before the regression head")
 
 
+class Head(Section):
+    """What stands before the linear head: nothing, or two layers that see descriptors beside the pooled output."""
+
+    descriptors: bool = key(False, "whether RDKit's descriptors are among the inputs, standardised")
+    morgan: Annotated[int, Field(ge=0, le=2**20)] = key(
+        0, "columns of the Morgan fingerprint (radius 2, log counts) among them; 0: none"
+    )
+    hidden: Count = key(256, "width of the two layers, where there are any")
+    dropout: Probability = key(0.2, "between them")
+
+
 class Finetune(Regression):
     """Full fine-tuning: baseline, adapted, and on each selection."""
 
@@ -97,3 +108,4 @@ class Finetune(Regression):
     patience: Count | None = key(3, PATIENCE)
     checkpoints: Several[Count] = key([2, 3], "epochs whose weights are kept for influence (baseline and adapted)")
     dropout: Dropout = Field(default_factory=Dropout)
+    head: Head = Field(default_factory=Head)
