@@ -16,16 +16,21 @@ if __name__ == "__main__":
 
         w = snakemake.wildcards
         identity = Identity(w.splitter, int(w.split_seed), int(w.seed), "descriptors", w.baseline, "none")
-        values = read_table(snakemake.input.descriptors).set_index("molecule_id")["values"]
         train, validation, test = (read_table(snakemake.input[f]) for f in ("train", "validation", "test"))
-        features = [np.array(values.loc[fold["molecule_id"]].to_list()) for fold in (train, validation, test)]
+        tables = [read_table(path).set_index("molecule_id")["values"] for path in snakemake.input.features]
+        blocks = [len(table.iloc[0]) for table in tables]
+        features = [
+            np.hstack([np.array(table.loc[fold["molecule_id"]].to_list(), dtype=float) for table in tables])
+            for fold in (train, validation, test)
+        ]
         began = time.perf_counter()
-        model = baselines.load(w.baseline).fit(
+        model = baselines.load(spec["model"]).fit(
             features[0],
             train["label"].to_numpy(),
             features[1],
             validation["label"].to_numpy(),
             identity.seed,
+            blocks,
             **spec["options"],
         )
         seconds = time.perf_counter() - began

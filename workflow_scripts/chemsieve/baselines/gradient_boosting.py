@@ -1,4 +1,6 @@
-"""Gradient boosting of regression trees on descriptors (Friedman 2001), on histograms as in LightGBM."""
+"""Gradient boosting of regression trees on features of molecules (Friedman 2001), on histograms as in LightGBM."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,7 +15,7 @@ OPTIONS: dict = {
     "min_samples_leaf": one_or_several(_COUNT, 10, "smallest number of molecules in a leaf"),
     "l2_regularization": one_or_several({"type": "number", "minimum": 0}, 3, "L2 penalty on leaf values"),
     "max_features": one_or_several(
-        {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, 0.2, "fraction of descriptors tried at each node"
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, 0.2, "fraction of features tried at each node"
     ),
 }
 
@@ -24,11 +26,12 @@ def fit(
     validation_features: np.ndarray,
     validation_labels: np.ndarray,
     seed: int,
+    blocks: Sequence[int] = (),
     **options: object,
 ) -> Model:
-    """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed chooses the descriptors tried at each node.
+    """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed chooses the features tried at each node.
 
-    Descriptors are (n, d) and (m, d), labels (n,) and (m,); preparation, choice and errors as in
+    Features are (n, d) and (m, d), labels (n,) and (m,); blocks, preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
@@ -40,4 +43,4 @@ def fit(
         )
 
     data = (features, labels, validation_features, validation_labels)
-    return _pipeline.fit(build, OPTIONS, data, options)
+    return _pipeline.fit(build, OPTIONS, data, options, blocks)

@@ -1,4 +1,6 @@
-"""Support vector regression on descriptors, with a radial basis function kernel (Smola and Schölkopf 2004)."""
+"""Support vector regression on features of molecules, with a Gaussian kernel (Smola and Schölkopf 2004)."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +16,7 @@ OPTIONS: dict = {
     "gamma": one_or_several(
         {"anyOf": [_POSITIVE, {"const": "scale"}]},
         0.003,
-        "kernel exp(-gamma |x - x'|^2) of standardised descriptors; scale is one over their number",
+        "kernel exp(-gamma |x - x'|^2) of standardised features; scale is one over the sum of their variances",
     ),
 }
 
@@ -25,14 +27,15 @@ def fit(
     validation_features: np.ndarray,
     validation_labels: np.ndarray,
     seed: int,
+    blocks: Sequence[int] = (),
     **options: object,
 ) -> Model:
     """Fit ``sklearn.svm.SVR``; the seed has no effect.
 
-    Descriptors are (n, d) and (m, d), labels (n,) and (m,); preparation, choice and errors as in
+    Features are (n, d) and (m, d), labels (n,) and (m,); blocks, preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.
     """
     from sklearn.svm import SVR
 
     data = (features, labels, validation_features, validation_labels)
-    return _pipeline.fit(lambda **chosen: SVR(cache_size=500, **chosen), OPTIONS, data, options)
+    return _pipeline.fit(lambda **chosen: SVR(cache_size=500, **chosen), OPTIONS, data, options, blocks)

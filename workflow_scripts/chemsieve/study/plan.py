@@ -204,6 +204,19 @@ class Plan:
         """Folders of the descriptor models' runs below a replicate."""
         return [f"descriptors/{name}" for name in self.config["baselines"]["run"]]
 
+    def baseline(self, name: str) -> Json:
+        """What a descriptor model depends on, besides the folds: its module, its features, its options."""
+        entry = self.config["baselines"]["methods"][name]
+        return {
+            "model": configuration.module_of(entry, name, "model"),
+            "features": entry.get("features", ["descriptors"]),
+            "options": configuration.options_of(entry, configuration.BASELINE_KEYS),
+        }
+
+    def baseline_features(self, name: str) -> list[str]:
+        """The tables of a descriptor model's features, in its order."""
+        return [f"{self.results}/data/{feature}.parquet" for feature in self.baseline(name)["features"]]
+
     @property
     def curves(self) -> list[str]:
         """Learning curves: of adaptation, then of fine-tuning."""

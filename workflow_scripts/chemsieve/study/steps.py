@@ -89,7 +89,7 @@ def _splitter(plan: Plan, at: Any) -> list[str]:
 
 
 def _descriptor_model(plan: Plan, at: Any) -> list[str]:
-    return [f"baselines.{at.baseline}"]
+    return [f"baselines.{plan.baseline(at.baseline)['model']}"]
 
 
 def _short(plan: Plan, at: Any, gpus: int, seconds: float) -> bool:
@@ -142,6 +142,8 @@ STEPS: dict[str, Step] = {
     "download_target": Step(resources.molecule_table),
     "data": Step(resources.molecule_table, _encoder, group="data"),
     "descriptors": Step(resources.molecule_table, group="data", optional=True),
+    "morgan": Step(resources.fingerprints, group="data", optional=True),
+    "embeddings": Step(resources.embeddings, _encoder, gpu=True, optional=True, heavy=True),
     "split": Step(resources.molecule_table, _splitter, group="split"),
     "treat_pool": Step(resources.molecule_table, group="split"),
     "audit_labels": Step(resources.audit, group="data", lighter="audit.molecules"),
