@@ -3,6 +3,7 @@
 import jsonschema
 import numpy as np
 import pytest
+from sklearn.svm import SVR
 
 from chemsieve import registry
 from chemsieve.data.descriptors import descriptor_names, descriptors
@@ -176,6 +177,21 @@ def test_a_wide_block_weighs_as_much_as_256_columns():
     np.testing.assert_allclose([np.sum(seen[:, :1024].var(0)), np.sum(seen[:, 1024:].var(0))], [256, 12], rtol=1e-3)
     _, alone = weighed(1024, 12, ())
     np.testing.assert_allclose(np.sum(alone.var(0)), 256, rtol=1e-3)
+
+
+@pytest.mark.parametrize("gamma", [0.002, "scale"])
+def test_a_machine_on_many_columns_is_that_of_scikit_learn(gamma):
+    """Its own sums of squares, and ours by a matrix product: both end within the solver's tolerance."""
+    generator = np.random.default_rng(3)
+    features = generator.normal(size=(120, 700))
+    labels = np.sin(features[:, 0]) + features[:, 1]
+    model = registry.load("baselines", "svr").fit(
+        features[:90], labels[:90], features[90:], labels[90:], 0, [700], C=5, epsilon=0.1, gamma=gamma
+    )
+    seen = model.pipeline[:-1].transform(features)
+    mean, scale = labels[:90].mean(), labels[:90].std()
+    machine = SVR(C=5, epsilon=0.1, gamma=gamma).fit(seen[:90], (labels[:90] - mean) / scale)
+    np.testing.assert_allclose(model.predict(features), machine.predict(seen) * scale + mean, atol=0.005 * scale)
 
 
 def test_narrow_blocks_are_left_as_they_are():

@@ -190,7 +190,6 @@ def test_a_descriptor_model_predicts_each_fold_by_itself(tmp_path, names):
         block = np.clip((filled - filled[TRAIN].mean(axis=0)) / filled[TRAIN].std(axis=0), -5, 5)
         blocks.append(block * min(1, np.sqrt(256 / block.shape[1])))  # as 256 columns in a squared distance
     rows = np.hstack(blocks)
-    assert names == ["descriptors"] or min(block.shape[1] for block in blocks[:1]) > 256
     mean, scale = LABELS[TRAIN].mean(), LABELS[TRAIN].std()
     machine = SVR(C=5, epsilon=0.1, gamma=0.003).fit(rows[TRAIN], (LABELS[TRAIN] - mean) / scale)
     table = read_table(tmp_path / "predictions").set_index("molecule_id")

@@ -7,9 +7,8 @@ if __name__ == "__main__":
         import logging
         import time
 
-        import numpy as np
-
         from chemsieve import baselines
+        from chemsieve.data.features import Features
         from chemsieve.runtime.processes import peak_memory_mb
         from chemsieve.study.runs import Identity, predictions_table, write_facts
         from chemsieve.tables import read_table, write_table
@@ -17,12 +16,8 @@ if __name__ == "__main__":
         w = snakemake.wildcards
         identity = Identity(w.splitter, int(w.split_seed), int(w.seed), "descriptors", w.baseline, "none")
         train, validation, test = (read_table(snakemake.input[f]) for f in ("train", "validation", "test"))
-        tables = [read_table(path).set_index("molecule_id")["values"] for path in snakemake.input.features]
-        blocks = [len(table.iloc[0]) for table in tables]
-        features = [
-            np.hstack([np.array(table.loc[fold["molecule_id"]].to_list(), dtype=float) for table in tables])
-            for fold in (train, validation, test)
-        ]
+        known = Features(snakemake.input.features)
+        features = [known.of(fold["molecule_id"]) for fold in (train, validation, test)]
         began = time.perf_counter()
         model = baselines.load(spec["model"]).fit(
             features[0],
@@ -30,7 +25,7 @@ if __name__ == "__main__":
             features[1],
             validation["label"].to_numpy(),
             identity.seed,
-            blocks,
+            known.columns,
             **spec["options"],
         )
         seconds = time.perf_counter() - began

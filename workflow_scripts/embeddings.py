@@ -6,10 +6,10 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         from pathlib import Path
 
-        from chemsieve.models.frozen import FrozenEncoder
+        from chemsieve.models.frozen import of_folder
         from chemsieve.tables import read_table, write_table
 
-        encoder = FrozenEncoder(Path(snakemake.input.encoder[0]).parent, spec["family"], torch_device(spec))
+        encoder = of_folder(Path(snakemake.input.encoder[0]).parent, spec["family"], torch_device(spec))
         molecules = read_table(snakemake.input.molecules, columns=["molecule_id", "source", "encoder_smiles"])
         target = molecules[molecules["source"] == "target"]
         values = encoder.features(list(target["encoder_smiles"]))

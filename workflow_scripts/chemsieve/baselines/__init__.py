@@ -21,10 +21,11 @@ class DescriptorModel(Protocol):
     """A module that fits one kind of regressor to features.
 
     ``OPTIONS`` is the JSON Schema of the keyword arguments of ``fit``. Each may be a list of values, of which the one
-    with the lowest validation error is taken.
+    with the lowest validation error is taken. ``NUMBERS`` are the names of what ``stored`` gives.
     """
 
     OPTIONS: dict
+    NUMBERS: tuple[str, ...]
 
     def fit(
         self,
@@ -40,6 +41,18 @@ class DescriptorModel(Protocol):
 
         ``blocks`` are the numbers of columns of the kinds of features that stand side by side; none: all are of one.
         """
+
+    def stored(self, regressor: Any) -> dict[str, np.ndarray]:
+        """The numbers of a fitted scikit-learn regressor that its predictions follow from, by name."""
+        ...
+
+    def evaluate(self, numbers: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+        """(n,) predictions of (n, d) prepared features from those numbers, without scikit-learn."""
+        ...
+
+    def mistake(self, numbers: dict[str, np.ndarray], columns: int) -> str:
+        """What is wrong with such numbers for so many prepared columns, in words; empty where nothing is."""
+        ...
 
 
 def load(name: str) -> DescriptorModel:

@@ -35,12 +35,33 @@ class Regressor(Protocol):
 class Model:
     """A fitted model; ``options`` are the options it was fitted with, after any choice."""
 
-    def __init__(self, pipeline: Regressor, options: dict[str, Any]) -> None:
+    def __init__(self, pipeline: Any, options: dict[str, Any]) -> None:
         self.pipeline, self.options = pipeline, options
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """(n,) predictions, in the unit of the labels, of (n, d) features."""
         return self.pipeline.predict(features)
+
+    def stored(self, regressor: Callable[[Any], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """All numbers that predictions follow from, by name: of :func:`prepare`, and ``model.`` of the regressor."""
+        imputer, threshold, scaler, _, weighing, last = (step for _, step in self.pipeline.steps)
+        return {
+            "prepare.median": imputer.statistics_,
+            "prepare.kept": np.flatnonzero(threshold.get_support()),
+            "prepare.mean": scaler.mean_,
+            "prepare.scale": scaler.scale_,
+            "prepare.weight": weighing.kw_args["weights"],
+            "label.mean": last.transformer_.mean_,
+            "label.scale": last.transformer_.scale_,
+            **{f"model.{name}": numbers for name, numbers in regressor(last.regressor_).items()},
+        }
+
+
+def prepare(numbers: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+    """(n, k) prepared columns of (n, d) features, as a fitted pipeline whose numbers these are has them."""
+    filled = np.where(np.isnan(features), numbers["prepare.median"], features)[:, numbers["prepare.kept"]]
+    scaled = (filled - numbers["prepare.mean"]) / numbers["prepare.scale"]
+    return np.clip(scaled, -CLIP, CLIP) * numbers["prepare.weight"]
 
 
 def fit(
@@ -131,7 +152,7 @@ def weigh(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return features * weights
 
 
-def _after(prepared: _Prepared, regressor: Regressor, labels: np.ndarray) -> Regressor:
+def _after(prepared: _Prepared, regressor: Regressor, labels: np.ndarray) -> Any:
     """A pipeline of the fitted preparation and the regressor, which is fitted here."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline

@@ -1,12 +1,14 @@
 """Gradient boosting of regression trees on features of molecules (Friedman 2001), on histograms as in LightGBM."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from chemsieve.baselines import _pipeline
+from chemsieve.baselines import _pipeline, _trees
 from chemsieve.baselines._pipeline import Model, one_or_several
 
+NUMBERS = _trees.NUMBERS
 _COUNT = {"type": "integer", "minimum": 1}
 OPTIONS: dict = {
     "learning_rate": one_or_several({"type": "number", "exclusiveMinimum": 0}, 0.05, "shrinkage of each tree"),
@@ -44,3 +46,26 @@ def fit(
 
     data = (features, labels, validation_features, validation_labels)
     return _pipeline.fit(build, OPTIONS, data, options, blocks)
+
+
+def stored(regressor: Any) -> dict[str, np.ndarray]:
+    """The nodes of all trees, and what their values are added to."""
+    trees = []
+    for (predictor,) in regressor._predictors:
+        nodes = predictor.nodes
+        leaf = nodes["is_leaf"].astype(bool)
+        sides = [np.where(leaf, _trees.LEAF, nodes[side].astype(np.int64)) for side in ("left", "right")]
+        # A leaf's threshold is whatever stood in memory.
+        threshold = np.where(leaf, 0.0, nodes["num_threshold"])
+        trees.append(_trees.Tree(np.where(leaf, 0, nodes["feature_idx"]), threshold, *sides, nodes["value"]))
+    return _trees.stored(trees, float(np.ravel(regressor._baseline_prediction)[0]), 1.0)
+
+
+def evaluate(numbers: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+    """(n,) predictions of (n, d) prepared features."""
+    return _trees.evaluate(numbers, features)
+
+
+def mistake(numbers: dict[str, np.ndarray], columns: int) -> str:
+    """What is wrong with such numbers for so many columns, in words; empty where nothing is."""
+    return _trees.mistake(numbers, columns)

@@ -1,12 +1,14 @@
 """Random forest on features of molecules (Breiman 2001), by default without its bootstrap."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from chemsieve.baselines import _pipeline
+from chemsieve.baselines import _pipeline, _trees
 from chemsieve.baselines._pipeline import Model, one_or_several
 
+NUMBERS = _trees.NUMBERS
 _COUNT = {"type": "integer", "minimum": 1}
 OPTIONS: dict = {
     "n_estimators": one_or_several(_COUNT, 200, "number of trees"),
@@ -43,3 +45,25 @@ def fit(
 
     data = (features, labels, validation_features, validation_labels)
     return _pipeline.fit(build, OPTIONS, data, options, blocks)
+
+
+def stored(regressor: Any) -> dict[str, np.ndarray]:
+    """The nodes of all trees, whose mean is the prediction."""
+    trees = []
+    for one in regressor.estimators_:
+        tree = one.tree_
+        leaf = tree.children_left < 0
+        sides = [np.where(leaf, _trees.LEAF, side) for side in (tree.children_left, tree.children_right)]
+        threshold = np.where(leaf, 0.0, tree.threshold)
+        trees.append(_trees.Tree(np.where(leaf, 0, tree.feature), threshold, *sides, tree.value[:, 0, 0]))
+    return _trees.stored(trees, 0.0, 1 / len(trees))
+
+
+def evaluate(numbers: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+    """(n,) predictions of (n, d) prepared features, which its trees compare in single precision."""
+    return _trees.evaluate(numbers, features.astype(np.float32))
+
+
+def mistake(numbers: dict[str, np.ndarray], columns: int) -> str:
+    """What is wrong with such numbers for so many columns, in words; empty where nothing is."""
+    return _trees.mistake(numbers, columns)

@@ -81,7 +81,16 @@ def _strategy(plan: Plan, at: Any) -> list[str]:
 
 
 def _methods(plan: Plan, at: Any) -> list[str]:
-    return [*_regressor(plan, at), *(f"methods.{plan.cell(name)['method']}" for name in plan.config["grid"]["run"])]
+    methods = [f"methods.{plan.cell(name)['method']}" for name in plan.config["grid"]["run"]]
+    return [*_regressor(plan, at), *methods, *_descriptor_models(plan)]
+
+
+def _descriptor_models(plan: Plan) -> list[str]:
+    return [f"baselines.{plan.baseline(name)['model']}" for name in plan.config["baselines"]["run"]]
+
+
+def _predictors(plan: Plan, at: Any) -> list[str]:
+    return [*_encoder(plan, at), *_descriptor_models(plan)]
 
 
 def _splitter(plan: Plan, at: Any) -> list[str]:
@@ -219,7 +228,7 @@ STEPS: dict[str, Step] = {
     "figures": Step(resources.figures),
     # On demand.
     "export_model": Step(resources.predict, _methods, gpu=True),
-    "predict": Step(resources.predict, _encoder, gpu=True, lighter="predict.chunk"),
+    "predict": Step(resources.predict, _predictors, gpu=True, lighter="predict.chunk"),
 }
 
 
