@@ -46,6 +46,10 @@ def evaluate(tensors: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray
 
 def mistake(tensors: dict[str, np.ndarray], columns: int) -> str:
     """What is wrong with the numbers of trees on so many columns, in words; empty where nothing is."""
+    if any(tensors[name].shape != (1,) for name in ("start", "factor")):
+        return "start and factor are one number each"
+    if any(tensors[name].dtype.kind != "i" for name in ("feature", "left", "right", "sizes")):
+        return "its trees' features, children and sizes are no whole numbers"
     count = len(tensors["value"])
     if tensors["sizes"].min(initial=1) < 1 or tensors["sizes"].sum() != count or not len(tensors["sizes"]):
         return "its trees are not of as many nodes as it says"

@@ -108,6 +108,8 @@ def mistake(numbers: dict[str, np.ndarray], columns: int) -> str:
     """What is wrong with such numbers for so many columns, in words; empty where nothing is."""
     if numbers["support"].ndim != 2 or numbers["support"].shape[1] != columns:
         return f"its support vectors are {numbers['support'].shape}, not of {columns} columns"
-    if len(numbers["coefficients"]) != len(numbers["support"]):
+    if any(numbers[name].shape != (1,) for name in ("intercept", "gamma")):
+        return "intercept and gamma are one number each"
+    if numbers["coefficients"].shape != numbers["support"].shape[:1]:
         return "it has not one coefficient for each support vector"
     return ""

@@ -79,8 +79,8 @@ class DescriptorPredictor(Predictor):
 
 def write(
     folder: Path, model: str, fitted: _pipeline.Model, features: dict[str, int], encoder: FrozenEncoder | None, **origin
-) -> dict:
-    """Write ``config.json`` and ``model.safetensors`` of a fitted model; gives what the former says.
+) -> None:
+    """Write ``config.json`` and ``model.safetensors`` of a fitted model.
 
     Args:
         model: name of its module.
@@ -101,7 +101,6 @@ def write(
     content = {name: np.ascontiguousarray(values) for name, values in sorted(tensors.items())}
     write_json(folder / "config.json", config)
     write_atomically(folder / "model.safetensors", lambda temporary: save_file(content, temporary))
-    return config
 
 
 def assemble(folder: Path, facts: dict, device: torch.device | str) -> DescriptorPredictor:
@@ -125,6 +124,8 @@ def assemble(folder: Path, facts: dict, device: torch.device | str) -> Descripto
     encoder = None
     if "embeddings" in config["features"]:
         encoder = _encoder(config["encoder"], _under(ENCODER, tensors), tokenizer, device, str(path))
+        if encoder.encoder.config.hidden_size != config["columns"]["embeddings"]:
+            raise ChemsieveError(f"{source}: columns: the encoder's output is not of so many columns")
     elif len(numbers) != len(tensors):
         raise ChemsieveError(f"{path}: it holds an encoder, which a model without embeddings has not")
     return DescriptorPredictor(config, numbers, encoder, tokenizer, neighbours.read(folder / "training.parquet"), facts)
@@ -139,7 +140,12 @@ def _read_config(path: Path) -> dict:
         raise ChemsieveError(f"{path}: it describes no descriptor model")
     known = {"descriptors", "morgan", "embeddings"}
     features, columns = config.get("features"), config.get("columns")
-    if not isinstance(features, list) or not features or not set(map(str, features)) <= known:
+    if (
+        not isinstance(features, list)
+        or not features
+        or not set(map(str, features)) <= known
+        or len(set(features)) < len(features)
+    ):
         raise ChemsieveError(f"{path}: features: a list of {', '.join(sorted(known))} is wanted")
     if (
         not isinstance(columns, dict)
@@ -154,7 +160,7 @@ def _read_config(path: Path) -> dict:
     if "descriptors" in features and config["descriptors"] != descriptor_names():
         raise ChemsieveError(
             f"{path}: the RDKit that is installed computes other descriptors than the one that the model was made "
-            "with; install the version that README.md names"
+            "with; install the version that chemsieve.json names"
         )
     if "morgan" in features and config["morgan"] != {"radius": morgan.RADIUS, "size": morgan.SIZE}:
         raise ChemsieveError(f"{path}: it wants Morgan fingerprints that this release does not compute")
