@@ -27,7 +27,7 @@ class Predict(Section):
 
     model: Text = key(
         "best",
-        "the run with the lowest validation RMSE; best_language_model: of those; or a run_id of the metrics table",
+        "best (validation RMSE), best_language_model (the best of those), or a run_id of the metrics table",
     )
     input: str | None = key(None, "a file of molecules, read as target.path is")
     format: Format = key("auto", FORMAT)
