@@ -35,7 +35,7 @@ def make_model(target: Path, smiles: list[str], dropout: dict, passes: int) -> N
     import torch
     from rdkit import Chem
 
-    from chemsieve.deployment import folder, inference
+    from chemsieve.deployment import folder, inference, language
     from chemsieve.deployment.neighbours import training_table
     from chemsieve.models import backbone, regressor
     from chemsieve.models.bundled import BUNDLED, local_folder
@@ -51,7 +51,10 @@ def make_model(target: Path, smiles: list[str], dropout: dict, passes: int) -> N
         }
     )
     files = folder.write(
-        target, model, backbone.read_config(encoder), backbone.load_tokenizer(encoder), training_table(molecules)
+        target,
+        lambda place: language.write(place, model, backbone.read_config(encoder)),
+        backbone.load_tokenizer(encoder),
+        training_table(molecules),
     )
     facts = {
         "format": folder.FORMAT,

@@ -1,5 +1,5 @@
-# Needs: tables/molecules, the folds.
-# Makes: RDKit descriptors of the target, and the descriptor models that keep the language models honest.
+# Needs: tables/molecules, the encoder, the folds.
+# Makes: features of the target's molecules, and the descriptor models on them that keep the language models honest.
 
 
 rule descriptors:
@@ -22,9 +22,49 @@ rule descriptors:
         "../workflow_scripts/descriptors.py"
 
 
+rule morgan:
+    input:
+        molecules=f"{RESULTS}/tables/molecules.parquet",
+    output:
+        morgan=f"{RESULTS}/data/morgan.parquet",
+    log:
+        f"{RESULTS}/logs/morgan.log",
+    group:
+        group("morgan")
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("morgan"),
+    params:
+        spec=spec(),
+        code=code("morgan"),
+    script:
+        "../workflow_scripts/morgan.py"
+
+
+rule embeddings:
+    input:
+        molecules=f"{RESULTS}/tables/molecules.parquet",
+        encoder=plan.encoder_folder(ENCODER),
+    output:
+        embeddings=f"{RESULTS}/data/embeddings.parquet",
+    log:
+        f"{RESULTS}/logs/embeddings.log",
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        **needs("embeddings"),
+    params:
+        spec=spec(family=FAMILY, compute=COMPUTE),
+        code=code("embeddings"),
+    script:
+        "../workflow_scripts/embeddings.py"
+
+
 rule baseline:
     input:
-        descriptors=f"{RESULTS}/data/descriptors.parquet",
+        features=lambda wildcards: PLAN.baseline_features(wildcards.baseline),
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
@@ -43,7 +83,7 @@ rule baseline:
         **needs("baseline"),
     params:
         key=cache_key,
-        spec=lambda wildcards: spec(options=config["baselines"]["methods"][wildcards.baseline]),
+        spec=lambda wildcards: spec(**PLAN.baseline(wildcards.baseline)),
         code=code("baseline"),
     script:
         "../workflow_scripts/baseline.py"

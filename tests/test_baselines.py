@@ -3,9 +3,11 @@
 import jsonschema
 import numpy as np
 import pytest
+from sklearn.svm import SVR
 
 from chemsieve import registry
 from chemsieve.data.descriptors import descriptor_names, descriptors
+from chemsieve.data.morgan import morgan
 from chemsieve.errors import ChemsieveError
 
 # Options that make each model quick.
@@ -159,6 +161,69 @@ def test_the_seed_decides(name):
     assert (first != other).any()
 
 
+def weighed(wide, narrow, blocks):
+    """Predictions of a machine on a wide block beside a narrow one, and the training molecules as it sees them."""
+    generator = np.random.default_rng(1)
+    features = np.hstack([generator.normal(size=(60, wide)), generator.normal(size=(60, narrow))])
+    labels = features[:, -1] + features[:, 0]
+    model = registry.load("baselines", "svr").fit(
+        features[:40], labels[:40], features[40:], labels[40:], 0, blocks, **QUICK["svr"]
+    )
+    return model.predict(features), model.pipeline[:-1].transform(features[:40])
+
+
+def test_a_wide_block_weighs_as_much_as_256_columns():
+    _, seen = weighed(1024, 12, [1024, 12])
+    np.testing.assert_allclose([np.sum(seen[:, :1024].var(0)), np.sum(seen[:, 1024:].var(0))], [256, 12], rtol=1e-3)
+    _, alone = weighed(1024, 12, ())
+    np.testing.assert_allclose(np.sum(alone.var(0)), 256, rtol=1e-3)
+
+
+@pytest.mark.parametrize("gamma", [0.002, "scale"])
+def test_a_machine_on_many_columns_is_that_of_scikit_learn(gamma):
+    """Its own sums of squares, and ours by a matrix product: both end within the solver's tolerance."""
+    generator = np.random.default_rng(3)
+    features = generator.normal(size=(120, 700))
+    labels = np.sin(features[:, 0]) + features[:, 1]
+    model = registry.load("baselines", "svr").fit(
+        features[:90], labels[:90], features[90:], labels[90:], 0, [700], C=5, epsilon=0.1, gamma=gamma
+    )
+    seen = model.pipeline[:-1].transform(features)
+    mean, scale = labels[:90].mean(), labels[:90].std()
+    machine = SVR(C=5, epsilon=0.1, gamma=gamma).fit(seen[:90], (labels[:90] - mean) / scale)
+    np.testing.assert_allclose(model.predict(features), machine.predict(seen) * scale + mean, atol=0.005 * scale)
+
+
+def test_narrow_blocks_are_left_as_they_are():
+    (one, seen), (other, as_one) = weighed(200, 12, [200, 12]), weighed(200, 12, ())
+    assert (seen == as_one).all()
+    assert (one == other).all()
+
+
+def test_columns_that_do_not_vary_do_not_count():
+    features = np.random.default_rng(2).normal(size=(30, 600))
+    features[:, 300:] = 3.0
+    labels = features[:, 0]
+    fit = registry.load("baselines", "svr").fit
+    model = fit(features, labels, features, labels, 0, [600], **QUICK["svr"])
+    seen = model.pipeline[:-1].transform(features)
+    assert seen.shape == (30, 300)
+    np.testing.assert_allclose(np.sum(seen.var(0)), 256, rtol=1e-3)
+
+
+def test_morgan_counts_of_known_molecules():
+    """Ethane has the same carbon twice, and both with their neighbours are one substructure."""
+    values = morgan(["CC", "CCO", "OCC", "C[C@H](O)F", "C[C@@H](O)F"])
+    assert values.shape == (5, 2048)
+    assert sorted(values[0][values[0] > 0].tolist()) == pytest.approx([np.log(2), np.log(3)])
+    # Three atoms alone; each with its neighbours, of which the one in the middle sees the whole.
+    assert np.expm1(values[1]).sum() == pytest.approx(6)
+    assert (values[1] == values[2]).all()
+    assert (values[3] == values[4]).all()
+    with pytest.raises(ChemsieveError, match=r"'C\(' of molecule 1"):
+        morgan(["C", "C("])
+
+
 def test_lists_are_chosen_from_by_validation_error():
     errors = {}
     for C in (1e-4, 3.0):
@@ -201,7 +266,7 @@ def test_bad_input_is_refused():
         fitted("svr", labels=labels)
     same = np.ones((5, 3))
     same[:, 2] = np.nan
-    with pytest.raises(ChemsieveError, match="no descriptor varies"):
+    with pytest.raises(ChemsieveError, match="no feature varies"):
         registry.load("baselines", "svr").fit(same, np.arange(5.0), same, np.arange(5.0), 0)
 
 

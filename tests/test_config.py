@@ -110,6 +110,7 @@ UNKNOWN = [
     ("grid.methods.lora.training.epoch", 3, "'epochs'"),
     ("grid.methods.lora.training.checkpoints", [1], "known keys: .*epochs"),
     ("baselines.methods.svr.Z", 3, "known keys: .*gamma"),
+    ("baselines.methods.svr.feature", ["morgan"], "'features'"),
     ("predict.inputs", "new.csv", "'input'"),
     ("compute.gpu", 1, "known keys: .*device"),
     ("split.options.butina", {"cut": 1}, "split.options.butina.cut.*'cutoff'"),
@@ -144,6 +145,9 @@ NAMES = [
     ("grid.methods.lora.head", "some", "all, bias, none"),
     ("grid.methods.lora.training.schedule", "cosin", "'cosine'"),
     ("baselines.run", ["svm"], "'svr'"),
+    ("baselines.methods.mine", {"model": "svm"}, "'svr'"),
+    ("baselines.methods.mine", {"features": ["morgan"]}, "known: gradient_boosting, random_forest, svr"),
+    ("baselines.methods.svr.features", ["descriptors", "mogan"], "'morgan'"),
     ("compute.device", "gpu", "'cpu'"),
     ("target.source", "csv", "embedded, file"),
     ("encoder.unknown_tokens", "flagged", "'flag'"),
@@ -401,7 +405,7 @@ def test_checking_imports_nothing_heavy(table):
     # Every strategy, method and estimator is configured, and so is a file.
     everything = of_file(table, fold="part")
     everything["split"]["splitters"] = registry.choices("splitting")
-    everything["baselines"]["methods"] = {name: {} for name in registry.choices("baselines")}
+    everything["baselines"]["methods"] |= {name: {} for name in registry.choices("baselines")}
     arguments = [str(ROOT / "workflow_scripts"), json.dumps(EMBEDDED), json.dumps(everything)]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())

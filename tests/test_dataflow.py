@@ -18,7 +18,7 @@ EVERYTHING = {
     "validation": {"run": True},
     "pretrain": {"corpus": "corpus.smi", "targets": {"teacher": {"path": "vectors.parquet"}}},
     "predict": {"input": "new.csv"},
-    "baselines": {"run": ["svr", "gradient_boosting", "random_forest"], "methods": {"random_forest": {}}},
+    "baselines": {"run": ["svr", "svr_morgan", "svr_frozen", "random_forest"], "methods": {"random_forest": {}}},
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
 }
 ON_DEMAND = ["all", "figures", "export_model", "predict", "pretrain"]
@@ -67,7 +67,8 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     # the data as given, all molecules, and the predictions with their labels,
     given = {"data", "audit_labels", "export_model"}
     allowed |= {"embedded/target.csv": given, "embedded/pool.csv": given}
-    everywhere = {"split", "descriptors", "audit", "audit_shift", "treat_pool", "report", "export_model"}
+    features = {"descriptors", "morgan", "embeddings"}
+    everywhere = features | {"split", "audit", "audit_shift", "treat_pool", "report", "export_model"}
     allowed |= {"tables/molecules.parquet": everywhere}
     allowed |= {"tables/predictions.parquet": {"report", "export_model"}}
     # and made from these: errors, explanations of errors, and what the audit finds.

@@ -142,6 +142,15 @@ def test_declared_steps_load_modules_that_there_are(config):
             assert (package / f"{module.replace('.', '/')}.py").is_file(), (rule, module)
 
 
+def test_a_descriptor_model_names_its_module_and_its_features(config):
+    config["baselines"]["methods"]["both"] = {"model": "svr", "features": ["morgan", "embeddings"], "C": 2}
+    plan = Plan(config)
+    assert plan.baseline("both") == {"model": "svr", "features": ["morgan", "embeddings"], "options": {"C": 2}}
+    tables = [f"results/embedded/data/{name}.parquet" for name in ("morgan", "embeddings")]
+    assert plan.baseline_features("both") == tables
+    assert plan.baseline("svr") == {"model": "svr", "features": ["descriptors"], "options": {}}
+
+
 def test_what_a_selection_depends_on_has_the_model_only_where_it_is_read(config):
     plan = Plan(config)
     assert "family" in plan.strategy("uncertainty")

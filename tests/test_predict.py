@@ -157,7 +157,7 @@ def cut(path):
         (lambda made: (made / "chemsieve.json").unlink(), r"chemsieve.json: there is no such file, so that .* is no"),
         (lambda made: cut(made / "chemsieve.json"), r"chemsieve.json: not readable JSON"),
         (
-            lambda made: (made / "chemsieve.json").write_text('{"format": 2}'),
+            lambda made: (made / "chemsieve.json").write_text('{"format": 3}'),
             r"not of a format that this release reads",
         ),
         (lambda made: edit(made / "chemsieve.json", '"interval"', '"interwal"'), r"it says nothing of 'interval'"),
@@ -577,19 +577,19 @@ def metrics():
 def test_a_better_descriptor_model_is_named_in_the_card(made):
     facts = json.loads((made / "chemsieve.json").read_text(encoding="utf-8"))
     assert "descriptor" not in card(facts)
-    facts |= {"surpassed": choose(metrics(), "best")["surpassed"]}
+    facts |= {"surpassed": choose(metrics(), "best_language_model")["surpassed"]}
     assert (
         "**A descriptor model is better**: `random/0/0/descriptors/svr/none` has a validation RMSE of 0.100, this "
-        "model 1.000. Descriptor models are not exported."
+        "model 1.000. `predict.model: best` exports the better one."
     ) in card(facts)
     table = metrics()
-    assert choose(table[table["origin"] != "descriptors"], "best")["surpassed"] is None
+    assert choose(table[table["origin"] != "descriptors"], "best_language_model")["surpassed"] is None
     elsewhere = table.assign(run_id=table["run_id"].str.replace("random/0/0/desc", "random/1/0/desc"))
-    assert choose(elsewhere, "best")["surpassed"] is None, "errors on another split do not compare"
+    assert choose(elsewhere, "best_language_model")["surpassed"] is None, "errors on another split do not compare"
 
 
 def test_the_best_is_that_of_validation():
-    chosen = choose(metrics(), "best")
+    chosen = choose(metrics(), "best_language_model")
     assert (chosen["run_id"], chosen["rmse"], chosen["test"]["rmse"]) == ("random/0/0/adapted/lora/none", 0.9, 3.0)
     assert choose(metrics(), "random/0/0/adapted/full/none")["rmse"] == 1.0
 
@@ -597,11 +597,8 @@ def test_the_best_is_that_of_validation():
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ("random/0/0/descriptors/svr/none", "is a descriptor model"),
-        (
-            "random/0/0/adapted/lora/nine",
-            "no run 'random/0/0/adapted/lora/nine' of a language model; did you mean '.*lora/none'",
-        ),
+        ("random/0/0/descriptors/svm/none", "no run '.*svm/none'; did you mean '.*/descriptors/svr/none'"),
+        ("random/0/0/adapted/lora/nine", "no run 'random/0/0/adapted/lora/nine'; did you mean '.*lora/none'"),
     ],
 )
 def test_a_run_that_cannot_be_exported_is_one_sentence(wanted, said):
@@ -652,8 +649,16 @@ def test_workflow_exports_the_best_or_a_named_run_and_predicts(workspace):
     assert done.returncode == 0, done.stdout
     assert "81 rows: 80 predicted, 1 unparsable" in done.stdout
     metrics_table = pd.read_parquet(results / "tables" / "metrics.parquet")
-    models = metrics_table.query("fold == 'validation' and origin != 'descriptors'").set_index("run_id")["rmse"]
+    errors = metrics_table.query("fold == 'validation'").set_index("run_id")["rmse"]
+    compared(errors.idxmin())
+    models = errors[~errors.index.str.contains("/descriptors/")]
+    done = run(wanted, input="new.csv", model="best_language_model")
+    assert done.returncode == 0, done.stdout
     compared(models.idxmin())
+    for name in ("svr_morgan", "svr_frozen", "gradient_boosting"):
+        done = run(wanted, input="new.csv", model=f"scaffold/0/0/descriptors/{name}/none")
+        assert done.returncode == 0, done.stdout
+        compared(f"scaffold/0/0/descriptors/{name}/none")
 
     other = next(name for name in (LORA, "scaffold/0/0/adapted/full/influence") if name != models.idxmin())
     done = run(wanted, input="new.csv", model=other)

@@ -150,7 +150,7 @@ def test_editors_accept_every_study_and_are_pointed_to_the_schema(path):
         {"selection": {"strategies": {"mine": {"strategy": "diversty"}}}},
         {"selection": {"strategies": {"random": {"budget": {"counts": 3}}}}},
         {"grid": {"methods": {"lora": {"rank": 0}}}},
-        {"baselines": {"methods": {"svr": {"Z": 1}}}},
+        {"baselines": {"methods": {"svr": {"C": 0}}}},
         {"split": {"options": {"butina": {"cut": 1}}}},
         {"published": {"figures": [{"what": "x", "printed": 1, "measure": "msee"}]}},
     ],

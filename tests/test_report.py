@@ -179,7 +179,7 @@ def test_descriptors_that_beat_every_language_model_are_named(tables, tmp_path):
     metrics.loc[metrics["method"] == "svr", "rmse"] = 0.1
     metrics.loc[metrics["method"] == "gradient_boosting", "rmse"] = 5.0
     text = make(tmp_path, changed).text
-    svr = r"svr on molecular descriptors has a mean test RMSE of 0\.1000; of 5 language models with full fine-tuning, "
+    svr = r"The descriptor model svr has a mean test RMSE of 0\.1000; of 5 language models with full fine-tuning, "
     assert re.search(svr + "5 worse than it", text)
     assert re.search(r"RMSE of 5; of 5 language models with full fine-tuning, 5 better than it", text)
 

@@ -131,7 +131,7 @@ def test_another_seed_keeps_every_finished_run(workspace):
         "aggregate_influence": 8,
         "selection": 7,
         "finetune_on_selection": 6 + 9,
-        "baseline": 2,
+        "baseline": 4,
     }
     others = {job.rule for job in jobs if "seed" not in job.wildcards}
     assert others == {"selections_table", "influence_tables", "effective_config", *TABLES_OF_RUNS}

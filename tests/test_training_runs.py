@@ -14,6 +14,7 @@ import torch
 from sklearn.svm import SVR
 
 from chemsieve.data.descriptors import descriptors
+from chemsieve.data.morgan import morgan
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.models.checkpoints import load_strictly, trained_names
 from chemsieve.models.prediction import predict, predict_smiles
@@ -150,39 +151,45 @@ class Named(SimpleNamespace):
 given = json.loads(sys.argv[2])
 parts = {name: Named(**given[name]) for name in ("input", "output", "wildcards")}
 snakemake = SimpleNamespace(
-    **parts, rule="baseline", log=["results/s/log"], params=Named(spec=json.dumps({"options": given["options"]})),
+    **parts, rule="baseline", log=["results/s/log"], params=Named(spec=json.dumps(given["spec"])),
     config={"study": "s", "on_failure": "stop"},
 )
 runpy.run_path(sys.argv[1], {"snakemake": snakemake}, run_name="__main__")
 """
 
 
-def test_a_descriptor_model_predicts_each_fold_by_itself(tmp_path):
-    """Against scikit-learn's own machine on descriptors prepared by hand."""
-    features = descriptors(SMILES)
-    values = pd.DataFrame({"molecule_id": [f"target-{i}" for i in range(24)], "values": list(features)})
-    values = values.sample(frac=1, random_state=0)
-    write_table(values, tmp_path / "descriptors", "descriptors")
+@pytest.mark.parametrize("names", [["descriptors"], ["morgan", "descriptors"]], ids=str)
+def test_a_descriptor_model_predicts_each_fold_by_itself(tmp_path, names):
+    """Against scikit-learn's own machine on features prepared by hand."""
+    known = {"descriptors": descriptors(SMILES), "morgan": morgan(SMILES)}
+    declared = {"descriptors": "descriptors", "morgan": "features"}
+    for shuffled, name in enumerate(names):
+        values = pd.DataFrame({"molecule_id": [f"target-{i}" for i in range(24)], "values": list(known[name])})
+        write_table(values.sample(frac=1, random_state=shuffled), tmp_path / name, declared[name])
     write_table(molecules(TRAIN), tmp_path / "train", "labelled")
     write_table(molecules(VALIDATION), tmp_path / "validation", "labelled")
     write_table(molecules(TEST, label=False), tmp_path / "test", "unlabelled")
-    names = ("descriptors", "train", "validation", "test")
+    folds = ("train", "validation", "test")
     given = {
-        "input": {name: str(tmp_path / name) for name in names},
+        "input": {name: str(tmp_path / name) for name in folds}
+        | {"features": [str(tmp_path / name) for name in names]},
         "output": {name: str(tmp_path / name) for name in ("predictions", "run")},
-        "wildcards": {"splitter": "scaffold", "split_seed": "0", "seed": "3", "baseline": "svr"},
-        "options": {"C": 5, "epsilon": 0.1, "gamma": 0.003},
+        "wildcards": {"splitter": "scaffold", "split_seed": "0", "seed": "3", "baseline": "mine"},
+        "spec": {"model": "svr", "features": names, "options": {"C": 5, "epsilon": 0.1, "gamma": 0.003}},
     }
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow_scripts")}
     script = str(ROOT / "workflow_scripts/baseline.py")
     command = [sys.executable, "-c", SCRIPT, script, json.dumps(given)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    known = features[TRAIN]
-    filled = np.where(np.isnan(features), np.nan_to_num(np.nanmedian(known, axis=0)), features)
-    varies = filled[TRAIN].std(axis=0) > 1e-12
-    filled = filled[:, varies]
-    rows = np.clip((filled - filled[TRAIN].mean(axis=0)) / filled[TRAIN].std(axis=0), -5, 5)
+    blocks = []
+    for name in names:
+        features = known[name].astype(float)
+        filled = np.where(np.isnan(features), np.nan_to_num(np.nanmedian(features[TRAIN], axis=0)), features)
+        filled = filled[:, filled[TRAIN].std(axis=0) > 1e-12]
+        block = np.clip((filled - filled[TRAIN].mean(axis=0)) / filled[TRAIN].std(axis=0), -5, 5)
+        blocks.append(block * min(1, np.sqrt(256 / block.shape[1])))  # as 256 columns in a squared distance
+    rows = np.hstack(blocks)
     mean, scale = LABELS[TRAIN].mean(), LABELS[TRAIN].std()
     machine = SVR(C=5, epsilon=0.1, gamma=0.003).fit(rows[TRAIN], (LABELS[TRAIN] - mean) / scale)
     table = read_table(tmp_path / "predictions").set_index("molecule_id")

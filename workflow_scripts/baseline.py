@@ -7,25 +7,25 @@ if __name__ == "__main__":
         import logging
         import time
 
-        import numpy as np
-
         from chemsieve import baselines
+        from chemsieve.data.features import Features
         from chemsieve.runtime.processes import peak_memory_mb
         from chemsieve.study.runs import Identity, predictions_table, write_facts
         from chemsieve.tables import read_table, write_table
 
         w = snakemake.wildcards
         identity = Identity(w.splitter, int(w.split_seed), int(w.seed), "descriptors", w.baseline, "none")
-        values = read_table(snakemake.input.descriptors).set_index("molecule_id")["values"]
         train, validation, test = (read_table(snakemake.input[f]) for f in ("train", "validation", "test"))
-        features = [np.array(values.loc[fold["molecule_id"]].to_list()) for fold in (train, validation, test)]
+        known = Features(snakemake.input.features)
+        features = [known.of(fold["molecule_id"]) for fold in (train, validation, test)]
         began = time.perf_counter()
-        model = baselines.load(w.baseline).fit(
+        model = baselines.load(spec["model"]).fit(
             features[0],
             train["label"].to_numpy(),
             features[1],
             validation["label"].to_numpy(),
             identity.seed,
+            known.columns,
             **spec["options"],
         )
         seconds = time.perf_counter() - began

@@ -47,15 +47,19 @@ def run(given: argparse.Namespace, delimiter: str) -> None:
     layout = {"smiles": given.smiles, "delimiter": delimiter, "format": given.format, "encoding": given.encoding}
     check_encoding("predict", given.encoding)
     check_molecules(given.input, "predict", layout)
-    import torch
-
-    from chemsieve.deployment.folder import load
+    from chemsieve.deployment.folder import load, uses_torch
     from chemsieve.deployment.stream import predict_file
-    from chemsieve.runtime.devices import choose_device
 
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    predictor = load(given.model, choose_device(given.device))
+    if uses_torch(given.model):
+        import torch
+
+        from chemsieve.runtime.devices import choose_device
+
+        if given.threads:
+            torch.set_num_threads(given.threads)
+        predictor = load(given.model, choose_device(given.device))
+    else:
+        predictor = load(given.model)
     began = time.perf_counter()
     counts = predict_file(
         predictor, given.input, given.output, given.smiles, delimiter, given.chunk, given.format, given.encoding

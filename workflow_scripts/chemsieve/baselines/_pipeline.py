@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from chemsieve.errors import ChemsieveError
 
+WIDE = 256  # columns; RDKit's descriptors, of which about 200 vary among drug-like molecules, are fewer
 CLIP = 5.0  # standard deviations; a molecule unlike all others must not decide a kernel or a prediction alone
 
 
@@ -33,12 +35,33 @@ class Regressor(Protocol):
 class Model:
     """A fitted model; ``options`` are the options it was fitted with, after any choice."""
 
-    def __init__(self, pipeline: Regressor, options: dict[str, Any]) -> None:
+    def __init__(self, pipeline: Any, options: dict[str, Any]) -> None:
         self.pipeline, self.options = pipeline, options
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """(n,) predictions, in the unit of the labels, of (n, d) descriptors."""
+        """(n,) predictions, in the unit of the labels, of (n, d) features."""
         return self.pipeline.predict(features)
+
+    def stored(self, regressor: Callable[[Any], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """All numbers that predictions follow from, by name: of :func:`prepare`, and ``model.`` of the regressor."""
+        imputer, threshold, scaler, _, weighing, last = (step for _, step in self.pipeline.steps)
+        return {
+            "prepare.median": imputer.statistics_,
+            "prepare.kept": np.flatnonzero(threshold.get_support()),
+            "prepare.mean": scaler.mean_,
+            "prepare.scale": scaler.scale_,
+            "prepare.weight": weighing.kw_args["weights"],
+            "label.mean": last.transformer_.mean_,
+            "label.scale": last.transformer_.scale_,
+            **{f"model.{name}": numbers for name, numbers in regressor(last.regressor_).items()},
+        }
+
+
+def prepare(numbers: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+    """(n, k) prepared columns of (n, d) features, as a fitted pipeline whose numbers these are has them."""
+    filled = np.where(np.isnan(features), numbers["prepare.median"], features)[:, numbers["prepare.kept"]]
+    scaled = (filled - numbers["prepare.mean"]) / numbers["prepare.scale"]
+    return np.clip(scaled, -CLIP, CLIP) * numbers["prepare.weight"]
 
 
 def fit(
@@ -46,23 +69,29 @@ def fit(
     declared: dict,
     data: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     options: dict[str, Any],
+    blocks: Sequence[int] = (),
 ) -> Model:
     """Fit ``build(**options)``, a scikit-learn regressor, on prepared training molecules.
 
-    Everything is estimated from the training molecules: missing descriptors become the column's median, constant
-    columns go, the rest is standardised and clipped to five standard deviations; labels are standardised. Where options
-    are lists, all combinations are fitted and the one with the lowest mean squared error on the validation molecules
-    is kept (the first among equals); otherwise the validation molecules are not looked at.
+    Everything is estimated from the training molecules: missing values become the column's median, constant
+    columns go, the rest is standardised and clipped to five standard deviations; labels are standardised. A block with
+    more than 256 columns left is scaled to weigh as much as 256 in a squared distance between molecules, so that
+    thousands of fingerprint columns do not drown the descriptors beside them, and a kernel's width that suits the one
+    suits the other.
+
+    Where options are lists, all combinations are fitted and the one with the lowest mean squared error on the
+    validation molecules is kept (the first among equals); otherwise the validation molecules are not looked at.
 
     Args:
         build: makes the regressor.
         declared: the model's OPTIONS, whose defaults complete ``options``.
-        data: (n, d) training descriptors, (n,) training labels, (m, d) validation descriptors, (m,) validation labels.
+        data: (n, d) training features, (n,) training labels, (m, d) validation features, (m,) validation labels.
         options: values, or lists of values.
+        blocks: numbers of columns of the blocks of features; none: all are of one.
 
     Raises:
         ChemsieveError: unknown option, no molecules, shapes that do not fit, a label that is not finite, or training
-            molecules whose descriptors are all alike.
+            molecules whose features are all alike.
     """
     unknown = sorted(set(options) - set(declared))
     if unknown:
@@ -75,33 +104,68 @@ def fit(
     features, labels, validation_features, validation_labels = data
     _check("training", features, labels)
     if not (np.nanmax(features, axis=0, initial=-np.inf) > np.nanmin(features, axis=0, initial=np.inf)).any():
-        raise ChemsieveError("descriptor model: no descriptor varies among the training molecules")
-    models = (Model(_prepare(build(**chosen)).fit(features, labels), chosen) for chosen in candidates)
+        raise ChemsieveError("descriptor model: no feature varies among the training molecules")
+    prepared = _prepared(features, blocks or [features.shape[1]])
+    models = (Model(_after(prepared, build(**chosen), labels), chosen) for chosen in candidates)
     if len(candidates) == 1:
         return next(models)
     _check("validation", validation_features, validation_labels)
     return min(models, key=lambda model: np.mean((model.predict(validation_features) - validation_labels) ** 2))
 
 
-def _prepare(regressor: Regressor) -> Regressor:
-    from sklearn.compose import TransformedTargetRegressor
+@dataclass(frozen=True)
+class _Prepared:
+    """Fitted steps that prepare features, and the training features that they prepared."""
+
+    steps: list[tuple[str, Any]]
+    features: np.ndarray
+
+
+def _prepared(features: np.ndarray, blocks: Sequence[int]) -> _Prepared:
     from sklearn.feature_selection import VarianceThreshold
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-    return make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True),
-        VarianceThreshold(),
-        StandardScaler(),
-        FunctionTransformer(np.clip, kw_args={"a_min": -CLIP, "a_max": CLIP}),
-        TransformedTargetRegressor(regressor, transformer=StandardScaler()),
-    )
+    filled = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), VarianceThreshold())
+    scaled = make_pipeline(StandardScaler(), FunctionTransformer(np.clip, kw_args={"a_min": -CLIP, "a_max": CLIP}))
+    values = scaled.fit_transform(filled.fit_transform(features))
+    weights = block_weights(filled[-1].get_support(), blocks)
+    weighing = FunctionTransformer(weigh, kw_args={"weights": weights})
+    steps = [*filled.steps, *scaled.steps, ("weighing", weighing)]
+    return _Prepared(steps, weighing.fit_transform(values))
+
+
+def block_weights(kept: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
+    """Factors (kept columns,) of the columns that are left of each block; of a block of at most 256 they are one.
+
+    Args:
+        kept: (columns,) whether each is left.
+        blocks: numbers of columns of the blocks, in their order.
+    """
+    left = [int(part.sum()) for part in np.split(kept, np.cumsum(blocks)[:-1])]
+    return np.repeat([min(1.0, np.sqrt(WIDE / max(count, 1))) for count in left], left)
+
+
+def weigh(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(n, d) features with each column multiplied by its weight."""
+    return features * weights
+
+
+def _after(prepared: _Prepared, regressor: Regressor, labels: np.ndarray) -> Any:
+    """A pipeline of the fitted preparation and the regressor, which is fitted here."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = TransformedTargetRegressor(regressor, transformer=StandardScaler())
+    model.fit(prepared.features, labels)
+    return Pipeline([*prepared.steps, ("regressor", model)])
 
 
 def _check(fold: str, features: np.ndarray, labels: np.ndarray) -> None:
     if len(labels) == 0 or features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise ChemsieveError(f"descriptor model: {features.shape} {fold} descriptors do not fit {labels.shape} labels")
+        raise ChemsieveError(f"descriptor model: {features.shape} {fold} features do not fit {labels.shape} labels")
     if not np.isfinite(labels).all():
         position = int(np.argmin(np.isfinite(labels)))
         raise ChemsieveError(f"descriptor model: the label of {fold} molecule {position} is not a finite number")

@@ -1,10 +1,14 @@
-"""Gradient boosting of regression trees on descriptors (Friedman 2001), on histograms as in LightGBM."""
+"""Gradient boosting of regression trees on features of molecules (Friedman 2001), on histograms as in LightGBM."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from chemsieve.baselines import _pipeline
+from chemsieve.baselines import _pipeline, _trees
 from chemsieve.baselines._pipeline import Model, one_or_several
 
+NUMBERS = _trees.NUMBERS
 _COUNT = {"type": "integer", "minimum": 1}
 OPTIONS: dict = {
     "learning_rate": one_or_several({"type": "number", "exclusiveMinimum": 0}, 0.05, "shrinkage of each tree"),
@@ -13,7 +17,7 @@ OPTIONS: dict = {
     "min_samples_leaf": one_or_several(_COUNT, 10, "smallest number of molecules in a leaf"),
     "l2_regularization": one_or_several({"type": "number", "minimum": 0}, 3, "L2 penalty on leaf values"),
     "max_features": one_or_several(
-        {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, 0.2, "fraction of descriptors tried at each node"
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, 0.2, "fraction of features tried at each node"
     ),
 }
 
@@ -24,11 +28,12 @@ def fit(
     validation_features: np.ndarray,
     validation_labels: np.ndarray,
     seed: int,
+    blocks: Sequence[int] = (),
     **options: object,
 ) -> Model:
-    """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed chooses the descriptors tried at each node.
+    """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed chooses the features tried at each node.
 
-    Descriptors are (n, d) and (m, d), labels (n,) and (m,); preparation, choice and errors as in
+    Features are (n, d) and (m, d), labels (n,) and (m,); blocks, preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
@@ -40,4 +45,27 @@ def fit(
         )
 
     data = (features, labels, validation_features, validation_labels)
-    return _pipeline.fit(build, OPTIONS, data, options)
+    return _pipeline.fit(build, OPTIONS, data, options, blocks)
+
+
+def stored(regressor: Any) -> dict[str, np.ndarray]:
+    """The nodes of all trees, and what their values are added to."""
+    trees = []
+    for (predictor,) in regressor._predictors:
+        nodes = predictor.nodes
+        leaf = nodes["is_leaf"].astype(bool)
+        sides = [np.where(leaf, _trees.LEAF, nodes[side].astype(np.int64)) for side in ("left", "right")]
+        # A leaf's threshold is whatever stood in memory.
+        threshold = np.where(leaf, 0.0, nodes["num_threshold"])
+        trees.append(_trees.Tree(np.where(leaf, 0, nodes["feature_idx"]), threshold, *sides, nodes["value"]))
+    return _trees.stored(trees, float(np.ravel(regressor._baseline_prediction)[0]), 1.0)
+
+
+def evaluate(numbers: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+    """(n,) predictions of (n, d) prepared features."""
+    return _trees.evaluate(numbers, features)
+
+
+def mistake(numbers: dict[str, np.ndarray], columns: int) -> str:
+    """What is wrong with such numbers for so many columns, in words; empty where nothing is."""
+    return _trees.mistake(numbers, columns)

@@ -7,6 +7,15 @@ _SPREADS = {
     "features": "the standard deviation over {passes} draws of the random features of its linear attention",
     "none": "missing: the model has neither dropout nor random features",
 }
+_CHOSEN = {
+    "best": "It has the lowest validation RMSE of the study's models",
+    "best_language_model": "It has the lowest validation RMSE of the study's language models",
+}
+_FEATURES = {
+    "descriptors": "RDKit descriptors",
+    "morgan": "log counts of Morgan fingerprints (radius 2, 2,048 columns)",
+    "embeddings": "the output of the study's encoder before any adaptation",
+}
 
 
 def card(facts: dict) -> str:
@@ -20,23 +29,39 @@ def _unit(facts: dict) -> str:
 
 
 def _model(facts: dict) -> list[str]:
-    method = facts["method"] if facts["method"] == "full" else f"{facts['method']}, merged into the weights"
-    chosen = (
-        "It has the lowest validation RMSE of the study's language models"
-        if facts["chosen"] == "best"
-        else "It was named by the user"
-    )
+    chosen = _CHOSEN.get(facts["chosen"], "It was named by the user")
     return [
         f"# A model of {facts['target']['name']}",
         "",
-        f"Run `{facts['run_id']}` of the study `{facts['study']}`: an encoder of the family {facts['family']} with a "
-        f"linear head, fine-tuned by the method {method}. {chosen}.",
+        f"Run `{facts['run_id']}` of the study `{facts['study']}`: {_kind(facts)}. {chosen}.",
         *_surpassed(facts),
         "",
         "```",
         "python -m chemsieve.predict FOLDER molecules.csv predictions.csv --smiles smiles",
         "```",
     ]
+
+
+def _kind(facts: dict) -> str:
+    """What the model is, in words."""
+    if _described(facts):
+        features = " and ".join(_FEATURES[name] for name in facts["features"])
+        return (
+            f"the descriptor model {facts['method']} (`config.json` has its options) on {features}. It takes the "
+            "molecules that the study's encoder reads, since it was measured on no others"
+        )
+    method = facts["method"] if facts["method"] == "full" else f"{facts['method']}, merged into the weights"
+    return f"an encoder of the family {facts['family']} with a linear head, fine-tuned by the method {method}"
+
+
+def _described(facts: dict) -> bool:
+    """Whether the model is a descriptor model."""
+    return "features" in facts
+
+
+def _settled(facts: dict) -> str:
+    """What the validation fold settled within the run, in words."""
+    return "the model's options" if _described(facts) else "the epoch"
 
 
 def _data(facts: dict) -> list[str]:
@@ -63,24 +88,26 @@ def _measured(facts: dict) -> list[str]:
             for fold, row in facts["metrics"].items()
         ),
         "",
-        "The validation fold chose the epoch that was kept"
-        + (" and this run among others" if facts["chosen"] == "best" else "")
+        f"The validation fold chose {_settled(facts)}"
+        + ("" if _described(facts) else " that was kept")
+        + (" and this run among others" if facts["chosen"] in _CHOSEN else "")
         + ", so that its errors flatter.",
     ]
 
 
 def _columns(facts: dict) -> list[str]:
     label, interval, domain = facts["target"]["label"], facts["interval"], facts["domain"]
-    unit, spread = _unit(facts), _SPREADS[facts["uncertainty"]["kind"]].format(**facts["uncertainty"])
+    unit, spread = _unit(facts), _spread(facts)
     return [
         "## What a prediction comes with",
         "",
         f"* `{label}_low`, `{label}_high`: the prediction plus and minus {interval['half_width']:.4g}{unit}, a split "
         f"conformal interval of {interval['coverage']:.0%} from {interval['molecules']:,} validation molecules. That "
-        "holds for molecules exchangeable with them and unseen in training; since validation also chose the epoch, the "
-        "coverage is approximate, and for molecules of another kind nothing is promised. It holds "
+        "holds for molecules exchangeable with them and unseen in training; since validation also chose "
+        f"{_settled(facts)}, the coverage is approximate, and for molecules of another kind nothing is promised. It "
+        "holds "
         f"{interval['test_covered']:,} of {interval['test_molecules']:,} test molecules.",
-        f"* `{label}_unc`: {spread}. It is no error bar: it is not calibrated.",
+        f"* `{label}_unc`: {spread}",
         "* `nearest_training`, `similarity`: the most similar training molecule (Tanimoto, ECFP4, 2,048 bits).",
         f"* `in_domain`: whether that similarity is at least {domain['similarity']:.3f}, which "
         f"{100 - domain['percentile']}% of the validation molecules reach, and the encoder reads the molecule whole.",
@@ -97,20 +124,35 @@ def _columns(facts: dict) -> list[str]:
     ]
 
 
+def _spread(facts: dict) -> str:
+    if _described(facts):
+        return "empty: a descriptor model gives one prediction, and no spread that would be worth its name."
+    return (
+        f"{_SPREADS[facts['uncertainty']['kind']].format(**facts['uncertainty'])}. It is no error bar: it is not "
+        "calibrated."
+    )
+
+
+def _stereo(facts: dict) -> list[str]:
+    reads = facts["input"]["stereo"]
+    if _described(facts):
+        seen = reads and "embeddings" in facts["features"]
+        return [] if seen else ["* It sees next to nothing of stereochemistry: do not compare stereoisomers by it."]
+    if reads:
+        return []
+    return ["* It reads no stereochemistry: stereoisomers get the same prediction."]
+
+
 def _limits(facts: dict) -> list[str]:
     return [
         "## Limits",
         "",
         "* Meant for molecules like those it was trained on, to order and to filter candidates for measurement.",
         "* Not for decisions on safety, toxicity or dose.",
-        *(
-            []
-            if facts["input"]["stereo"]
-            else ["* It reads no stereochemistry: stereoisomers get the same prediction."]
-        ),
+        *_stereo(facts),
         *(
             [f"* Predictions are averaged over {facts['averaged']['writings']} SMILES of each molecule."]
-            if facts["averaged"]["writings"] > 1
+            if not _described(facts) and facts["averaged"]["writings"] > 1
             else []
         ),
     ]
@@ -124,7 +166,7 @@ def _surpassed(facts: dict) -> list[str]:
     return [
         "",
         f"**A descriptor model is better**: `{other['run_id']}` has a validation RMSE of {other['rmse']:.3f}, this "
-        f"model {own:.3f}. Descriptor models are not exported.",
+        f"model {own:.3f}. `predict.model: best` exports the better one.",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import pandas as pd
 import torch
 
 from chemsieve import __version__
-from chemsieve.deployment import conformal, folder, inference
+from chemsieve.baselines._pipeline import Model
+from chemsieve.deployment import conformal, described, folder, inference, language
 from chemsieve.deployment.card import card
 from chemsieve.deployment.merging import merge
 from chemsieve.deployment.neighbours import training_table
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone
+from chemsieve.models.frozen import of_folder
 from chemsieve.models.prediction import predict_smiles
 from chemsieve.models.regressor import Regressor
 from chemsieve.runtime.files import write_text
@@ -24,12 +27,15 @@ from chemsieve.runtime.files import write_text
 PERCENTILE = 5  # of the validation molecules' similarity to training, below which a molecule is out of the domain
 # In label standard deviations: rounding of merged weights on any device is far below, other weights far above.
 TOLERANCE = 1e-3
-_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "rdkit", "numpy", "pandas", "pyarrow")
+_LIBRARIES = (
+    *("torch", "transformers", "tokenizers", "safetensors", "scikit-learn"),
+    *("rdkit", "numpy", "pandas", "pyarrow"),
+)
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run of the study, to become a model folder.
+    """A run of a language model, to become a model folder.
 
     Attributes:
         chosen: as :func:`chemsieve.deployment.choice.choose` returns it.
@@ -47,6 +53,27 @@ class TrainedRun:
     predictions: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class DescribedRun:
+    """A run of a descriptor model, to become a model folder.
+
+    Attributes:
+        chosen, encoder_folder, training, predictions: as those of a :class:`TrainedRun`; the folder is that of the
+            study's encoder before any adaptation.
+        name: of the model's module.
+        model: fitted as in the run.
+        features: number of columns of each kind of features, in their order.
+    """
+
+    chosen: dict
+    name: str
+    model: Model
+    features: dict[str, int]
+    encoder_folder: str | Path
+    training: list[str]
+    predictions: pd.DataFrame
+
+
 def export(
     target: str | Path,
     run: TrainedRun,
@@ -55,7 +82,7 @@ def export(
     data: dict[str, dict[str, str]],
     device: torch.device,
 ) -> dict:
-    """Write the model folder ``target``.
+    """Write the model folder ``target`` of a language model.
 
     Args:
         molecules: table ``molecules``.
@@ -70,39 +97,81 @@ def export(
     Raises:
         ChemsieveError: the folder would predict otherwise than the run did, or validation is too small.
     """
-    target = Path(target)
     model = merge(run.model).cpu()
+
+    def write_model(place: Path) -> None:
+        language.write(place, model, backbone.read_config(run.encoder_folder))
+
+    own = {
+        "format": folder.FORMAT,
+        **{key: spec[key] for key in ("family", "method", "options", "dropout", "head", "averaged")},
+    }
+    own["uncertainty"] = {"kind": inference.spread_kind(model, spec["predict"]["uncertainty"])}
+    return _folder(Path(target), run, write_model, own, molecules, spec, data, device, float(model.label_scale))
+
+
+def export_described(
+    target: str | Path,
+    run: DescribedRun,
+    molecules: pd.DataFrame,
+    spec: dict,
+    data: dict[str, dict[str, str]],
+    device: torch.device,
+) -> dict:
+    """Write the model folder ``target`` of a descriptor model; arguments, result and errors as of :func:`export`.
+
+    ``spec`` has no ``method``, ``options``, ``dropout`` and ``averaged``, which are of language models.
+    """
+    frozen = of_folder(run.encoder_folder, spec["family"], device) if "embeddings" in run.features else None
+
+    def write_model(place: Path) -> None:
+        config = backbone.read_config(run.encoder_folder)
+        described.write(place, run.name, run.model, run.features, frozen, family=spec["family"], config=config)
+
+    own = {"format": folder.DESCRIPTORS, "method": run.name, "features": list(run.features)}
+    own |= {"options": run.model.options, "uncertainty": {"kind": "none"}}
+    known = molecules.set_index("molecule_id")["label"]
+    spread = float(known.loc[run.training].std(ddof=0))
+    return _folder(Path(target), run, write_model, own, molecules, spec, data, device, spread)
+
+
+def _folder(
+    target: Path,
+    run: TrainedRun | DescribedRun,
+    write_model: Callable[[Path], None],
+    own: dict,
+    molecules: pd.DataFrame,
+    spec: dict,
+    data: dict[str, dict[str, str]],
+    device: torch.device,
+    scale: float,
+) -> dict:
+    """A whole folder, held against the run's predictions; ``own`` are facts of its kind, ``scale`` the label's."""
     by_id = molecules.set_index("molecule_id", drop=False)
-    files = folder.write(
-        target,
-        model,
-        backbone.read_config(run.encoder_folder),
-        backbone.load_tokenizer(run.encoder_folder),
-        training_table(by_id.loc[run.training]),
-    )
-    facts = _facts(run, spec, inference.spread_kind(model, spec["predict"]["uncertainty"]))
-    facts |= {"data": data, "files": files}
+    tokenizer = backbone.load_tokenizer(run.encoder_folder)
+    files = folder.write(target, write_model, tokenizer, training_table(by_id.loc[run.training]))
+    facts = _facts(run, spec, own) | {"data": data, "files": files}
     predictor = folder.assemble(target, facts, device)
     # From the SMILES as given, the way that a user's will go.
     given = list(by_id.loc[run.predictions["molecule_id"], "smiles"])
     answers = predictor.predict(given)
     ours = answers[spec["target"]["label"]].to_numpy(float)
-    _compare(*_both_ways(predictor, ours, given, by_id, run.predictions), float(model.label_scale))
+    _compare(*_both_ways(predictor, ours, given, by_id, run.predictions), scale)
     _calibrate(facts, run.predictions, ours, answers["similarity"].to_numpy(float))
     write_text(target / folder.CARD, card(facts))
     folder.seal(target, facts)
     return facts
 
 
-def _facts(run: TrainedRun, spec: dict, spread: str) -> dict:
+def _facts(run: TrainedRun | DescribedRun, spec: dict, own: dict) -> dict:
     """What is known of the folder before its own predictions are."""
     chosen, settings = run.chosen, spec["predict"]
     return {
-        "format": folder.FORMAT,
         "run_id": chosen["run_id"],
         "chosen": settings["model"],
         "surpassed": chosen.get("surpassed"),
-        **{key: spec[key] for key in ("study", "target", "family", "method", "options", "dropout", "head", "averaged")},
+        **{key: spec[key] for key in ("study", "target")},
+        **own,
         "training": {"molecules": len(run.training), "of_the_pool": int(chosen["n_selected"])},
         "metrics": {
             fold: {key: _number(row[key]) for key in ("rmse", "mae", "r2", "spearman")}
@@ -113,7 +182,7 @@ def _facts(run: TrainedRun, spec: dict, spread: str) -> dict:
             "unknown_tokens": spec["unknown_tokens"],
             "max_tokens": backbone.token_limit(run.encoder_folder, spec["family"], spec["max_tokens"]),
         },
-        "uncertainty": {"kind": spread, "passes": settings["passes"], "seed": settings["seed"]},
+        "uncertainty": {**own["uncertainty"], "passes": settings["passes"], "seed": settings["seed"]},
         # Until they are known: see _calibrate.
         "interval": {"coverage": settings["coverage"], "half_width": 0.0},
         "domain": {"similarity": 0.0, "percentile": PERCENTILE},
@@ -148,6 +217,8 @@ def _both_ways(
     folder's weights must give the run's predictions with the SMILES that the run drew, and the folder must read a
     user's SMILES as the run read them where it averages over no others.
     """
+    if not isinstance(predictor, language.LanguagePredictor):
+        return ours, predictions["prediction"].to_numpy()
     facts, label = predictor.facts, predictor.facts["target"]["label"]
     averaged = facts["averaged"]
     several = averaged["writings"]  # SMILES of a molecule

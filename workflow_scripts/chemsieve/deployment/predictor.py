@@ -1,28 +1,27 @@
 """A model with what it was trained on and calibrated by: answers about any SMILES."""
 
-import zlib
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 import pandas as pd
-import torch
 from rdkit import Chem
 from tokenizers import Tokenizer
 
 from chemsieve.data import chemistry
 from chemsieve.data.acceptance import REFUSE, Reader, structure
-from chemsieve.deployment import inference
 from chemsieve.deployment.neighbours import Neighbours
-from chemsieve.models import tokenization
-from chemsieve.models.random_smiles import SmilesRandomiser
-from chemsieve.models.regressor import Regressor
 
 
 @dataclass
-class _Row:
-    """What becomes of one SMILES of many, at its place among them; ``reason`` is empty while it can be predicted."""
+class Row:
+    """What becomes of one SMILES of many, at its place among them; ``reason`` is empty while it can be predicted.
+
+    ``smiles`` and ``tokens`` are what the encoder reads.
+    """
 
     place: int
     molecule: Chem.Mol | None
@@ -33,25 +32,18 @@ class _Row:
 
 
 class Predictor:
-    """Predicts one property of molecules, and says how much to trust it.
+    """Predicts one property of molecules, and says how much to trust it; each kind of model is a subclass.
 
     Args:
-        model: plain regressor, in evaluation mode.
+        tokenizer: of the encoder whose reading of SMILES the model's molecules passed.
         neighbours: the molecules it was trained on.
         facts: what ``chemsieve.json`` of a model folder says.
-        device: where the model computes.
     """
 
-    def __init__(
-        self, model: Regressor, tokenizer: Tokenizer, neighbours: Neighbours, facts: dict, device: torch.device
-    ):
-        self.model, self.tokenizer, self.neighbours, self.facts = model.to(device).eval(), tokenizer, neighbours, facts
-        self.device = device
-        self.pad_id = tokenization.special_id(tokenizer, "pad")
-        most = facts["input"]["max_tokens"]
-        self.randomiser = SmilesRandomiser(tokenizer, most)
+    def __init__(self, tokenizer: Tokenizer, neighbours: Neighbours, facts: dict):
+        self.tokenizer, self.neighbours, self.facts = tokenizer, neighbours, facts
         # Folders of earlier releases say nothing of it; what was meant to be read whole is refused.
-        self.reader = Reader(tokenizer, most, facts["input"].get("unknown_tokens", REFUSE))
+        self.reader = Reader(tokenizer, facts["input"]["max_tokens"], facts["input"].get("unknown_tokens", REFUSE))
 
     @property
     def columns(self) -> list[str]:
@@ -85,9 +77,9 @@ class Predictor:
         answers["reason"] = [row.reason for row in rows]
         return answers
 
-    def _read(self, smiles: Sequence[str]) -> list["_Row"]:
+    def _read(self, smiles: Sequence[str]) -> list[Row]:
         """How the encoder reads each SMILES, and why not where it does not."""
-        rows = [_Row(place, found.molecule, found.reason) for place, found in enumerate(map(structure, smiles))]
+        rows = [Row(place, found.molecule, found.reason) for place, found in enumerate(map(structure, smiles))]
         parsed = [row for row in rows if not row.reason]
         for row in parsed:
             row.smiles = chemistry.canonical_smiles(cast("Chem.Mol", row.molecule), self.facts["input"]["stereo"])
@@ -95,13 +87,13 @@ class Predictor:
             row.reason, row.unread, row.tokens = reading.reason, reading.unread.words, reading.ids
         return rows
 
-    def _answers(self, rows: Sequence["_Row"]) -> dict[str, Sequence | np.ndarray]:
+    def _answers(self, rows: Sequence[Row]) -> dict[str, Sequence | np.ndarray]:
         """All columns but ``unread`` and ``reason``, of molecules that the encoder can read."""
         names = self.columns[:-2]
         if not rows:
             return {name: np.array([], dtype=object) for name in names}
         molecules = [cast("Chem.Mol", row.molecule) for row in rows]
-        value, spread = self._values([row.smiles for row in rows], [row.tokens for row in rows])
+        value, spread = self._values(rows)
         half_width = self.facts["interval"]["half_width"]
         nearest, similarity = self.neighbours.nearest(molecules)
         in_domain = (similarity >= self.facts["domain"]["similarity"]).astype(object)
@@ -109,22 +101,6 @@ class Predictor:
         columns = (value, spread, value - half_width, value + half_width, nearest, similarity, in_domain, same)
         return dict(zip(names, columns, strict=True))
 
-    def _values(self, smiles: list[str], tokens: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions and their spread, each (molecules,)."""
-        averaged, spread = self.facts["averaged"], self.facts["uncertainty"]
-        # Random SMILES by a seed of the molecule's own, not of its place in the file.
-        seeds = [zlib.crc32(text.encode()) for text in smiles]
-        more = [
-            self.randomiser.randomise(smiles, [(seed + number) % 2**32 for seed in seeds])
-            for number in range(1, averaged["writings"])
-        ]
-        return inference.predict(
-            self.model,
-            [tokens, *more],
-            averaged["draws"],
-            spread["kind"],
-            spread["passes"],
-            spread["seed"],
-            self.pad_id,
-            self.device,
-        )
+    def _values(self, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions of molecules and their spread, each (molecules,); a spread that there is none of is NaN."""
+        raise NotImplementedError

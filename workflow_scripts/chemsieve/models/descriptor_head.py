@@ -10,11 +10,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 from rdkit import Chem
-from rdkit.Chem import rdFingerprintGenerator
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from chemsieve.data.descriptors import descriptor_names, descriptors
+from chemsieve.data.morgan import morgan
 from chemsieve.errors import ChemsieveError
 from chemsieve.models.molformer.dropout import Dropout
 
@@ -24,12 +24,11 @@ REMEMBERED = 100_000  # molecules whose numbers are kept, 3 kB each
 
 
 class Featuriser:
-    """RDKit's descriptors, and counts of Morgan fingerprints of radius 2 folded to ``morgan`` columns, of token ids."""
+    """RDKit's descriptors, and counts of Morgan fingerprints of radius 2 folded to ``folded`` columns, of token ids."""
 
-    def __init__(self, tokenizer: Tokenizer, with_descriptors: bool, morgan: int):
-        self.tokenizer, self.with_descriptors, self.morgan = tokenizer, with_descriptors, morgan
-        self.width = with_descriptors * len(descriptor_names()) + morgan
-        self._generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=morgan) if morgan else None
+    def __init__(self, tokenizer: Tokenizer, with_descriptors: bool, folded: int):
+        self.tokenizer, self.with_descriptors, self.folded = tokenizer, with_descriptors, folded
+        self.width = with_descriptors * len(descriptor_names()) + folded
         self._of_ids = lru_cache(REMEMBERED)(self._of_tokens)
         self._of_molecule = lru_cache(REMEMBERED)(self._computed)
 
@@ -50,8 +49,8 @@ class Featuriser:
         parts = []
         if self.with_descriptors:
             parts.append(descriptors([smiles])[0])
-        if self._generator is not None:
-            parts.append(np.log1p(self._generator.GetCountFingerprintAsNumPy(Chem.MolFromSmiles(smiles))))
+        if self.folded:
+            parts.append(morgan([smiles], self.folded)[0])
         return np.concatenate(parts).astype(np.float32)
 
 
@@ -79,7 +78,7 @@ class DescriptorHead(nn.Module):
     def standardise(self, ids: Sequence[Sequence[int]]) -> None:
         """Take means and deviations from the token ids of the training molecules."""
         values = self.featuriser(ids).astype(np.float64)
-        described = values.shape[1] - self.featuriser.morgan
+        described = values.shape[1] - self.featuriser.folded
         centre, inverse = np.zeros(values.shape[1]), np.zeros(values.shape[1])
         known = np.isfinite(values[:, :described])
         count = np.maximum(known.sum(axis=0), 1)

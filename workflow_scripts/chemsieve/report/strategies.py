@@ -94,7 +94,7 @@ def _figure(study: Study, i: int, runs: pd.DataFrame, described: pd.DataFrame) -
 
 
 def _table(runs: pd.DataFrame, described: pd.DataFrame) -> Block:
-    described = described.assign(trained_on=described["method"] + " (descriptors)")
+    described = described.assign(trained_on=described["method"] + " (descriptor model)")
     everything = pd.concat([runs, described])
     errors = {
         (row.trained_on, row.fold): (spread(row.mean, row.sd), row.n)

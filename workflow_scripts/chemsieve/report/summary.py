@@ -223,7 +223,7 @@ def _descriptors(study: Study, splitter: str, here: pd.DataFrame) -> list[str]:
             if (n := against["verdict"].str.startswith(kind).sum())
         ]
         sentences.append(
-            f"{method} on molecular descriptors has a mean test RMSE of {number(test.loc[chosen, 'rmse'].mean())}; of "
+            f"The descriptor model {method} has a mean test RMSE of {number(test.loc[chosen, 'rmse'].mean())}; of "
             f"{count(len(against), 'language model')} with full fine-tuning, {listing(counts)}."
         )
     return sentences

@@ -12,6 +12,7 @@ from chemsieve.runtime.tracking import check as check_trackers
 from chemsieve.study import agreement, published
 from chemsieve.study.agreement import check_encoder_files as check_encoder
 from chemsieve.study.effective import (
+    BASELINE_KEYS,
     METHOD_KEYS,
     STRATEGY_KEYS,
     all_strategies,
@@ -26,6 +27,7 @@ from chemsieve.study.mistakes import check, check_name
 from chemsieve.study.schema import entries, schema
 
 __all__ = [
+    "BASELINE_KEYS",
     "BUNDLED",
     "METHOD_KEYS",
     "STRATEGY_KEYS",

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 # Keys of an entry that are no options of its module.
 STRATEGY_KEYS = ("strategy", "budget")
 METHOD_KEYS = ("method", "training")
+BASELINE_KEYS = ("model", "features")
 # Keys of finetune that concern its own run, and that no method of the grid has.
 _FINETUNE_ALONE = ("checkpoints", "dropout", "head")
 

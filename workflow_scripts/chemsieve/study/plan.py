@@ -204,6 +204,19 @@ class Plan:
         """Folders of the descriptor models' runs below a replicate."""
         return [f"descriptors/{name}" for name in self.config["baselines"]["run"]]
 
+    def baseline(self, name: str) -> Json:
+        """What a descriptor model depends on, besides the folds: its module, its features, its options."""
+        entry = self.config["baselines"]["methods"][name]
+        return {
+            "model": configuration.module_of(entry, name, "model"),
+            "features": entry.get("features", ["descriptors"]),
+            "options": configuration.options_of(entry, configuration.BASELINE_KEYS),
+        }
+
+    def baseline_features(self, name: str) -> list[str]:
+        """The tables of a descriptor model's features, in its order."""
+        return [f"{self.results}/data/{feature}.parquet" for feature in self.baseline(name)["features"]]
+
     @property
     def curves(self) -> list[str]:
         """Learning curves: of adaptation, then of fine-tuning."""
@@ -443,7 +456,7 @@ class Plan:
 
     @cached_property
     def exported_cells(self) -> dict[str, Json]:
-        """What each language model is made of: settings, and files as patterns; by origin/method/selection."""
+        """What each model is made of: settings, and files as patterns; by origin/method/selection."""
         cells = {}
         for run in self.runs:
             kind, *names = run.split("/")
@@ -458,6 +471,13 @@ class Plan:
                 **{key: made[key] for key in ("method", "options", "dropout", "head")},
                 "averaged": {key: made["training"][key] for key in ("writings", "draws")},
             }
+        for name in self.config["baselines"]["run"]:
+            cells[f"descriptors/{name}/{NONE}"] = {
+                **self.baseline(name),
+                "tables": self.baseline_features(name),
+                "validation": f"{self.split}/validation.parquet",
+                "encoder": self.encoder,
+            }
         return cells
 
     def exported_candidates(self) -> tuple[Json, dict[str, Json]]:
@@ -467,9 +487,13 @@ class Plan:
             ChemsieveError: predict.model names no run of the study.
         """
         cells, wanted = self.exported_cells, self.config["predict"]["model"]
-        if wanted == "best":
+        from chemsieve.deployment.choice import BEST, BEST_LANGUAGE_MODEL, check_named
+
+        if wanted == BEST:
             return self.replicates, cells
-        from chemsieve.deployment.choice import check_named
+        if wanted == BEST_LANGUAGE_MODEL:
+            language = {name: cell for name, cell in cells.items() if not name.startswith("descriptors/")}
+            return self.replicates, language
 
         known = {
             "/".join([*map(str, values), name]): (
@@ -487,7 +511,11 @@ class Plan:
         replicates, cells = self.exported_candidates()
         patterns = [f"{self.split}/train.parquet"]
         for cell in cells.values():
-            patterns += encoder_folder(cell["encoder"]) + [cell[k] for k in ("model", "base", "selection") if cell[k]]
+            patterns += encoder_folder(cell["encoder"])
+            if "tables" in cell:
+                patterns += [*cell["tables"], cell["validation"]]
+            else:
+                patterns += [cell[k] for k in ("model", "base", "selection") if cell[k]]
         return sorted({path for pattern in patterns for path in expand(pattern, **replicates)})
 
     def exported(self) -> Json:

@@ -10,7 +10,7 @@ from typing import Any
 
 from chemsieve import registry
 from chemsieve.study.sections import Configuration
-from chemsieve.study.sections.selection import Budget
+from chemsieve.study.sections.selection import Budget, Featured
 from chemsieve.study.sections.training import Regression
 from chemsieve.study.sections.values import json_schema, keys_of
 
@@ -59,7 +59,7 @@ def all_choices() -> tuple[Choices, ...]:
         Choices("influence", "estimators", "influence.estimators"),
         Choices("selection", "strategies", "selection", "strategy", {"budget": json_schema(Budget)}),
         Choices("grid", "methods", "methods", "method", training),
-        Choices("baselines", "methods", "baselines"),
+        Choices("baselines", "methods", "baselines", "model", keys_of(Featured)["properties"]),
         Choices("split", "options", "splitting"),
     )
 

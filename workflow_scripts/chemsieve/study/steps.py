@@ -81,7 +81,16 @@ def _strategy(plan: Plan, at: Any) -> list[str]:
 
 
 def _methods(plan: Plan, at: Any) -> list[str]:
-    return [*_regressor(plan, at), *(f"methods.{plan.cell(name)['method']}" for name in plan.config["grid"]["run"])]
+    methods = [f"methods.{plan.cell(name)['method']}" for name in plan.config["grid"]["run"]]
+    return [*_regressor(plan, at), *methods, *_descriptor_models(plan)]
+
+
+def _descriptor_models(plan: Plan) -> list[str]:
+    return [f"baselines.{plan.baseline(name)['model']}" for name in plan.config["baselines"]["run"]]
+
+
+def _predictors(plan: Plan, at: Any) -> list[str]:
+    return [*_encoder(plan, at), *_descriptor_models(plan)]
 
 
 def _splitter(plan: Plan, at: Any) -> list[str]:
@@ -89,7 +98,7 @@ def _splitter(plan: Plan, at: Any) -> list[str]:
 
 
 def _descriptor_model(plan: Plan, at: Any) -> list[str]:
-    return [f"baselines.{at.baseline}"]
+    return [f"baselines.{plan.baseline(at.baseline)['model']}"]
 
 
 def _short(plan: Plan, at: Any, gpus: int, seconds: float) -> bool:
@@ -142,6 +151,8 @@ STEPS: dict[str, Step] = {
     "download_target": Step(resources.molecule_table),
     "data": Step(resources.molecule_table, _encoder, group="data"),
     "descriptors": Step(resources.molecule_table, group="data", optional=True),
+    "morgan": Step(resources.fingerprints, group="data", optional=True),
+    "embeddings": Step(resources.embeddings, _encoder, gpu=True, optional=True, heavy=True),
     "split": Step(resources.molecule_table, _splitter, group="split"),
     "treat_pool": Step(resources.molecule_table, group="split"),
     "audit_labels": Step(resources.audit, group="data", lighter="audit.molecules"),
@@ -217,7 +228,7 @@ STEPS: dict[str, Step] = {
     "figures": Step(resources.figures),
     # On demand.
     "export_model": Step(resources.predict, _methods, gpu=True),
-    "predict": Step(resources.predict, _encoder, gpu=True, lighter="predict.chunk"),
+    "predict": Step(resources.predict, _predictors, gpu=True, lighter="predict.chunk"),
 }
 
 

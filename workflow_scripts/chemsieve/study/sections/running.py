@@ -25,7 +25,10 @@ Tracker = Annotated[str, WithJsonSchema({"enum": sorted(TRACKERS)})]
 class Predict(Section):
     """The chosen model as a folder (the target export_model) and on new molecules (the target predict)."""
 
-    model: Text = key("best", "the language model with the lowest validation RMSE, or a run_id of the metrics table")
+    model: Text = key(
+        "best",
+        "best (validation RMSE), best_language_model (the best of those), or a run_id of the metrics table",
+    )
     input: str | None = key(None, "a file of molecules, read as target.path is")
     format: Format = key("auto", FORMAT)
     smiles: Text = key("smiles", SMILES)

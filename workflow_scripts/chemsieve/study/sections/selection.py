@@ -1,6 +1,8 @@
 """Sections on what is trained on: selections from the pool, the grid of methods, the descriptor models."""
 
-from pydantic import ConfigDict
+from typing import Literal
+
+from pydantic import ConfigDict, Field
 
 from chemsieve.study.sections.influence import START, Estimator, Origin, Start
 from chemsieve.study.sections.values import (
@@ -12,6 +14,7 @@ from chemsieve.study.sections.values import (
     NonNegative,
     PositiveShare,
     Section,
+    Several,
     Written,
     key,
     optional,
@@ -49,8 +52,13 @@ ia3: {targets: [key, value, intermediate], head: all, training: {learning_rate: 
 
 DESCRIPTOR_MODELS = Written("""
 svr: {}
+svr_morgan: {model: svr, features: [descriptors, morgan]} # with Morgan fingerprints: the one to beat
+svr_frozen: {model: svr, features: [embeddings]} # of the study's encoder, unchanged: is fine-tuning worth its time?
 gradient_boosting: {}
 """)
+
+
+Feature = Literal["descriptors", "morgan", "embeddings"]
 
 
 class Budget(Entry):
@@ -97,11 +105,23 @@ class Grid(Section):
     )
 
 
-class Baselines(Section):
-    """Models on RDKit descriptors, in every table."""
+class Featured(Entry):
+    """What every descriptor model may say besides its own options."""
 
-    run: Distinct[Name] = key(["svr", "gradient_boosting"], "models that are fitted, by their names below")
+    features: Several[Feature] = Field(
+        ["descriptors"],
+        description="what it knows of a molecule: RDKit descriptors, log counts of Morgan fingerprints (radius 2, "
+        "2,048 columns), the output of the study's encoder before any adaptation",
+    )
+
+
+class Baselines(Section):
+    """Descriptor models, in every table: regressors on features of molecules that no training changes."""
+
+    run: Distinct[Name] = key(
+        ["svr", "svr_morgan", "svr_frozen", "gradient_boosting"], "models that are fitted, by their names below"
+    )
     methods: Entries = key(
         DESCRIPTOR_MODELS,
-        "options of each",
+        "options of each; an entry names its model where the name differs: {model: svr, features: [embeddings]}",
     )

@@ -104,4 +104,14 @@ TABLES = {
             "values": Column(pa.list_(REAL), "RDKit descriptors in the order of RDKit's own list"),
         },
     ),
+    "features": Table(
+        "molecule of the target: other features than RDKit descriptors",
+        {
+            "molecule_id": MOLECULE,
+            "values": Column(
+                pa.list_(pa.float32()),
+                "log(1 + count) of each Morgan substructure, or the encoder's output averaged over tokens",
+            ),
+        },
+    ),
 }
