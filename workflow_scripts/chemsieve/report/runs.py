@@ -15,8 +15,8 @@ FOOTNOTES = [
     "configuration / n), or where its assumptions fail mean ± t(1 - α / 2m, n - 1) · sd / √n; with several splits "
     "1 / n becomes 1 / n + n_test / n_train.",
     "none adds no pool molecule; random adds as many as a strategy does, drawn blindly; all adds the whole pool.",
-    "baseline is the encoder as published, adapted the same after masked language modelling; descriptors is a "
-    "classical regression on molecular descriptors, without a language model.",
+    "baseline is the encoder as published, adapted the same after adaptation to the study's molecules; descriptors is "
+    "a classical regression on molecular descriptors, without a language model.",
     "full trains every weight. bitfit trains biases, lora low-rank updates, ia3 scaling vectors; the configuration "
     "says whether the regression head is trained beside them.",
     "The epoch that is kept has the lowest validation loss; the last step joins the test labels to the predictions.",

@@ -154,6 +154,35 @@ def losses(
     return loss, others
 
 
+@torch.no_grad()
+def fit_linearly(
+    heads: nn.ModuleDict, encoder: nn.Module, corpus: Corpus, pad_id: int, standard: Standard, device: torch.device
+) -> None:
+    """Set each head to the ridge regression on what the encoder gives as it is, penalty by leave-one-out errors.
+
+    Heads of random weights would first drag an encoder that knows something into what they happen to be (Kumar et al.
+    2022, 2202.10054). What is unknown of a molecule counts as the mean. The least penalty is that of noise of a tenth
+    of each number's size, as dropout and random features bring it in training: heads that stand less are of no use.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    order, means = [], []
+    for positions in by_length(corpus.ids, AT_ONCE) if standard else ():
+        tokens, mask = (t.to(device) for t in pad([corpus.ids[i] for i in positions], pad_id))
+        means.append(masked_mean(encoder(tokens, mask).last_hidden_state, mask).double().cpu().numpy())
+        order.append(positions)
+    if not means:
+        return
+    features = np.concatenate(means)
+    penalties = np.logspace(-2, 1, 13) * len(features) * np.square(features).mean()
+    for name, values in targets(corpus, np.concatenate(order), standard).items():
+        solved = RidgeCV(penalties).fit(features, np.nan_to_num(values.astype(np.float64)))
+        head = cast("nn.Linear", heads[name])
+        # Of one column scikit-learn gives a vector.
+        head.weight.copy_(torch.from_numpy(solved.coef_.reshape(head.weight.shape)))
+        head.bias.copy_(torch.from_numpy(np.reshape(solved.intercept_, head.bias.shape)))
+
+
 @dataclass(frozen=True)
 class Fit:
     """How well a head predicts: the mean squared error of what is known, None where nothing is, and R2."""

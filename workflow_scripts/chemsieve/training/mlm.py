@@ -23,6 +23,7 @@ from chemsieve.training.epochs import Outcome, Settings, fit
 from chemsieve.training.heads import (
     Corpus,
     Standard,
+    fit_linearly,
     fits,
     last_outputs,
     linear,
@@ -55,27 +56,30 @@ class Masking:
     unmasked: float
 
 
+@dataclass(frozen=True)
+class Structures:
+    """SMILES to adapt on: of the split's training molecules, and of the pool's; none of validation or test."""
+
+    training: Sequence[str]
+    pool: Sequence[str] = ()
+
+
 def adapt(
     encoder_folder: str | Path,
     family: str,
-    smiles: Sequence[str],
-    pool: Sequence[str],
+    molecules: Structures,
     output_folder: str | Path,
     settings: Settings,
     masking: Masking,
     objectives: Objectives,
     conditions: Conditions,
 ) -> Outcome:
-    """Adapt the encoder of a folder to ``smiles`` and ``pool``, and write the adapted encoder folder.
+    """Adapt the encoder of a folder to molecules, and write the adapted encoder folder.
 
-    The held-out molecules are drawn with the seed from ``smiles`` alone, so that they are the same with a pool and
-    without; they are not trained on, and their masks are drawn once, so that losses of different epochs compare. The
-    curve's epoch 0 is before training. A run that was killed goes on from the state in ``conditions.saves``.
-
-    Args:
-        smiles: training molecules of the split: nothing here sees validation or test.
-        pool: structures of further molecules to train on; of the target's own molecules none may be among them but
-            training ones.
+    The held-out molecules are drawn with the seed from the training molecules alone, so that they are the same with a
+    pool and without; they are not trained on, and their masks are drawn once, so that losses of different epochs
+    compare. The curve's epoch 0 is before training, with heads that are fitted to the encoder as it is. A run that was
+    killed goes on from the state in ``conditions.saves``.
 
     Returns:
         The outcome; each curve row also has, on the held-out molecules, ``validation_loss``, the sum of all objectives;
@@ -89,7 +93,7 @@ def adapt(
     # Seeded before loading: a checkpoint without a language-model head gets a random one.
     torch.manual_seed(conditions.seed)
     model = backbone.load_masked_lm(encoder_folder, family).to(conditions.device)
-    train, held = _divided(tokenizer, smiles, pool, masking.held_out, conditions.seed, objectives)
+    train, held = _divided(tokenizer, molecules, masking.held_out, conditions.seed, objectives)
     heads = linear(model.config.hidden_size, train).to(conditions.device)
     encoder = encoders.load(family).backbone(model)
     with last_outputs(encoder) as hidden, _attached(model, heads):
@@ -107,8 +111,9 @@ def adapt(
             conditions=conditions,
         )
         batches = learning.held_batches(settings.batch_size)
-        unknown = ("train_loss", "learning_rate", "gradient_norm", "seconds", "evaluation_seconds")
         model.eval()
+        fit_linearly(heads, encoder, train, learning.collator.pad_id, learning.standard, conditions.device)
+        unknown = ("train_loss", "learning_rate", "gradient_norm", "seconds", "evaluation_seconds")
         before = {"epoch": 0, **dict.fromkeys(unknown), **learning.measured(batches)}
         _say("before adaptation", before)
         with conditions.followed(settings, model):
@@ -205,21 +210,16 @@ def _say(when: str, row: dict) -> None:
 
 
 def _divided(
-    tokenizer: Tokenizer,
-    smiles: Sequence[str],
-    pool: Sequence[str],
-    held_out: float,
-    seed: int,
-    objectives: Objectives,
+    tokenizer: Tokenizer, molecules: Structures, held_out: float, seed: int, objectives: Objectives
 ) -> tuple[Corpus, Corpus]:
     """Molecules to train on, and the held-out ones."""
     # Molecules that read the same must not stand on both sides.
-    distinct = sorted(set(smiles))
+    distinct = sorted(set(molecules.training))
     order = np.random.default_rng(seed).permutation(len(distinct))
     count = max(1, round(held_out * len(distinct)))
     if count >= len(distinct):
         raise ChemsieveError(f"mlm.held_out: {len(distinct)} distinct training molecules are too few to hold any out")
-    further = sorted(set(pool) - set(distinct))
+    further = sorted(set(molecules.pool) - set(distinct))
     log.info(
         "adapting on %d training molecules and the structures of %d pool molecules; held out: %d training molecules",
         len(distinct) - count, len(further), count,
