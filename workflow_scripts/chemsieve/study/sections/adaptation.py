@@ -37,6 +37,8 @@ class Objectives(Section):
 class Masking(Section):
     """What adaptation is told beside."""
 
+    masking: ProperShare = key(0.15, MASKING)
+    held_out: ProperShare = key(0.1, "fraction of the training molecules that decides when to stop")
     objectives: Objectives = Field(default_factory=Objectives)
     molecules: Literal["training", "training_and_pool"] = key(
         "training",
@@ -62,8 +64,6 @@ class Masking(Section):
         "share of a batch's molecules that stay whole: only what stands beside mlm is learned from them. All stay "
         "whole where mlm has the weight 0",
     )
-    masking: ProperShare = key(0.15, MASKING)
-    held_out: ProperShare = key(0.1, "fraction of the training molecules that decides when to stop")
 
 
 class Mlm(Training, Masking):  # keys of the last base come first
