@@ -26,7 +26,7 @@ import torch
 from chemsieve.models import backbone, tokenization
 from chemsieve.models.encoders import molformer
 from chemsieve.tables import read_table
-from chemsieve.training import pretraining
+from chemsieve.training import heads, pretraining
 from chemsieve.training.batches import MaskingCollator
 from chemsieve.training.loop import Conditions
 
@@ -85,7 +85,7 @@ def main() -> None:
     table = read_table(arguments.corpus).iloc[: arguments.molecules]
     held_out = table["held_out"].to_numpy()
     learned, held = (
-        pretraining.Corpus(list(side["tokens"]), np.stack(list(side["properties"])))
+        heads.Corpus(list(side["tokens"]), np.stack(list(side["properties"])))
         for side in (table[~held_out], table[held_out])
     )
     data = (learned, pretraining.sample(held, 2000, seed=0))

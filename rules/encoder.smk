@@ -1,5 +1,6 @@
-# Needs: nothing, a local folder or a hub repository; the training molecules.
-# Makes: the encoder folder of the study, and the encoder adapted to each training set by masked-language modelling.
+# Needs: nothing, a local folder or a hub repository; the training molecules; where adaptation is told to learn from
+# them, the pool's structures and a table of vectors.
+# Makes: the encoder folder of the study, and the encoder adapted to each training set.
 
 
 rule encoder:
@@ -24,6 +25,8 @@ rule mlm:
     input:
         train=f"{SPLIT}/train.parquet",
         encoder=plan.encoder_folder(ENCODER),
+        pool=PLAN.adaptation_pool,
+        teacher=PLAN.adaptation_teacher,
     output:
         **named_folder(f"{SEED}/mlm"),
         curve=f"{SEED}/mlm/curve.parquet",
@@ -37,7 +40,7 @@ rule mlm:
         **needs("mlm"),
     params:
         key=cache_key,
-        spec=spec(mlm=config["mlm"], family=FAMILY, compute=COMPUTE),
+        spec=spec(mlm=PLAN.adaptation, family=FAMILY, compute=COMPUTE),
         code=code("mlm"),
     script:
         "../workflow_scripts/mlm.py"

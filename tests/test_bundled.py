@@ -13,7 +13,7 @@ from chemsieve import registry
 from chemsieve.data import chemistry, embedded
 from chemsieve.models import backbone, tokenization
 from chemsieve.models.bundled import BUNDLED, local_folder
-from chemsieve.training import pretraining
+from chemsieve.training import heads, pretraining
 from chemsieve.training.batches import MaskingCollator
 from chemsieve.training.loop import Conditions
 
@@ -70,7 +70,7 @@ def test_it_finds_masked_tokens_of_other_molecules(model, molecules):
     tokenizer = backbone.load_tokenizer(FOLDER)
     collate = MaskingCollator.of(tokenizer, 0.15)
     none = np.zeros((len(molecules), 0), np.float32)
-    corpus = pretraining.Corpus(molecules, none)
+    corpus = heads.Corpus(molecules, none)
     bigram = pretraining.bigram_baseline(corpus, corpus, collate, seed=0)
     encoder = registry.load("models.encoders", "molformer").backbone(model)
     both = torch.nn.ModuleDict({"model": model, "heads": torch.nn.ModuleDict()})

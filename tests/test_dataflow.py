@@ -17,6 +17,11 @@ EVERYTHING = {
     "tracking": {"run": ["tensorboard"]},
     "validation": {"run": True},
     "pretrain": {"corpus": "corpus.smi", "targets": {"teacher": {"path": "vectors.parquet"}}},
+    "mlm": {
+        "molecules": "training_and_pool",
+        "objectives": {"descriptors": 1.0, "morgan": 1.0, "teacher": 1.0},
+        "teacher": {"path": "vectors.parquet"},
+    },
     "predict": {"input": "new.csv"},
     "baselines": {"run": ["svr", "svr_morgan", "svr_frozen", "random_forest"], "methods": {"random_forest": {}}},
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
@@ -90,6 +95,11 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     # Whatever else a step that trains or chooses reads from the tables would be one that this test does not know.
     assert {path for path, rules in readers.items() if rules & CHOOSING and path.startswith("tables/")} == set()
     assert readers[f"{split}/test.parquet"] == {"finetune", "finetune_on_selection", "baseline", "influence_on_test"}
+    # Adaptation reads training molecules and the pool's structures, and none of the target's others.
+    (read,) = ({path.removeprefix(f"{RESULTS}/") for path in job.input} for job in jobs if job.rule == "mlm")
+    assert {path for path in read if not path.startswith("encoder/")} == {
+        f"{split}/train.parquet", "data/pool.parquet", "vectors.parquet"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

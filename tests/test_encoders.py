@@ -25,7 +25,8 @@ from chemsieve.models.checkpoints import trained_state, write_tensors
 from chemsieve.models.prediction import predict
 from chemsieve.runtime.files import sha256
 from chemsieve.training.loop import Conditions
-from chemsieve.training.mlm import Masking, adapt
+from chemsieve.training.mlm import Masking, Structures, adapt
+from chemsieve.training.objectives import Objectives
 from chemsieve.training.regression import Labelled, fine_tune
 from helpers.settings import Settings
 from helpers.tiny import SMILES, TINY
@@ -363,9 +364,11 @@ def test_the_peer_loads_as_transformers_loads_it(roberta):
 
 def test_the_peer_is_adapted_fine_tuned_and_restored(roberta, tmp_path):
     settings = Settings(epochs=1, batch_size=4, learning_rate=0.01)
+    objectives = Objectives({"mlm": 1.0, "descriptors": 1.0})
     outcome = adapt(
-        roberta / "encoder", "automodel", SMILES, tmp_path, settings, Masking(0.15, 0.2), Conditions(0, CPU)
-    )
+        roberta / "encoder", "automodel", Structures(SMILES), tmp_path, settings, Masking(0.15, 0.2, 0.5), objectives,
+        Conditions(0, CPU),
+    )  # fmt: skip
     assert [row["epoch"] for row in outcome.curve] == [0, 1]
     before = load_file(roberta / "encoder" / "model.safetensors")
     after = load_file(tmp_path / "model.safetensors")

@@ -94,6 +94,27 @@ def test_a_job_starts_from_its_origins_encoder(config):
         assert folders == {"results/embedded/runs/random/3/1/mlm"}
 
 
+def test_adaptation_depends_on_what_it_learns_and_on_nothing_else(config):
+    before = Plan(config).adaptation
+    assert before["objectives"] == {"weights": {"mlm": 1.0}}
+    config["mlm"] |= {"descriptors": ["TPSA"], "descriptors_left_out": [], "teacher": {"path": "vectors"}}
+    assert Plan(config).adaptation == before
+    assert Plan(config).adaptation_pool == Plan(config).adaptation_teacher == []
+    config["mlm"]["objectives"] |= {"descriptors": 1.0, "teacher": 0.5}
+    config["mlm"]["molecules"] = "training_and_pool"
+    plan = Plan(config)
+    assert plan.adaptation["objectives"] == {
+        "weights": {"mlm": 1.0, "descriptors": 1.0, "teacher": 0.5},
+        "descriptors": ["TPSA"],
+        "left_out": [],
+        "teacher": {"path": "vectors"},
+    }
+    # Structures alone: labels of the pool that are treated by split concern none.
+    config["pool"]["leaks"] = "drop"
+    assert plan.adaptation_pool == ["results/embedded/data/pool.parquet"] != [plan.pool]
+    assert plan.adaptation_teacher == ["vectors"]
+
+
 def test_only_estimators_on_the_gram_matrix_read_it(config):
     config["influence"]["run"] = ["exact", "lissa"]
     plan = Plan(config)

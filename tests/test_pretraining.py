@@ -18,7 +18,7 @@ from chemsieve.data.corpus import prepare
 from chemsieve.data.vectors import write_aligned
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, tokenization
-from chemsieve.training import pretraining
+from chemsieve.training import heads, pretraining
 from chemsieve.training.batches import MaskingCollator, pad
 from chemsieve.training.optimisers import optimiser
 from chemsieve.training.pretrained import pretrain
@@ -201,7 +201,7 @@ def test_a_run_killed_in_its_last_measurement_repeats_no_step(corpora, tmp_path,
         patch.setattr(pretraining, "masked_figures", killed)
         with pytest.raises(KeyboardInterrupt):
             trained(corpora, tmp_path / "state")
-    monkeypatch.setattr(pretraining, "_losses", None)  # nothing is trained any more
+    monkeypatch.setattr(pretraining, "losses", None)  # nothing is trained any more
     resumed, again = trained(corpora, tmp_path / "state")
     assert curve == again
     torch.testing.assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
@@ -241,7 +241,7 @@ def test_molecules_that_stay_whole_are_drawn_afresh():
     seen = set()
     for seed in range(20):
         torch.manual_seed(seed)
-        batch = pretraining._masked(rows, MaskingCollator.of(TOKENIZER, 0.9), 0.5)
+        batch = heads.masked(rows, MaskingCollator.of(TOKENIZER, 0.9), 0.5)
         unlabelled = (batch["labels"] == -100).all(dim=1)
         assert unlabelled.sum() >= 4
         assert torch.equal(batch["input_ids"][unlabelled], whole[unlabelled])
@@ -279,8 +279,8 @@ def test_every_molecule_is_seen_about_once_an_epoch(corpora):
 
 def test_the_bigram_baseline_equals_counting_by_hand():
     a, b, c = (TOKENIZER.token_to_id(t) for t in "CNO")
-    train = pretraining.Corpus([[a, b, a, b, a, c]], np.zeros((1, 0)))
-    held = pretraining.Corpus([[a, b]], np.zeros((1, 0)))
+    train = heads.Corpus([[a, b, a, b, a, c]], np.zeros((1, 0)))
+    held = heads.Corpus([[a, b]], np.zeros((1, 0)))
     for seed in range(40):
         found = pretraining.bigram_baseline(train, held, MaskingCollator.of(TOKENIZER, 0.5), seed)
         if found["loss"] == pytest.approx(

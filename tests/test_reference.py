@@ -17,7 +17,8 @@ from chemsieve.runtime import provenance
 from chemsieve.study import reference
 from chemsieve.study.schema import all_choices
 from chemsieve.study.sections import Configuration
-from chemsieve.study.sections.training import Finetune, Mlm
+from chemsieve.study.sections.adaptation import Mlm
+from chemsieve.study.sections.training import Finetune, Training
 from chemsieve.study.sections.values import json_schema
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +82,7 @@ def test_every_key_is_described():
 
 def test_every_key_with_a_description_is_explained_where_it_first_stands():
     text = (ROOT / "config.yaml").read_text(encoding="utf-8")
-    for key, field in Mlm.model_fields.items():
+    for key, field in Training.model_fields.items():
         assert re.search(rf"^  {key}: \S+ # {re.escape(field.description[:30])}", text, re.MULTILINE), key
     finetune = text.split("\nfinetune:")[1].split("\n\n")[0]
     assert {"batch_size", "patience"} <= set(re.findall(r"^  (\w+): \S+$", finetune, re.MULTILINE))

@@ -270,6 +270,21 @@ def test_tables_with_nothing_to_show_are_said_to_be_empty(tables, tmp_path):
         assert sentence in text
 
 
+def test_adaptation_is_shown_by_all_that_it_learns(page, tables, tmp_path):
+    caption = "What it tells of held-out molecules, before adaptation and after it"
+    assert {row["figure"] for row in page.table(caption)} == {"masked tokens found"}
+    assert "pool molecules too" not in page.text
+    curves = tables["learning_curves"].copy()
+    adapted = curves["stage"] == "mlm"
+    # The loss is lowest in the last epoch, the second.
+    curves.loc[adapted, "descriptors_r2"] = [0.125, 0.875, 0.625]
+    curves.loc[adapted, "pool_molecules"] = 17
+    page = make(tmp_path, {**tables, "learning_curves": curves})
+    (row,) = (row for row in page.table(caption) if row["figure"] == "R2 of descriptors")
+    assert [float(row[name]) for name in ("before", "at the lowest epoch")] == [0.125, 0.625]
+    assert "adapted to the structures of 17 pool molecules too" in page.text
+
+
 @pytest.mark.parametrize(("best", "said"), [(0.2, False), (-0.1, True)])
 def test_models_no_better_than_the_mean_are_said_to_be_so(tables, tmp_path, best, said):
     metrics = tables["metrics"].copy()

@@ -19,7 +19,8 @@ from chemsieve.models import backbone, regressor
 from chemsieve.models.checkpoints import read_tensors, trained_state
 from chemsieve.training import saves as state_file
 from chemsieve.training.loop import Conditions
-from chemsieve.training.mlm import Masking, adapt
+from chemsieve.training.mlm import Masking, Structures, adapt
+from chemsieve.training.objectives import Objectives
 from chemsieve.training.regression import Labelled, fine_tune
 from chemsieve.training.saves import Saves, read_state, write_state
 from chemsieve.training.state import generator_states, set_generators
@@ -121,12 +122,14 @@ def test_a_training_killed_again_and_again_ends_the_same(encoder_folder, tmp_pat
 
 
 @pytest.mark.slow
-def test_adaptation_killed_at_any_step_ends_the_same(encoder_folder, tmp_path):
+@pytest.mark.parametrize("weights", [{"mlm": 1.0}, {"mlm": 0.5, "descriptors": 1.0}, {"descriptors": 1.0}], ids=str)
+def test_adaptation_killed_at_any_step_ends_the_same(encoder_folder, tmp_path, weights):
     settings = Settings(epochs=2, batch_size=4, learning_rate=5e-3, patience=3)
 
     def adapted(name, saves):
-        given = encoder_folder, "molformer", SMILES, tmp_path / name, settings, Masking(0.3, 0.2)
-        outcome = adapt(*given, Conditions(3, CPU, saves))
+        masking = Masking(0.3, 0.2, 0.5 if len(weights) > 1 else 0.0)
+        given = encoder_folder, "molformer", Structures(SMILES), tmp_path / name, settings, masking
+        outcome = adapt(*given, Objectives(weights), Conditions(3, CPU, saves))
         return outcome, read_tensors(tmp_path / name / "model.safetensors")
 
     expected = adapted("whole", None)

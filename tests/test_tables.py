@@ -32,6 +32,11 @@ def curve():
             "seconds": [None, 1.0, 2.0],
             "evaluation_seconds": [None, 0.25, 0.5],
             "masked_accuracy": [0.5, None, None],
+            "masked_loss": [1.5, None, None],
+            "descriptors_r2": [-0.5, None, None],
+            "morgan_r2": None,
+            "teacher_r2": None,
+            "pool_molecules": [0, None, None],
         }
     )
 

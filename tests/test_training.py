@@ -5,23 +5,27 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from chemsieve.data.descriptors import descriptor_names, descriptors
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone, regressor, tokenization
-from chemsieve.models.checkpoints import trained_state
+from chemsieve.models.checkpoints import read_tensors, trained_state
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.prediction import predict, predict_passes
 from chemsieve.models.regressor import Regressor
 from chemsieve.runtime.devices import choose_device
-from chemsieve.training import curriculum, epochs, layers, loop, mlm, regression
+from chemsieve.training import curriculum, epochs, heads, layers, loop, mlm, regression
 from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.batches import MaskingCollator, RegressionCollator, by_length, pad
 from chemsieve.training.epochs import fit
 from chemsieve.training.loop import Conditions, low_precision
-from chemsieve.training.mlm import Masking, adapt
+from chemsieve.training.mlm import Masking, Structures, adapt
+from chemsieve.training.objectives import Objectives
 from chemsieve.training.order import Order, grouped_by_length
 from chemsieve.training.regression import Labelled, fine_tune
 from helpers.settings import Settings
@@ -429,8 +433,13 @@ def test_a_curriculum_groups_molecules_of_similar_length():
 ADAPT = Settings(epochs=2, batch_size=4, learning_rate=0.003)
 
 
-def adapted(encoder_folder, output, smiles=SMILES, seed=0, settings=ADAPT, held_out=0.25):
-    return adapt(encoder_folder, "molformer", smiles, output, settings, Masking(0.15, held_out), Conditions(seed, CPU))
+def adapted(
+    encoder_folder, output, smiles=SMILES, seed=0, settings=ADAPT, held_out=0.25, pool=(), unmasked=0.0, **objectives
+):
+    """Of ``objectives`` the weights are those of masked tokens alone where none are given."""
+    learned = Objectives(**{"weights": {"mlm": 1.0}} | objectives)
+    masking, molecules = Masking(0.15, held_out, unmasked), Structures(smiles, pool)
+    return adapt(encoder_folder, "molformer", molecules, output, settings, masking, learned, Conditions(seed, CPU))
 
 
 @pytest.fixture
@@ -488,6 +497,115 @@ def test_adaptation_follows_from_its_seed(encoder_folder, tmp_path):
         files.append((tmp_path / name / "model.safetensors").read_bytes())
     assert files[0] == files[1]
     assert files[0] != files[2]
+
+
+CHAINS = [f"{'C' * length}{end}" for length in range(1, 16) for end in ("O", "N", "Cl", "c1ccccc1")]
+
+
+def test_descriptors_are_learned_beside_masked_tokens_and_without_them(encoder_folder, tmp_path):
+    settings = Settings(epochs=6, batch_size=4, learning_rate=0.003)
+    learned = {"descriptors": ["MolWt", "HeavyAtomCount"]}
+    before = read_tensors(encoder_folder / "model.safetensors")
+    for name, weights, unmasked in (
+        ("both", {"mlm": 1.0, "descriptors": 1.0}, 0.5),
+        ("alone", {"descriptors": 1.0}, 0.0),
+    ):
+        given = {"weights": weights, "unmasked": unmasked, **learned}
+        curve = adapted(encoder_folder, tmp_path / name, CHAINS, settings=settings, **given).curve
+        assert curve[-1]["train_loss"] < 0.9 * curve[1]["train_loss"]
+        assert all(0.3 < row["descriptors_r2"] < 1 for row in curve)
+        after = read_tensors(tmp_path / name / "model.safetensors")
+        assert after.keys() == before.keys(), "heads are left behind"
+        changed = {key for key in after if not torch.equal(after[key], before[key])}
+        assert "molformer.embeddings.word_embeddings.weight" in changed
+        learns_tokens = curve[-1]["masked_loss"] < curve[0]["masked_loss"] - 0.5
+        assert learns_tokens == any("lm_head" in key for key in changed) == (name == "both")
+
+
+def test_heads_begin_as_the_ridge_of_the_encoder_as_it_is(encoder_folder, tmp_path):
+    """Against scikit-learn, whose leave-one-out ridge chooses the penalty, on one column that ridge must find alone."""
+    model = backbone.load_masked_lm(encoder_folder, "molformer")
+    tokenizer = backbone.load_tokenizer(encoder_folder)
+    ids = tokenization.encode(tokenizer, CHAINS)
+    wanted = np.array([[len(s), np.nan if i == 3 else s.count("C")] for i, s in enumerate(CHAINS)], np.float32)
+    corpus = heads.Corpus(ids, np.zeros((len(ids), 0), np.float32), {"a": wanted}, np.arange(len(ids)))
+    standard, linear = heads.standardisation(corpus), heads.linear(model.config.hidden_size, corpus)
+    pad_id = tokenization.special_id(tokenizer, "pad")
+    heads.fit_linearly(linear, model.molformer, corpus, pad_id, standard, CPU)
+    ((name, head),) = linear.items()
+    (fit,) = heads.fits(linear, model.molformer, corpus, pad_id, standard, CPU).values()
+    with torch.no_grad():
+        means = [model.molformer(torch.tensor([row])).last_hidden_state[0].mean(0) for row in ids]
+        predicted = head(torch.stack(means)).numpy()
+    truth = (wanted - standard[name][0]) / standard[name][1]
+    assert fit.error == pytest.approx(np.nanmean((predicted - truth) ** 2), rel=1e-4)
+    assert fit.error < 0.5, "one is what predicting the means costs"
+    residual = np.nan_to_num(truth) - predicted
+    np.testing.assert_allclose(residual.mean(axis=0), 0, atol=1e-3)  # so it is with an unpenalised intercept
+
+
+def test_the_held_out_loss_is_the_weighted_sum_of_the_objectives(encoder_folder, tmp_path):
+    once = replace(ADAPT, epochs=1)
+
+    def before(**weights):
+        curve = adapted(encoder_folder, tmp_path, settings=once, weights=weights).curve
+        return curve[0]
+
+    tokens, counts, both = before(mlm=1.0), before(morgan=1.0), before(mlm=2.0, morgan=3.0)
+    assert tokens["validation_loss"] == tokens["masked_loss"] == counts["masked_loss"]
+    assert "morgan_r2" not in tokens
+    assert both["validation_loss"] == pytest.approx(2 * tokens["validation_loss"] + 3 * counts["validation_loss"])
+    assert both["morgan_r2"] == counts["morgan_r2"]
+
+
+def test_objectives_without_weight_change_nothing(encoder_folder, tmp_path):
+    adapted(encoder_folder, tmp_path / "a")
+    weights = {"mlm": 1.0, "descriptors": 0.0, "teacher": 0.0}
+    adapted(encoder_folder, tmp_path / "b", weights=weights, descriptors=["nonsense"])
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+def test_the_pool_is_trained_on_and_never_held_out(encoder_folder, tmp_path, spy):
+    adapted(encoder_folder, tmp_path)
+    held = spy["held"].copy()
+    spy["held"].clear()
+    spy["train"].clear()
+    pool = [*CHAINS[4:9], SMILES[0], SMILES[1], SMILES[2]]
+    adapted(encoder_folder, tmp_path, settings=replace(ADAPT, epochs=1), pool=pool)
+    assert spy["held"] == held, "held out are the same training molecules with a pool and without"
+    tokenizer = backbone.load_tokenizer(encoder_folder)
+    read = {tuple(ids) for ids in tokenization.encode(tokenizer, SMILES + CHAINS[4:9])}
+    assert set(spy["train"]) == read - set(held)
+    assert len(spy["train"]) == len(set(spy["train"])), "a pool molecule that is a training molecule counts once"
+
+
+def test_what_is_learned_beside_tokens_is_what_was_chosen():
+    smiles = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccccc1"]
+    table = descriptors(smiles)
+    names = descriptor_names()
+    learned = Objectives({"descriptors": 1.0, "morgan": 1.0}, ["Mol*", "TPSA", "fr_azide"], ["MolLog*"]).targets(smiles)
+    wanted = [names.index(name) for name in names if name in ("MolWt", "MolMR", "TPSA")]
+    np.testing.assert_array_equal(learned["descriptors"], table[:, wanted])  # none of the three is an azide
+    # Phenol has five aromatic CH: one fragment of radius 0, five times.
+    assert np.log1p(5) in learned["morgan"][1]
+    with pytest.raises(ChemsieveError, match="RDKit has no descriptor 'TPSAA'; did you mean 'TPSA'"):
+        Objectives({"descriptors": 1.0}, ["TPSAA"]).targets(smiles)
+    with pytest.raises(ChemsieveError, match="no descriptor is left"):
+        Objectives({"descriptors": 1.0}, ["TPSA"], ["*"]).targets(smiles)
+    with pytest.raises(ChemsieveError, match="the same for all 2 molecules"):
+        Objectives({"descriptors": 1.0}, ["TPSA"]).targets(["CC", "CCC"])
+
+
+def test_a_teachers_vectors_are_found_by_molecule(tmp_path):
+    values = pa.array([[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]], pa.list_(pa.float16(), 2))
+    pq.write_table(pa.table({"smiles": ["OC(F)Cl", "CCO", "CCCC"], "v": values}), tmp_path / "teacher.parquet")
+    table = {"path": str(tmp_path / "teacher.parquet"), "vector": "v"}
+    # Two stereoisomers, which the table does not tell apart, and one molecule that it has not.
+    smiles = ["O[C@H](F)Cl", "CCN", "OCC", "O[C@@H](F)Cl"]
+    found = Objectives({"teacher": 1.0}, teacher=table).targets(smiles)["teacher"]
+    np.testing.assert_array_equal(found, [[1, 2], [np.nan, np.nan], [3, 4], [1, 2]])
+    with pytest.raises(ChemsieveError, match=r"^mlm\.teacher: .* none of its rows is a molecule to adapt on"):
+        Objectives({"teacher": 1.0}, teacher=table).targets(["CCN"])
 
 
 def test_too_few_molecules_to_hold_any_out_are_refused(encoder_folder, tmp_path):

@@ -10,7 +10,7 @@ from rdkit.Chem import Descriptors
 
 from chemsieve.models import tokenization
 from chemsieve.models.encoders import molformer
-from chemsieve.training import pretraining
+from chemsieve.training import heads, pretraining
 from chemsieve.training.batches import MaskingCollator
 from chemsieve.training.loop import Conditions
 from helpers.settings import PretrainingSettings
@@ -38,8 +38,8 @@ def corpora():
     vectors[[1, 5, 20]] = np.nan
     rows = np.arange(len(SMILES))
     return (
-        pretraining.Corpus(ids[:18], values[:18], {"teacher": vectors}, rows[:18]),
-        pretraining.Corpus(ids[18:], values[18:], {"teacher": vectors}, rows[18:]),
+        heads.Corpus(ids[:18], values[:18], {"teacher": vectors}, rows[:18]),
+        heads.Corpus(ids[18:], values[18:], {"teacher": vectors}, rows[18:]),
     )
 
 
@@ -63,7 +63,7 @@ def trained(corpora, state, steps=12, stop=None, **settings):
     arguments = (model, model.molformer, *corpora, COLLATE, chosen, Conditions(7, CPU), state)
     if stop is None:
         return model, pretraining.run(*arguments)[0]
-    real, calls = pretraining._losses, iter(range(stop))
+    real, calls = pretraining.losses, iter(range(stop))
 
     def killed(*given):
         if next(calls, None) is None:
@@ -71,7 +71,7 @@ def trained(corpora, state, steps=12, stop=None, **settings):
         return real(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretraining, "_losses", killed)
+        patch.setattr(pretraining, "losses", killed)
         with pytest.raises(KeyboardInterrupt):
             pretraining.run(*arguments)
     return None

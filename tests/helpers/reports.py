@@ -91,12 +91,13 @@ def study_tables(seeds=(0, 1, 2)):
             for molecule, label in labels.items():
                 predictions.append((run_id, molecule, fold, label, label + rng.normal(0, 0.5)))
         for epoch in range(1, 4) if language else ():
-            curves.append((run_id, "regression", epoch, 1 / epoch, 1.2 / epoch, 1 / epoch, 1e-4, 1.0, 0.5, 0.1, None))
+            curves.append(
+                (run_id, "regression", epoch, 1 / epoch, 1.2 / epoch, 1 / epoch, 1e-4, 1.0, 0.5, 0.1, *[None] * 6)
+            )
     for epoch in range(3):
         loss = None if epoch == 0 else 2.0 - epoch
-        curves.append(
-            ("scaffold/0/0/adapted/mlm/none", "mlm", epoch, loss, 2 - epoch / 2, None, None, None, None, None, 0.5)
-        )
+        masked = (0.5, 2 - epoch / 2, None, None, None, 0)
+        curves.append(("scaffold/0/0/adapted/mlm/none", "mlm", epoch, loss, 2 - epoch / 2, *[None] * 5, *masked))
 
     influence, diagnostics, selections = [], [], []
     for seed in seeds:

@@ -1,8 +1,8 @@
-"""Vectors of molecules from the user's tables, a teacher's fingerprints for example, in the order of a corpus.
+"""Vectors of molecules from the user's tables, a teacher's fingerprints for example, in the order of given molecules.
 
 A table is a Parquet file, or a folder of such files that may grow between runs, with a column of SMILES and one of
-number lists, all equally long. What is written is one NumPy file that is mapped into memory, so that 700,000 vectors of
-512 half-precision numbers take no more than their own size.
+number lists, all equally long. Those of a corpus are written as one NumPy file that is mapped into memory, so that
+700,000 vectors of 512 half-precision numbers take no more than their own size.
 """
 
 import logging
@@ -46,7 +46,7 @@ def write_aligned(name: str, table: dict, smiles: Sequence[str], path: str | Pat
     Raises:
         ChemsieveError: the table cannot be read, or has no vector of any of the molecules.
     """
-    source = _Source(name, DEFAULTS | table)
+    source = _Source(f"pretrain.targets.{name}", DEFAULTS | table)
     rows = {text: row for row, text in enumerate(smiles)}
 
     def fill(temporary: Path) -> None:
@@ -54,24 +54,45 @@ def write_aligned(name: str, table: dict, smiles: Sequence[str], path: str | Pat
         array = np.lib.format.open_memmap(temporary, "w+", dtype, (len(rows), source.width))
         for low in range(0, len(array), AT_ONCE):
             array[low : low + AT_ONCE] = np.nan
-        given = _fill(array, source, rows)
-        if not given:
-            raise ChemsieveError(f"{source.where}: {source.path}: none of its rows is a molecule of the corpus")
-        log.info("%s: vectors of %d numbers for %d of %d molecules", name, source.width, given, len(rows))
+        _fill(array, source, rows, "a molecule of the corpus")
         array.flush()
 
     write_atomically(path, fill)
 
 
-def _fill(array: np.ndarray, source: "_Source", rows: dict[str, int]) -> int:
-    """Write a table's vectors into their rows; how many molecules have one."""
+def aligned(where: str, table: dict, smiles: Sequence[str]) -> np.ndarray:
+    """A table's vectors of a few molecules (molecules, numbers in a vector), float32, NaN where it has none.
+
+    Args:
+        where: the key of the table in the configuration, for messages.
+        table: as :func:`write_aligned` takes it.
+        smiles: canonical SMILES, of which stereo is passed over; two may be of one molecule then.
+
+    Raises:
+        ChemsieveError: the table cannot be read, or has no vector of any of the molecules.
+    """
+    source = _Source(where, DEFAULTS | table)
+    plain = [chemistry.canonical_smiles(chemistry.accepted(text), stereo=False) for text in smiles]
+    rows = {text: row for row, text in enumerate(dict.fromkeys(plain))}
+    array = np.full((len(rows), source.width), np.nan, np.float32)
+    _fill(array, source, rows, "a molecule to adapt on")
+    return array[[rows[text] for text in plain]]
+
+
+def _fill(array: np.ndarray, source: "_Source", rows: dict[str, int], wanted: str) -> None:
+    """Write a table's vectors into their rows."""
     taken = np.zeros(len(array), dtype=bool)
     for texts, vectors in source.batches():
         for text, vector in zip(texts, vectors, strict=True):
             row = _place(text, rows)
             if row >= 0 and not taken[row] and np.isfinite(vector).any():
                 array[row], taken[row] = vector, True
-    return int(taken.sum())
+        if taken.all():
+            break
+    given = int(taken.sum())
+    if not given:
+        raise ChemsieveError(f"{source.where}: {source.path}: none of its rows is {wanted}")
+    log.info("%s: vectors of %d numbers for %d of %d molecules", source.where, source.width, given, len(rows))
 
 
 def _place(text: str, rows: dict[str, int]) -> int:
@@ -85,9 +106,9 @@ def _place(text: str, rows: dict[str, int]) -> int:
 class _Source:
     """A table's files, its width and its precision, from the files' schemas alone."""
 
-    def __init__(self, name: str, table: dict):
+    def __init__(self, where: str, table: dict):
+        self.where = where
         self.path, self.columns = Path(table["path"]), (table["smiles"], table["vector"])
-        self.where = f"pretrain.targets.{name}"
         self.files = sorted(self.path.glob("*.parquet")) if self.path.is_dir() else [self.path]
         if not self.files:
             raise ChemsieveError(f"{self.where}: {self.path}: there is no Parquet file in this folder")

@@ -124,11 +124,16 @@ def _labelled(figure: go.Figure, title: str) -> go.Figure:
     return figure.update_layout(xaxis=axis("epoch", rangemode="tozero"), yaxis=axis(title), showlegend=True)
 
 
+# What adaptation may learn beside masked tokens: columns of the curve, and what the report calls them.
+_BESIDE = {"descriptors_r2": "descriptors", "morgan_r2": "Morgan fragments", "teacher_r2": "the teacher's vectors"}
+
+
 def _mlm(curves: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = [Heading("Masked language model, before and after adaptation")]
     curves = curves[curves["stage"] == "mlm"]
     if curves.empty:
         return [*blocks, Paragraph("The encoder was not adapted: no masked language modelling was run.")]
+    beside = [column for column in _BESIDE if curves[column].notna().any()]
     rows: list[tuple[object, ...]] = []
     for run_id, run in curves.groupby("run_id"):
         before = run.loc[run["epoch"] == 0, "validation_loss"]
@@ -157,12 +162,15 @@ def _mlm(curves: pd.DataFrame) -> list[Block]:
                 meta=plain(run_id),
                 hovertemplate="epoch %{x}: %{y:.4f}<extra>" + plain(run_id) + "</extra>",
             )
+    loss, what = "masked-token loss", "Loss on masked tokens"
+    if beside:
+        loss, what = "sum of the objectives", "Weighted sum of the objectives' losses"
     return [
         *blocks,
         drawn(
             "curves-mlm",
-            _labelled(figure, "masked-token loss"),
-            "Loss on masked tokens per epoch, one line per split: epoch 0 is the encoder as it came.",
+            _labelled(figure, loss),
+            f"{what} per epoch, one line per split: epoch 0 is the encoder as it came.",
             320,
         ),
         table(
@@ -170,4 +178,25 @@ def _mlm(curves: pd.DataFrame) -> list[Block]:
             ["run", "before", "lowest after", "change", "epoch"],
             rows,
         ),
+        *_learned(curves, beside),
     ]
+
+
+def _learned(curves: pd.DataFrame, beside: list[str]) -> list[Block]:
+    """What the encoder tells of held-out molecules before adaptation and after it, and whether the pool had a part."""
+    figures = {"masked_accuracy": "masked tokens found"} | {name: f"R2 of {_BESIDE[name]}" for name in beside}
+    rows: list[tuple[object, ...]] = []
+    for run_id, run in curves.groupby("run_id"):
+        after = run[run["epoch"] > 0]
+        kept = after.nsmallest(1, "validation_loss")
+        for column, name in figures.items():
+            values = (part[column].dropna() for part in (run[run["epoch"] == 0], kept))
+            rows.append((run_id, name, *(float(value.iloc[0]) if len(value) else None for value in values)))
+    header = ["run", "figure", "before", "at the lowest epoch"]
+    blocks: list[Block] = [table("What it tells of held-out molecules, before adaptation and after it", header, rows)]
+    if curves["pool_molecules"].gt(0).any():
+        pool = int(curves["pool_molecules"].max())
+        blocks.append(
+            Paragraph(f"It was adapted to the structures of {pool} pool molecules too, without their labels.")
+        )
+    return blocks

@@ -97,8 +97,8 @@ def _of_adaptation(study: Study, measure: str, epoch: int | None) -> pd.Series:
     """A masked-language loss of each adapted encoder: the lowest held out, or one of an epoch."""
     curves = study.learning_curves[study.learning_curves["stage"] == "mlm"]
     if measure == "mlm_loss":
-        return curves.groupby("run_id")["validation_loss"].min()
-    column = measure.removeprefix("mlm_")
+        return curves.groupby("run_id")["masked_loss"].min()
+    column = {"mlm_validation_loss": "masked_loss", "mlm_train_loss": "train_loss"}[measure]
     return curves[curves["epoch"] == epoch].set_index("run_id")[column].astype(float).dropna()
 
 

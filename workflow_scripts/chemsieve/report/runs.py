@@ -15,8 +15,8 @@ FOOTNOTES = [
     "configuration / n), or where its assumptions fail mean ± t(1 - α / 2m, n - 1) · sd / √n; with several splits "
     "1 / n becomes 1 / n + n_test / n_train.",
     "none adds no pool molecule; random adds as many as a strategy does, drawn blindly; all adds the whole pool.",
-    "baseline is the encoder as published, adapted the same after masked language modelling; descriptors is a "
-    "descriptor model: a classical regression on features of molecules that no training changes (RDKit descriptors, "
+    "baseline is the encoder as published, adapted the same after adaptation to the study's molecules; descriptors is "
+    "a descriptor model: a classical regression on features of molecules that no training changes (RDKit descriptors, "
     "Morgan fingerprints, the output of the frozen encoder), as baselines.methods says.",
     "full trains every weight. bitfit trains biases, lora low-rank updates, ia3 scaling vectors; the configuration "
     "says whether the regression head is trained beside them.",

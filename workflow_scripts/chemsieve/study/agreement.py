@@ -39,6 +39,8 @@ def check_paths(config: Json) -> None:
     chosen = config["pretrain"]
     paths |= {f"pretrain.exclude[{number}].path": file["path"] for number, file in enumerate(chosen["exclude"])}
     paths |= {f"pretrain.targets.{name}.path": table["path"] for name, table in chosen["targets"].items()}
+    if teacher := config["mlm"]["teacher"]:
+        paths["mlm.teacher.path"] = teacher["path"]
     for key, path in paths.items():
         if set("{}") & set(path):
             raise ChemsieveError(
@@ -173,15 +175,51 @@ def check_pretraining(config: Json) -> None:
         _check_layout(section, MOLECULES | file)
         check_molecules(file["path"], section, MOLECULES | file)
     for name, table in chosen["targets"].items():
-        if not Path(table["path"]).exists():
-            raise ChemsieveError(
-                f"configuration: pretrain.targets.{name}.path: there is no file or folder {table['path']}"
-            )
+        _check_exists(f"pretrain.targets.{name}.path", table["path"])
     if chosen["unmasked"] and not (chosen["properties"] or chosen["targets"]):
         raise ChemsieveError(
             "configuration: pretrain.unmasked: molecules that nothing is masked in teach nothing without "
             "pretrain.properties or pretrain.targets; set it to 0"
         )
+
+
+def check_adaptation(config: Json) -> None:
+    """Some objective has a weight, and what it is to learn is there."""
+    chosen = config["mlm"]
+    weights = chosen["objectives"]
+    if not any(weights.values()):
+        raise ChemsieveError(
+            "configuration: mlm.objectives: all weights are 0, so that adaptation would learn nothing; give one a "
+            "weight, for example mlm: 1.0"
+        )
+    if weights["descriptors"]:
+        # Imported where it is needed: it loads RDKit.
+        from chemsieve.data.descriptors import chosen_names
+
+        chosen_names(chosen["descriptors"], chosen["descriptors_left_out"])
+    if weights["teacher"]:
+        if not chosen["teacher"]:
+            raise ChemsieveError(
+                "configuration: mlm.teacher: mlm.objectives.teacher has a weight, and there is no table to learn; name "
+                "it, for example {path: vectors.parquet}"
+            )
+        _check_exists("mlm.teacher.path", chosen["teacher"]["path"])
+    beside = any(weight for name, weight in weights.items() if name != "mlm")
+    if chosen["unmasked"] and not beside:
+        raise ChemsieveError(
+            "configuration: mlm.unmasked: molecules that nothing is masked in teach nothing where mlm.objectives has "
+            "but masked tokens; set it to 0"
+        )
+    if chosen["unmasked"] == 1 and weights["mlm"]:
+        raise ChemsieveError(
+            "configuration: mlm.unmasked: where all molecules stay whole no token is masked; lower it, or set "
+            "mlm.objectives.mlm to 0"
+        )
+
+
+def _check_exists(key: str, path: str) -> None:
+    if not Path(path).exists():
+        raise ChemsieveError(f"configuration: {key}: there is no file or folder {path}")
 
 
 def check_encoder(config: Json) -> None:

@@ -110,5 +110,6 @@ def validate(config: Json) -> None:
     agreement.check_split(config)
     agreement.check_prediction(config)
     agreement.check_pretraining(config)
+    agreement.check_adaptation(config)
     agreement.check_encoder(config)
     agreement.check_checkpoints(config)

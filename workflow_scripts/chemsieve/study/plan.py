@@ -181,6 +181,36 @@ class Plan:
         """The user's tokenizer, where one is given."""
         return [self.config["encoder"]["tokenizer"]] if self.config["encoder"]["tokenizer"] else []
 
+    # Adaptation.
+
+    @property
+    def adaptation(self) -> Json:
+        """What adaptation depends on: the objectives that have a weight, and of their options those that these have."""
+        chosen = dict(self.config["mlm"])
+        weights = {name: weight for name, weight in chosen["objectives"].items() if weight}
+        objectives: Json = {"weights": weights}
+        names, left_out, teacher = (chosen.pop(key) for key in ("descriptors", "descriptors_left_out", "teacher"))
+        if "descriptors" in weights:
+            objectives |= {"descriptors": names, "left_out": left_out}
+        if "teacher" in weights:
+            objectives["teacher"] = teacher
+        return chosen | {"objectives": objectives}
+
+    @property
+    def adaptation_pool(self) -> list[str]:
+        """The pool, where the encoder is adapted to its structures too.
+
+        The one of all splits: what a split's own pool leaves out follows from labels, and these concern no structure.
+        """
+        both = self.config["mlm"]["molecules"] == "training_and_pool"
+        return [f"{self.results}/data/pool.parquet"] if both else []
+
+    @property
+    def adaptation_teacher(self) -> list[str]:
+        """The table of the vectors that adaptation learns, where it does."""
+        chosen = self.config["mlm"]
+        return [chosen["teacher"]["path"]] if chosen["objectives"]["teacher"] else []
+
     # Runs.
 
     @cached_property

@@ -41,10 +41,17 @@ def predictions_table(
     )
 
 
+# Columns of a learning curve that not every stage has.
+_OF_SOME = (
+    *("validation_rmse", "masked_accuracy", "masked_loss"),
+    *("descriptors_r2", "morgan_r2", "teacher_r2", "pool_molecules"),
+)
+
+
 def curve_table(identity: Identity, stage: str, curve: list[dict]) -> pd.DataFrame:
     """The table ``learning_curves`` of a run."""
     frame = pd.DataFrame(curve).assign(run_id=identity.run_id, stage=stage)
-    for column in ("validation_rmse", "masked_accuracy"):
+    for column in _OF_SOME:
         if column not in frame:
             frame[column] = None
     return frame

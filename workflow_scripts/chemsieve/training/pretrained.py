@@ -14,6 +14,7 @@ from chemsieve.runtime.processes import device_name
 from chemsieve.runtime.tracking import Tracker
 from chemsieve.training import pretraining
 from chemsieve.training.batches import MaskingCollator
+from chemsieve.training.heads import Corpus
 from chemsieve.training.loop import Conditions
 
 
@@ -86,12 +87,10 @@ def pretrain(
     return curve, _card(made)
 
 
-def _corpus(
-    table: pd.DataFrame, side: np.ndarray, properties: int, vectors: dict[str, np.ndarray]
-) -> pretraining.Corpus:
+def _corpus(table: pd.DataFrame, side: np.ndarray, properties: int, vectors: dict[str, np.ndarray]) -> Corpus:
     chosen = table[side]
     values = np.stack(list(chosen["properties"])) if properties else np.zeros((len(chosen), 0), np.float32)
-    return pretraining.Corpus(list(chosen["tokens"]), values, vectors, np.flatnonzero(side))
+    return Corpus(list(chosen["tokens"]), values, vectors, np.flatnonzero(side))
 
 
 def _parts(rows: np.ndarray) -> list[np.ndarray]:
@@ -104,7 +103,7 @@ class _Made:
     """What the card tells of: the model, the molecules, how it was trained, and what was measured."""
 
     model: PreTrainedModel
-    train: pretraining.Corpus
+    train: Corpus
     held_out: int  # molecules
     measured: int  # of these
     refused: pd.Series

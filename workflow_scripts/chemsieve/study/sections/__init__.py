@@ -4,13 +4,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from chemsieve.study.sections.adaptation import Mlm
 from chemsieve.study.sections.data import Audit, Embedded, Pool, Split, Target
 from chemsieve.study.sections.encoder import Encoder, Pretrain
 from chemsieve.study.sections.influence import Influence, Validation
 from chemsieve.study.sections.published import Published
 from chemsieve.study.sections.running import Compute, Predict, Statistics, Tracking
 from chemsieve.study.sections.selection import Baselines, Grid, Selection
-from chemsieve.study.sections.training import Finetune, Mlm
+from chemsieve.study.sections.training import Finetune
 from chemsieve.study.sections.values import Section, Seed, Several, StudyName, key
 
 

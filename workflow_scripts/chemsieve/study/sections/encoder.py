@@ -85,12 +85,17 @@ class Encoder(Section):
     )
 
 
-class Vectors(Entry):
+class VectorTable(Entry):
     """A table of vectors to learn, a teacher's for example."""
 
     path: Text = required("a Parquet file, or a folder of such")
     smiles: Text = key("smiles", "name of the SMILES column")
     vector: Text = key("vector", "name of the column of number lists")
+
+
+class Vectors(VectorTable):
+    """A table of vectors that pretraining learns."""
+
     weight: NonNegative = key(1.0, "of their loss beside that of the masked tokens")
     required: bool = key(False, "leave molecules that it lacks out of training; false: they learn the rest")
     credit: Text = optional("what the model card says of their source")

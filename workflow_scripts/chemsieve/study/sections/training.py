@@ -1,4 +1,4 @@
-"""Sections on training: adaptation by masked-language modelling, and fine-tuning."""
+"""Sections on training: what all trainings by epochs are told, and fine-tuning."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,6 @@ from chemsieve.study.sections.values import (
     Positive,
     PositiveShare,
     Probability,
-    ProperShare,
     Section,
     Several,
     Share,
@@ -52,17 +51,6 @@ class Training(Section):
         "decay of a moving average of the weights, which is then what is validated and kept",
         examples=[0.99],
     )
-
-
-class Masking(Section):
-    """What masked-language modelling is told beside."""
-
-    masking: ProperShare = key(0.15, MASKING)
-    held_out: ProperShare = key(0.1, "fraction of the training molecules that decides when to stop")
-
-
-class Mlm(Training, Masking):  # keys of the last base come first
-    """Adaptation by masked-language modelling, on training molecules only."""
 
 
 class Regression(Training):

@@ -22,13 +22,24 @@ TABLES = {
             "stage": Column(TEXT, "mlm or regression"),
             "epoch": Column(INTEGER, "epoch, from 1; 0 is before training"),
             "train_loss": Column(REAL, "mean training loss over the epoch (standardised labels)", nullable=True),
-            "validation_loss": Column(REAL, "loss on held-out molecules (standardised labels)"),
+            "validation_loss": Column(
+                REAL, "loss on held-out molecules (standardised labels); for the stage mlm the sum of the objectives"
+            ),
             "validation_rmse": Column(REAL, "validation RMSE", LABEL_UNIT, nullable=True),
             "learning_rate": Column(REAL, "learning rate at the end of the epoch", nullable=True),
             "gradient_norm": Column(REAL, "mean gradient norm before clipping", nullable=True),
             "seconds": Column(REAL, "wall time of the epoch, validation included", "s", nullable=True),
             "evaluation_seconds": Column(REAL, "wall time of its pass over the held-out molecules", "s", nullable=True),
             "masked_accuracy": Column(REAL, "fraction of masked tokens found, for the stage mlm", nullable=True),
+            "masked_loss": Column(
+                REAL, "loss on masked tokens of held-out molecules, for the stage mlm", "nats", nullable=True
+            ),
+            "descriptors_r2": Column(REAL, "R2 of the descriptors that adaptation learns, held out", nullable=True),
+            "morgan_r2": Column(REAL, "R2 of the Morgan fragments that it learns, held out", nullable=True),
+            "teacher_r2": Column(REAL, "R2 of the teacher's vectors that it learns, held out", nullable=True),
+            "pool_molecules": Column(
+                INTEGER, "pool molecules whose structures it learns from, for the stage mlm", nullable=True
+            ),
         },
         made=always,
         collected=lambda plan: plan.curves,
