@@ -49,7 +49,7 @@ def test_every_run_has_its_curve_its_predictions_and_one_place(config):
     assert {f"selected/{method}/{selection}" for method, selection in crossed} <= set(plan.runs)
     replicates = 3 * 2 * len(config["split"]["splitters"])
     assert len(set(plan.curves)) == replicates * (1 + len(plan.runs))
-    assert len(plan.exported_cells) == len(plan.runs)
+    assert len(plan.exported_cells) == len(plan.runs) + len(plan.baselines)
 
 
 def test_a_pool_without_labels_is_ordered_and_trains_nothing(config):
@@ -137,6 +137,11 @@ def test_a_named_model_is_one_of_the_study(config):
     config["predict"]["model"] = "scaffold/0/1/adapted/lora/rando"
     with pytest.raises(ChemsieveError, match="lora/random"):
         Plan(config).exported_candidates()
+    config["predict"]["model"] = "scaffold/0/1/descriptors/svr_frozen/none"
+    files = Plan(config).exported_files()
+    assert {path.split("/")[-1] for path in files if "/data/" in path} == {"embeddings.parquet"}
+    config["predict"]["model"] = "best_language_model"
+    assert not any("/data/" in path for path in Plan(config).exported_files())
 
 
 @pytest.mark.parametrize("ask", [Plan.predicted_file, Plan.corpus_file])

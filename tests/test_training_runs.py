@@ -196,4 +196,6 @@ def test_a_descriptor_model_predicts_each_fold_by_itself(tmp_path, names):
     for fold, part in (("validation", VALIDATION), ("test", TEST)):
         found = table.loc[[f"target-{i}" for i in range(24)[part]]]
         assert set(found["fold"]) == {fold}
-        np.testing.assert_allclose(found["prediction"], machine.predict(rows[part]) * scale + mean, rtol=1e-6)
+        # On many columns the kernel is made by matrix products, and the solver ends elsewhere within its tolerance.
+        close = {"rtol": 1e-6} if names == ["descriptors"] else {"atol": 0.005 * scale}
+        np.testing.assert_allclose(found["prediction"], machine.predict(rows[part]) * scale + mean, **close)
