@@ -11,7 +11,7 @@ from scipy import stats
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.statistics import assumptions, power, tukey
-from chemsieve.statistics.anova import anova
+from chemsieve.statistics.anova import anova, negligible
 from chemsieve.statistics.comparisons import compare
 from chemsieve.statistics.effects import cohen_dav, cohen_dz, noise_floor
 from chemsieve.statistics.equivalence import tost
@@ -151,6 +151,27 @@ def test_normality_is_that_of_shapiro_and_wilk():
     assert not assumptions.normal(np.random.default_rng(0).standard_cauchy(size=(20, 4)), 0.05)
     constant = np.column_stack([errors, np.full(10, 3.0)])
     assert assumptions.normal(constant, 0.05) == assumptions.normal(errors, 0.05)
+
+
+@pytest.mark.parametrize(("units", "models"), [(2, 5), (5, 2), (3, 5), (5, 3), (2, 3), (3, 3)])
+def test_normality_tests_one_of_two_mirrored_residuals_and_all_others(units, models):
+    errors = np.random.default_rng(units * models).gamma(1.0, size=(units, models))
+    left = errors - errors.mean(axis=0) - errors.mean(axis=1)[:, None] + errors.mean()
+    tested = left[0] if units == 2 else left[:, 0] if models == 2 else left.ravel()
+    assert assumptions.normality(errors) == pytest.approx(stats.shapiro(tested).pvalue)
+
+
+def test_two_residuals_are_not_tested():
+    assert assumptions.normality(np.array([[0.1, 0.4], [0.3, 0.2]])) == 1.0
+
+
+def test_a_deviation_is_rounding_below_1e_12_of_the_largest_error_or_of_one():
+    errors = np.array([[1000.0, 0.0], [-3.0, 2.0]])
+    assert negligible(5e-10, errors)
+    assert negligible(5e-10, -errors)
+    assert not negligible(2e-9, errors)
+    assert negligible(5e-13, errors / 1e6)
+    assert not negligible(2e-12, errors / 1e6)
 
 
 @pytest.mark.parametrize("mean", [-0.04, 0.0, 0.02, 0.2])

@@ -20,7 +20,7 @@ class Anova:
     ss_configurations: float
     ss_units: float
     ss_residual: float
-    inflation: float = 1.0
+    inflation: float
 
     @property
     def df_residual(self) -> int:
