@@ -66,7 +66,7 @@ if __name__ == "__main__":
         log.info("the model is run %s", facts["run_id"])
         if other := facts["surpassed"]:
             log.warning(
-                "the descriptor model %s has a lower validation RMSE (%.3f) than it (%.3f); it has predict.model: best",
+                "the descriptor model %s has a lower validation RMSE (%.3f) than it (%.3f); see predict.model",
                 other["run_id"],
                 other["rmse"],
                 facts["metrics"]["validation"]["rmse"],

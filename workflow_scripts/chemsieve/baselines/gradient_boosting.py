@@ -54,10 +54,10 @@ def stored(regressor: Any) -> dict[str, np.ndarray]:
     for (predictor,) in regressor._predictors:
         nodes = predictor.nodes
         leaf = nodes["is_leaf"].astype(bool)
-        sides = [np.where(leaf, _trees.LEAF, nodes[side].astype(np.int64)) for side in ("left", "right")]
+        left, right = (np.where(leaf, _trees.LEAF, nodes[side].astype(np.int64)) for side in ("left", "right"))
         # A leaf's threshold is whatever stood in memory.
         threshold = np.where(leaf, 0.0, nodes["num_threshold"])
-        trees.append(_trees.Tree(np.where(leaf, 0, nodes["feature_idx"]), threshold, *sides, nodes["value"]))
+        trees.append(_trees.Tree(np.where(leaf, 0, nodes["feature_idx"]), threshold, left, right, nodes["value"]))
     return _trees.stored(trees, float(np.ravel(regressor._baseline_prediction)[0]), 1.0)
 
 

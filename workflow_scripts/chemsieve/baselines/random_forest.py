@@ -53,9 +53,9 @@ def stored(regressor: Any) -> dict[str, np.ndarray]:
     for one in regressor.estimators_:
         tree = one.tree_
         leaf = tree.children_left < 0
-        sides = [np.where(leaf, _trees.LEAF, side) for side in (tree.children_left, tree.children_right)]
+        left, right = (np.where(leaf, _trees.LEAF, side) for side in (tree.children_left, tree.children_right))
         threshold = np.where(leaf, 0.0, tree.threshold)
-        trees.append(_trees.Tree(np.where(leaf, 0, tree.feature), threshold, *sides, tree.value[:, 0, 0]))
+        trees.append(_trees.Tree(np.where(leaf, 0, tree.feature), threshold, left, right, tree.value[:, 0, 0]))
     return _trees.stored(trees, 0.0, 1 / len(trees))
 
 

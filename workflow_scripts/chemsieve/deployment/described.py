@@ -87,7 +87,7 @@ def write(
         features: number of columns of each kind of features, in their order.
         origin: ``family`` and ``config`` of the encoder, where there is one.
     """
-    config = {"model_type": KIND, "model": model, "features": list(features), "options": fitted.options}
+    config: dict = {"model_type": KIND, "model": model, "features": list(features), "options": fitted.options}
     config |= {"columns": features, "clip": _pipeline.CLIP}
     if "descriptors" in features:
         config["descriptors"] = descriptor_names()
