@@ -37,7 +37,7 @@ def fit(
     """Fit ``sklearn.svm.SVR``; the seed has no effect.
 
     On thousands of columns the kernel of all pairs of molecules is made by matrix products beforehand, where it fits
-    into memory: twenty times faster than the library's own sums, and the same but for rounding.
+    into memory: faster than the library's own sums, and the same within the solver's tolerance.
 
     Features are (n, d) and (m, d), labels (n,) and (m,); blocks, preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.
