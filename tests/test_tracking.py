@@ -17,7 +17,8 @@ from chemsieve.models.checkpoints import trained_state
 from chemsieve.runtime import tracking
 from chemsieve.study import configuration
 from chemsieve.training.loop import Conditions
-from chemsieve.training.mlm import Masking, adapt
+from chemsieve.training.mlm import Masking, Structures, adapt
+from chemsieve.training.objectives import Objectives
 from chemsieve.training.pretrained import pretrain
 from chemsieve.training.regression import Labelled, fine_tune
 from helpers.configurations import changed
@@ -52,7 +53,8 @@ def tracked(tmp_path, monkeypatch):
 
 def adapted(folder, target, tracker=None):
     conditions = Conditions(0, CPU, tracker=tracker)
-    return adapt(folder, "molformer", SMILES, target, SETTINGS, Masking(0.15, 0.25), conditions)
+    masking, learned = Masking(0.15, 0.25, 0.0), Objectives({"mlm": 1.0})
+    return adapt(folder, "molformer", Structures(SMILES), target, SETTINGS, masking, learned, conditions)
 
 
 def tuned(folder, tracker=None, settings=SETTINGS):
