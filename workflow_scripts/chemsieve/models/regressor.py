@@ -60,9 +60,13 @@ class Regressor(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Standardised predictions (batch,) for ``input_ids`` and ``attention_mask`` (batch, length)."""
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        pooled = self.pooled(masked_mean(hidden, attention_mask))
+        pooled = self.pooled_output(input_ids, attention_mask)
         return self.readout(pooled, [] if self.head_inputs is None else unpadded(input_ids, attention_mask))
+
+    def pooled_output(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What :meth:`readout` takes, (batch, hidden), for the arguments of :meth:`forward`."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.pooled(masked_mean(hidden, attention_mask))
 
     def readout(self, pooled: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
         """Standardised predictions (batch,) of what :attr:`pooled` gives, (batch, hidden).

@@ -33,10 +33,11 @@ class Settings:
     ``layer_decay`` multiplies the learning rate from one layer to the one below it. ``average`` is the decay of a
     moving average of the weights, which is then what is validated and kept; ``None`` keeps the weights themselves.
 
-    The last four concern regression alone. ``randomise`` trains on a fresh random SMILES of each molecule; predictions
+    The last six concern regression alone. ``randomise`` trains on a fresh random SMILES of each molecule; predictions
     are averaged over ``writings``, the number of SMILES of a molecule, and over ``draws`` of the random features;
     ``curriculum`` names the difficulty by which molecules are admitted, epoch by epoch: see
-    :mod:`chemsieve.training.curriculum`.
+    :mod:`chemsieve.training.curriculum`. ``head_epochs`` at the rate ``head_learning_rate`` go before the epochs of the
+    whole: see :mod:`chemsieve.training.head_start`.
     """
 
     epochs: int
@@ -57,6 +58,8 @@ class Settings:
     writings: int = 1
     draws: int = 1
     curriculum: str | None = None
+    head_epochs: int = 0
+    head_learning_rate: float = 0.001
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from chemsieve.models.regressor import Regressor
 from chemsieve.training.batches import RegressionCollator
 from chemsieve.training.curriculum import DIFFICULTIES
 from chemsieve.training.epochs import Outcome, Settings, fit
+from chemsieve.training.head_start import HeadStart, train_head
 from chemsieve.training.loop import Conditions
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ def fine_tune(
     ``conditions.saves``.
 
     Args:
-        trained_head: whether the head already predicts: another standardisation then leaves its predictions alone.
+        trained_head: whether the head already predicts: another standardisation then leaves its predictions alone, and
+            it gets no epochs of its own.
 
     Returns:
         The outcome; the curve has ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
@@ -87,6 +90,13 @@ def fine_tune(
         model.head_inputs.standardise(tokenization.encode(tokenizer, train.smiles))
     examples = _examples(tokenizer, train.smiles, (np.asarray(train.labels) - mean) / scale)
     randomised = randomiser(model, tokenizer)
+    began = time.perf_counter()
+    if settings.head_epochs and not trained_head:
+        labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
+        train_head(
+            model, [row["input_ids"] for row in examples], labels, _head_start(settings), pad_id, conditions.seed
+        )
+    before = time.perf_counter() - began
     collate = RandomisingCollator(randomised, pad_id) if settings.randomise else RegressionCollator(pad_id)
     validation_rows = randomised.several(validation.smiles, settings.writings)
 
@@ -98,6 +108,7 @@ def fine_tune(
     difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
     with conditions.followed(settings, model):
         outcome = fit(model, examples, collate, squared_error, validate, settings, conditions, difficulty)
+    outcome.seconds += before
     constant = float(np.mean((np.asarray(validation.labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
         log.warning(
@@ -106,6 +117,17 @@ def fine_tune(
             constant,
         )
     return outcome
+
+
+def _head_start(settings: Settings) -> HeadStart:
+    return HeadStart(
+        epochs=settings.head_epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.head_learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+        gradient_clip=settings.gradient_clip,
+    )
 
 
 def _examples(tokenizer: Tokenizer, smiles: Sequence[str], standardised: np.ndarray) -> list[dict]:

@@ -64,6 +64,10 @@ class Regression(Training):
     curriculum: Literal["length", None] = key(
         None, "length: short SMILES first, up to a length that grows by epoch to that of the longest"
     )
+    head_epochs: Annotated[int, Field(ge=0)] = key(
+        0, "epochs of a fresh head alone, on the encoder's output, before those of the whole"
+    )
+    head_learning_rate: Positive = key(0.001, "the highest in these")
 
 
 # Keys of a regressor's training that stand in place of those of finetune.
