@@ -35,7 +35,7 @@ from chemsieve.statistics.evaluation import regression_metrics  # noqa: E402
 from chemsieve.study.sections import Configuration  # noqa: E402
 
 NAMES = ("splitter", "split_seed", "seed", "origin", "method", "selection")
-DESCRIBED = ("svr_morgan", "svr_frozen", "svr", "gradient_boosting")
+DESCRIBED = ("svr_morgan", "svr_frozen", "svr_all", "svr", "gradient_boosting")
 FINE_TUNED, FROZEN, RIVAL = "baseline/full", "descriptors/svr_frozen", "descriptors/svr_morgan"
 SMALL = {"train": 250, "validation": 100, "test": 1000}  # molecules of each draw from Lipophilicity
 DRAWS = 5

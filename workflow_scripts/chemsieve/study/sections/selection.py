@@ -54,6 +54,7 @@ DESCRIPTOR_MODELS = Written("""
 svr: {}
 svr_morgan: {model: svr, features: [descriptors, morgan]} # with Morgan fingerprints: the one to beat
 svr_frozen: {model: svr, features: [embeddings]} # of the study's encoder, unchanged: is fine-tuning worth its time?
+svr_all: {model: svr, features: [descriptors, morgan, embeddings]} # what the encoder adds to both
 gradient_boosting: {}
 """)
 
@@ -119,7 +120,7 @@ class Baselines(Section):
     """Descriptor models, in every table: regressors on features of molecules that no training changes."""
 
     run: Distinct[Name] = key(
-        ["svr", "svr_morgan", "svr_frozen", "gradient_boosting"], "models that are fitted, by their names below"
+        ["svr", "svr_morgan", "svr_frozen", "svr_all", "gradient_boosting"], "models that are fitted, by their names below"
     )
     methods: Entries = key(
         DESCRIPTOR_MODELS,
