@@ -112,6 +112,8 @@ def _sum_products(
     for number, group in enumerate(parts, start=1):
         capture(problem, molecules, group, outputs, bases, f"gradients {number}/{len(parts)}")
         for layer in progress(group, f"products {number}/{len(parts)}"):
+            if _outer(layer, bases.get(layer.name, ALL)):
+                _accumulate_outer(kernel, layer)
             for rows in _slices(layer, bases.get(layer.name, ALL), n, max(budget // 8 // (n * itemsize), 1)):
                 _accumulate(kernel, rows)
             layer.clear()
@@ -130,7 +132,7 @@ def _slices(layer: Layer, basis: Basis, n: int, columns: int) -> Iterator[Tensor
         yield torch.cat(layer.rows)
     if isinstance(layer.module, nn.Embedding):
         yield from _token_rows(layer, layer.module.num_embeddings)
-    elif layer.pairs:
+    elif layer.pairs and not _outer(layer, basis):
         ins, outs = (side.shape[-1] for side in layer.pairs[0])
         step = min(max(columns // ins, 1), outs)
         buffer = layer.pairs[0][0].new_empty(n, step, ins)
@@ -152,6 +154,21 @@ def _slices(layer: Layer, basis: Basis, n: int, columns: int) -> Iterator[Tensor
                 first = low * ins
                 here = basis.kept[(basis.kept >= first) & (basis.kept < first + part.shape[1])] - first
                 yield part.index_select(1, here)
+
+
+def _outer(layer: Layer, basis: Basis) -> bool:
+    """Whether each molecule's gradient of the weight is one outer product, all of whose numbers are kept."""
+    return layer.dense is not None and not layer.tokenwise and basis.kept is None
+
+
+def _accumulate_outer(kernel: Tensor, layer: Layer) -> None:
+    """Add the lower triangle of the products of outer products d a^T, each (d . d') (a . a'): none is formed."""
+    entered, derivative = (torch.cat([pair[side].flatten(1) for pair in layer.pairs]) for side in (0, 1))
+    for start in range(0, len(entered), BLOCK):
+        stop = min(start + BLOCK, len(entered))
+        block = (entered[start:stop] @ entered[:stop].T).double() * (derivative[start:stop] @ derivative[:stop].T)
+        block[:, start:stop].tril_()
+        kernel[start:stop, :stop] += block
 
 
 def _token_rows(layer: Layer, vocabulary: int) -> Iterator[TokenRows]:

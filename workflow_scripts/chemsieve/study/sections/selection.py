@@ -120,7 +120,8 @@ class Baselines(Section):
     """Descriptor models, in every table: regressors on features of molecules that no training changes."""
 
     run: Distinct[Name] = key(
-        ["svr", "svr_morgan", "svr_frozen", "svr_all", "gradient_boosting"], "models that are fitted, by their names below"
+        ["svr", "svr_morgan", "svr_frozen", "svr_all", "gradient_boosting"],
+        "models that are fitted, by their names below",
     )
     methods: Entries = key(
         DESCRIPTOR_MODELS,
