@@ -54,7 +54,10 @@ def load(
 
     def molecules(frame: pd.DataFrame) -> Molecules:
         mean, scale = (float(model.get_buffer(name)) for name in ("label_mean", "label_scale"))
-        labels = standardised(frame["label"], mean, scale)
+        if "label" in frame:
+            labels = standardised(frame["label"], mean, scale)
+        else:  # a pool without labels
+            labels = np.full(len(frame), np.nan)
         return Molecules(tokenization.encode(tokenizer, list(frame["encoder_smiles"])), labels)
 
     query = read_table(files.validation) if query is None else query
