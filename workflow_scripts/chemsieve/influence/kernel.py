@@ -28,7 +28,8 @@ Factor = tuple[np.ndarray, bool]  # a Cholesky factor as scipy has it: the trian
 class Kernel:
     """Gram matrix (n, n) of training, query and pool molecules in this order, and residuals f - y (n,).
 
-    Residuals of pool molecules without a label are not a number, and so is all that would follow from them. The matrix must not be changed: :meth:`solve` keeps a factor of it.
+    Residuals of pool molecules without a label are not a number, and so is all that would follow from them. The matrix
+    must not be changed: :meth:`solve` keeps a factor of it.
     """
 
     matrix: np.ndarray

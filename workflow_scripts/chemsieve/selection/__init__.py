@@ -46,9 +46,9 @@ class Context:
     (pool,) without dropout, in label units; ``embeddings()`` the pooled outputs of the fine-tuned encoder for training
     (train, hidden) and pool (pool, hidden), ``validation_embeddings()`` those for validation (validation, hidden);
     ``kernels()`` the Gram matrices at the kept checkpoints, first to last, ``gram_labels()`` the standardised labels of
-    the training molecules in them, and ``rates()`` the mean learning rates of their epochs. Of a pool without labels the
-    matrices have residuals that are not a number. Embeddings are float32, as the encoder gives them. ``budget`` is for strategies that need not order
-    more of the pool than it can take.
+    the training molecules in them, and ``rates()`` the mean learning rates of their epochs. Of a pool without labels
+    the matrices have residuals that are not a number. Embeddings are float32, as the encoder gives them. ``budget`` is
+    for strategies that need not order more of the pool than it can take.
     """
 
     training: pd.DataFrame | None = None

@@ -45,7 +45,7 @@ def posterior(context: Context, damping: float | None, seed: int) -> Posterior:
         log.info("posterior from the Gram matrix, damping %g", damping)
         if kernel.train < known:
             log.warning(
-                "the Gram matrix holds a sample of %d of the %d training molecules, and the posterior knows these alone",
+                "the Gram matrix holds a sample of %d of the %d training molecules; the posterior knows these alone",
                 kernel.train,
                 known,
             )
@@ -57,7 +57,7 @@ def posterior(context: Context, damping: float | None, seed: int) -> Posterior:
     train, pool = (_with_constant(rows) for rows in context.embeddings())
     if damping is None:
         targets = needed(context.training)["label"].to_numpy(dtype=float)
-        some = np.random.default_rng(seed).permutation(known)[:SAMPLE]
+        some = np.sort(np.random.default_rng(seed).permutation(known)[:SAMPLE])
         rows, standardised = train[some], (targets[some] - targets.mean()) / targets.std()
         damping = damping_or_choice(Kernel(rows @ rows.T, np.zeros(len(some)), len(some), 0), standardised, seed, None)
     log.info("posterior from embeddings, damping %g", damping)
