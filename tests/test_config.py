@@ -340,15 +340,6 @@ def test_a_pool_with_labels_loses_nothing():
     assert configuration.stepped_aside(EMBEDDED) == (EMBEDDED, [])
 
 
-def test_strategies_that_only_the_grid_trains_on_still_order_a_pool_without_labels():
-    given = changed(
-        {"pool.labels": "unlabelled", "selection.run": ["none"], "grid.selections": ["random", "influence"]}
-    )
-    followed, _ = configuration.stepped_aside(given)
-    assert followed["selection"]["rank"] == ["random"]
-    configuration.validate(followed)
-
-
 @pytest.mark.parametrize("key", ["run", "rank"])
 def test_a_mistyped_strategy_is_still_named_where_labels_are_not_used(key):
     given = changed({"pool.labels": "unlabelled", f"selection.{key}": ["randm"]})

@@ -37,7 +37,7 @@ def stepped_aside(config: Json) -> tuple[Json, list[str]]:
 
     strategies = config["selection"]["strategies"]
 
-    def ranked(names: list[str]) -> list[str]:
+    def without_labels(names: list[str]) -> list[str]:
         return [n for n in names if not needs_labels(module_of(strategies.get(n) or {}, n, "strategy"))]
 
     leave_out("pool", "leaks", "keep")
@@ -45,11 +45,7 @@ def stepped_aside(config: Json) -> tuple[Json, list[str]]:
     leave_out("influence", "test_molecules", 0)
     leave_out("validation", "run", False)
     for key in ("run", "rank"):
-        leave_out("selection", key, ranked(config["selection"][key]))
-    # A strategy that nobody trains on still orders the pool.
-    only_ranked = [name for name in ranked(config["grid"]["selections"]) if name != "none"]
-    listed = [*config["selection"]["run"], *config["selection"]["rank"]]
-    config["selection"]["rank"] += [name for name in only_ranked if name in strategies and name not in listed]
+        leave_out("selection", key, without_labels(config["selection"][key]))
     leave_out("grid", "selections", [name for name in config["grid"]["selections"] if name == "none"])
     return config, left_out
 
