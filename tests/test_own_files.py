@@ -69,10 +69,10 @@ def test_a_pool_without_labels_is_ordered_and_nothing_trains_on_it(fresh):
     pd.DataFrame({"smiles": POOL}).to_csv(fresh / "candidates.csv", index=False)
     change = {"study": "unlabelled", "baselines": {"run": []}, "grid": {"run": []}}
     (fresh / "more.yaml").write_text(yaml.safe_dump(change), encoding="utf-8")
-    strategies = "selection={strategies: {random: {budget: {count: 2}}, uncertainty: {budget: {count: 2}}}, "
+    two = "{budget: {count: 2}}"
+    strategies = f"selection={{strategies: {{random: {two}, uncertainty: {two}, v_optimal: {two}}}, "
     arguments = ["--configfile", TINY, "studies/unlabelled.yaml", "more.yaml", "--config"]
     arguments += ["pool={source: file, path: candidates.csv}", strategies + "run: [all, random, uncertainty]}"]
-    arguments[-1] = arguments[-1].replace("{strategies: {", "{strategies: {v_optimal: {budget: {count: 2}}, ")
     done = snakemake(fresh, "all", "measure_next", *arguments)
     assert done.returncode == 0, done.stdout
     assert "left out: influence.run (" in done.stdout
@@ -84,7 +84,7 @@ def test_a_pool_without_labels_is_ordered_and_nothing_trains_on_it(fresh):
     molecules = pd.read_parquet(tables / "molecules.parquet")
     assert molecules.loc[molecules["source"] == "pool", "label"].isna().all()
     selections = pd.read_parquet(tables / "selections.parquet")
-    assert selections.groupby("strategy")["selected"].sum().to_dict() == {"random": 2, "uncertainty": 2}
+    assert selections.groupby("strategy")["selected"].sum().to_dict() == {"none": 0, "random": 2, "uncertainty": 2}
     metrics = pd.read_parquet(tables / "metrics.parquet")
     assert set(metrics["selection"]) == {"none"}
     assert not (tables / "audit_labels.parquet").exists()
