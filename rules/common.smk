@@ -38,9 +38,12 @@ if set("{}") & set(str(workflow.basedir)):
 with one_sentence():
     if workflow.is_main_process:
         check_arguments(sys.argv)
-    config |= configuration.normalise(config)
+    followed, left_out = configuration.stepped_aside(configuration.normalise(config))
+    config |= followed
     configuration.validate(config)
     configuration.check_encoder(config)
+    if left_out and workflow.is_main_process:
+        print(f"pool.labels is unlabelled, and these need labels; left out: {'; '.join(left_out)}", file=sys.stderr)
 
 # A thread that spins while another process has the core slows both down many times.
 for name, value in {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}.items():
@@ -76,7 +79,7 @@ wildcard_constraints:
     origin="baseline|adapted",
     checkpoint=alternatives(PLAN.checkpoints),
     estimator=alternatives(config["influence"]["run"]),
-    strategy=alternatives(PLAN.strategies),
+    strategy=alternatives(dict.fromkeys([*PLAN.strategies, config["selection"]["measure_next"]])),
     method=alternatives([plan.FULL, *config["grid"]["run"]]),
     baseline=alternatives(config["baselines"]["run"]),
     subset=r"\d+",

@@ -1,6 +1,6 @@
 # Needs: the pool, and what a strategy asks for: training or validation molecules, the fine-tuned
 # model, aggregated influence, Gram matrices.
-# Makes: one ordered and cut pool per strategy and seed.
+# Makes: one ordered and cut pool per strategy and seed; a list of what to measure next.
 
 
 rule selection:
@@ -29,3 +29,23 @@ rule selection:
         code=code("selection"),
     script:
         "../workflow_scripts/selection.py"
+
+
+# On demand: a selection's molecules as a list of what to measure, of the first split and seed.
+rule measure_next:
+    input:
+        **PLAN.measure_inputs,
+    output:
+        table=f"{RESULTS}/measure_next.csv",
+    log:
+        f"{RESULTS}/logs/measure_next.log",
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        **needs("measure_next"),
+    params:
+        spec=spec(**PLAN.measuring),
+        code=code("measure_next"),
+    script:
+        "../workflow_scripts/measure_next.py"

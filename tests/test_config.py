@@ -12,7 +12,7 @@ import yaml
 from chemsieve import registry
 from chemsieve.errors import ChemsieveError
 from chemsieve.study import configuration
-from helpers.configurations import EMBEDDED, LEFT_OUT, UNLABELLED, changed
+from helpers.configurations import EMBEDDED, LEFT_OUT, changed
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,14 +70,16 @@ def test_a_file_with_its_columns_is_accepted(table):
     configuration.validate(of_file(table, fold="part"))
 
 
+def merged(base, over):
+    """As Snakemake merges."""
+    if not isinstance(base, dict) or not isinstance(over, dict):
+        return over
+    return base | {key: merged(base.get(key), value) for key, value in over.items()}
+
+
 @pytest.mark.parametrize("overlay", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_each_overlay_changes_only_keys_that_there_are(overlay):
-    """Merged as Snakemake merges; a file that the user must give may be missing, and nothing else."""
-
-    def merged(base, over):
-        both = {key: merged(base[key], value) for key, value in over.items() if isinstance(base.get(key), dict)}
-        return base | over | both if isinstance(over, dict) else over
-
+    """A file that the user must give may be missing, and nothing else."""
     config = merged(EMBEDDED, yaml.safe_load(overlay.read_text(encoding="utf-8")) or {})
     problem = None
     try:
@@ -293,25 +295,66 @@ CONFLICTS = [
     ({"selection.strategies.my-own": {}}, "selection.strategies: 'my-own'"),
     ({"pool.label": None}, "pool.label: name the column of the pool's labels, or set pool.labels to unlabelled"),
     ({"selection.rank": ["residul"]}, "selection.rank: unknown name 'residul'; did you mean 'residual'?"),
-    ({"pool.labels": "unlabelled"}, "influence.run: pool.labels is unlabelled"),
-    ({**UNLABELLED, "validation.run": True}, "validation.run: pool.labels is unlabelled"),
-    ({**UNLABELLED, "pool.leaks": "drop"}, "pool.leaks: pool.labels is unlabelled"),
-    ({**UNLABELLED, "target.binarise": "mean"}, "target.binarise: pool.labels is unlabelled"),
-    ({**UNLABELLED, "grid.selections": ["none", "random"]}, "grid.selections: pool.labels is unlabelled"),
-    ({**UNLABELLED, "selection.run": ["all"]}, "selection.run: pool.labels is unlabelled, and 'all' needs labels"),
+    (
+        {"selection.measure_next": "v_optmal"},
+        "selection.measure_next: unknown name 'v_optmal'; did you mean 'v_optimal'",
+    ),
+    (
+        {"pool.labels": "unlabelled", "selection.measure_next": "residual"},
+        "selection.measure_next: pool.labels is unlabelled, and 'residual' needs labels",
+    ),
     (
         {
-            **UNLABELLED,
-            "selection.run": ["residual"],
-            "selection.strategies.residual": {"budget": {"count": 5}},
+            "pool.labels": "unlabelled",
+            "selection.strategies.mine": {"strategy": "influence", "budget": {"count": 5}},
+            "selection.measure_next": "mine",
         },
-        "selection.run: pool.labels is unlabelled, and 'residual' needs labels",
+        "selection.measure_next: pool.labels is unlabelled, and 'mine' needs labels",
     ),
 ]
 
 
-def test_a_pool_without_labels_is_accepted():
-    configuration.validate(changed(UNLABELLED))
+def test_a_pool_without_labels_takes_one_key():
+    """All that needs labels steps aside and is named; what needs none stays."""
+    given = changed({"pool.labels": "unlabelled", "pool.leaks": "drop", "influence.test_molecules": 3})
+    followed, left_out = configuration.stepped_aside(given)
+    configuration.validate(followed)
+    assert followed["selection"]["run"] == ["none", "random", "uncertainty", "diversity"]
+    assert followed["grid"]["selections"] == ["none"]
+    assert followed["selection"]["rank"] == followed["influence"]["run"] == []
+    assert not followed["validation"]["run"]
+    assert left_out == [
+        "pool.leaks (drop)",
+        "influence.run (exact, shapley, lissa)",
+        "influence.test_molecules (3)",
+        "validation.run (true)",
+        "selection.run (all, influence, influence_bottom)",
+        "selection.rank (disagreement, residual, self_influence)",
+        "grid.selections (random, uncertainty, diversity, influence)",
+    ]
+    assert configuration.stepped_aside(followed) == (followed, [])
+    assert given["validation"]["run"], "what is given is left alone"
+
+
+def test_a_pool_with_labels_loses_nothing():
+    assert configuration.stepped_aside(EMBEDDED) == (EMBEDDED, [])
+
+
+@pytest.mark.parametrize("key", ["run", "rank"])
+def test_a_mistyped_strategy_is_still_named_where_labels_are_not_used(key):
+    given = changed({"pool.labels": "unlabelled", f"selection.{key}": ["randm"]})
+    assert "unknown name 'randm'" in sentence(configuration.stepped_aside(given)[0])
+
+
+@pytest.mark.parametrize("below", [["template"], ["template", "tiny"], ["lipophilicity"], ["curriculum"]])
+def test_a_study_becomes_one_of_a_pool_without_labels(below, table):
+    """Nothing is left to say but that there are no such files."""
+    config = EMBEDDED
+    for name in [*below, "unlabelled"]:
+        config = merged(config, yaml.safe_load((ROOT / "studies" / f"{name}.yaml").read_text(encoding="utf-8")) or {})
+    own = {"path": str(table), "smiles": "SMILES", "source": "file"}
+    config = merged(config, {"target": own | {"label": "logD", "downloads": []}, "pool": own})
+    configuration.validate(configuration.stepped_aside(configuration.normalise(config))[0])
 
 
 @pytest.mark.parametrize(("changes", "said"), CONFLICTS, ids=[case[1].split(":")[0] for case in CONFLICTS])

@@ -26,7 +26,7 @@ EVERYTHING = {
     "baselines": {"run": ["svr", "svr_morgan", "svr_frozen", "random_forest"], "methods": {"random_forest": {}}},
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
 }
-ON_DEMAND = ["all", "figures", "export_model", "predict", "pretrain"]
+ON_DEMAND = ["all", "figures", "measure_next", "export_model", "predict", "pretrain"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/influence/adapted/2/per_query.parquet"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/selected/lora/influence/influence.parquet"]
 # What trains, scores or chooses. (Of test molecules some of these read the structures, to predict them.)
@@ -74,6 +74,7 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     allowed |= {"embedded/target.csv": given, "embedded/pool.csv": given}
     features = {"descriptors", "morgan", "embeddings"}
     everywhere = features | {"split", "audit", "audit_shift", "treat_pool", "report", "export_model"}
+    everywhere |= {"measure_next"}  # names and structures, of what is chosen already
     allowed |= {"tables/molecules.parquet": everywhere}
     allowed |= {"tables/predictions.parquet": {"report", "export_model"}}
     # and made from these: errors, explanations of errors, and what the audit finds.

@@ -69,11 +69,17 @@ def test_a_pool_without_labels_is_ordered_and_nothing_trains_on_it(fresh):
     pd.DataFrame({"smiles": POOL}).to_csv(fresh / "candidates.csv", index=False)
     change = {"study": "unlabelled", "baselines": {"run": []}, "grid": {"run": []}}
     (fresh / "more.yaml").write_text(yaml.safe_dump(change), encoding="utf-8")
-    strategies = "selection={strategies: {random: {budget: {count: 2}}, uncertainty: {budget: {count: 2}}}, "
+    two = "{budget: {count: 2}}"
+    strategies = f"selection={{strategies: {{random: {two}, uncertainty: {two}, v_optimal: {two}}}, "
     arguments = ["--configfile", TINY, "studies/unlabelled.yaml", "more.yaml", "--config"]
-    arguments += ["pool={source: file, path: candidates.csv}", strategies + "run: [none, random, uncertainty]}"]
-    done = snakemake(fresh, "all", *arguments)
+    arguments += ["pool={source: file, path: candidates.csv}", strategies + "run: [all, random, uncertainty]}"]
+    done = snakemake(fresh, "all", "measure_next", *arguments)
     assert done.returncode == 0, done.stdout
+    assert "left out: influence.run (" in done.stdout
+    listed = pd.read_csv(fresh / "results" / "unlabelled" / "measure_next.csv")
+    assert list(listed["rank"]) == [1, 2]
+    assert set(listed["smiles"]) <= set(POOL)
+    assert (listed[["sd_fall", "own_sd", "tanimoto"]] >= 0).all(axis=None)
     tables = fresh / "results" / "unlabelled" / "tables"
     molecules = pd.read_parquet(tables / "molecules.parquet")
     assert molecules.loc[molecules["source"] == "pool", "label"].isna().all()

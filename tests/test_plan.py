@@ -13,6 +13,7 @@ import yaml
 from chemsieve.errors import ChemsieveError
 from chemsieve.study.plan import Plan, expand
 from chemsieve.study.steps import STEPS, step
+from chemsieve.study.unlabelled import stepped_aside
 from chemsieve.tables import DECLARED
 from chemsieve.tables.reference import page
 
@@ -54,9 +55,12 @@ def test_every_run_has_its_curve_its_predictions_and_one_place(config):
 
 def test_a_pool_without_labels_is_ordered_and_trains_nothing(config):
     config["pool"] |= {"labels": "unlabelled"}
-    config["grid"]["selections"] = ["none"]
+    config["pool"]["leaks"] = "drop"
+    config["target"]["binarise"] = "mean"
+    config = stepped_aside(config)[0]
     plan = Plan(config)
     assert not plan.labelled
+    assert not plan.treated
     assert all(run.endswith("/none") for run in plan.runs if run.startswith("selected"))
     assert not {"audit_labels", "label_sources"} & set(plan.tables)
     assert plan.selections
@@ -181,6 +185,19 @@ def test_what_a_selection_depends_on_has_the_model_only_where_it_is_read(config)
     plan = Plan(config)
     assert "family" in plan.strategy("uncertainty")
     assert "family" not in plan.strategy("random")
+
+
+def test_what_to_measure_next_is_of_the_first_replicate_and_needs_what_its_strategy_needs(config):
+    config["seeds"], config["split"]["seeds"], config["pool"]["leaks"] = [4, 1], [6, 5], "drop"
+    plan = Plan(config)
+    at = SimpleNamespace(splitter="scaffold", split_seed=6, seed=4, strategy="v_optimal")
+    inputs = plan.measure_inputs
+    assert inputs["selection"] == plan.below(at, "selection/v_optimal.parquet")
+    assert inputs["pool"] == "results/embedded/splits/scaffold/6/pool.parquet"
+    for name in ("model", "gram", "training", "validation"):
+        assert inputs[name] == getattr(plan, f"selection_{name}" + "s" * (name == "gram"))(at)
+    config["selection"] |= {"measure_next": "mine", "strategies": {"mine": {"strategy": "d_optimal", "damping": 0.5}}}
+    assert (Plan(config).measuring["damping"], Plan(config).measuring["seed"]) == (0.5, 4)
 
 
 def test_a_collected_table_brings_its_rule(config):

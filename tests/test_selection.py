@@ -62,6 +62,7 @@ def full_context():
         predictions=lambda: GAIN,
         embeddings=lambda: (rows[:N], rows[8:]),
         kernels=lambda: [kernel],
+        gram_labels=lambda: random.normal(size=5),
         rates=lambda: [1.0],
         validation=POOL.iloc[:8],
         validation_embeddings=lambda: rows[:8],

@@ -52,7 +52,13 @@ def _row(topic: str, severity: str, finding: str, count: int | None = None, of: 
 
 def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFrame | None) -> Iterator[tuple]:
     if audit is None or tried is None or sources is None:  # all of them or none
-        yield _row("labels", NOTE, "The pool's labels are not used, so nothing is said of where they come from.")
+        yield _row(
+            "labels",
+            NOTE,
+            "The pool's labels are not used, so nothing is said of where they come from. Whatever needs them is left "
+            "out: influence of pool molecules, retraining with parts of the pool, strategies that read labels, and "
+            "trainings on selected molecules.",
+        )
         return
     facts, found = audit["facts"], Found.of(audit["found"])
     size = facts["pool"]["molecules"]

@@ -28,7 +28,8 @@ Factor = tuple[np.ndarray, bool]  # a Cholesky factor as scipy has it: the trian
 class Kernel:
     """Gram matrix (n, n) of training, query and pool molecules in this order, and residuals f - y (n,).
 
-    The matrix must not be changed: :meth:`solve` keeps a factor of it.
+    Residuals of pool molecules without a label are not a number, and so is all that would follow from them. The matrix
+    must not be changed: :meth:`solve` keeps a factor of it.
     """
 
     matrix: np.ndarray
@@ -38,7 +39,8 @@ class Kernel:
     _factors: dict[float, Factor] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.matrix).all() and np.isfinite(self.residuals).all()):
+        known = self.residuals[: self.train + self.query]
+        if not np.isfinite(self.matrix).all() or not np.isfinite(known).all() or np.isinf(self.residuals).any():
             raise InfluenceDivergence("influence: the Gram matrix or a residual is not finite")
 
     @property

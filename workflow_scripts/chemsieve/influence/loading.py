@@ -54,7 +54,8 @@ def load(
 
     def molecules(frame: pd.DataFrame) -> Molecules:
         mean, scale = (float(model.get_buffer(name)) for name in ("label_mean", "label_scale"))
-        labels = standardised(frame["label"], mean, scale)
+        given = frame["label"] if "label" in frame else pd.Series(np.nan, frame.index)  # a pool may have none
+        labels = standardised(given, mean, scale)
         return Molecules(tokenization.encode(tokenizer, list(frame["encoder_smiles"])), labels)
 
     query = read_table(files.validation) if query is None else query

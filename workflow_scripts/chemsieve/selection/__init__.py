@@ -45,9 +45,10 @@ class Context:
     ``expected_gain`` is the aggregated expected gain per pool molecule; ``predictions()`` gives those of the pool
     (pool,) without dropout, in label units; ``embeddings()`` the pooled outputs of the fine-tuned encoder for training
     (train, hidden) and pool (pool, hidden), ``validation_embeddings()`` those for validation (validation, hidden);
-    ``kernels()`` the Gram matrices at the kept checkpoints, first to last, and ``rates()`` the mean learning rates of
-    their epochs. Embeddings are float32, as the encoder gives them. ``budget`` is for strategies that need not order
-    more of the pool than it can take.
+    ``kernels()`` the Gram matrices at the kept checkpoints, first to last, ``gram_labels()`` the standardised labels of
+    the training molecules in them, and ``rates()`` the mean learning rates of their epochs. Of a pool without labels
+    the matrices have residuals that are not a number. Embeddings are float32, as the encoder gives them. ``budget`` is
+    for strategies that need not order more of the pool than it can take.
     """
 
     training: pd.DataFrame | None = None
@@ -56,6 +57,7 @@ class Context:
     predictions: Callable[[], np.ndarray] = _not_needed
     embeddings: Callable[[], tuple[np.ndarray, np.ndarray]] = _not_needed
     kernels: Callable[[], list[Kernel]] = _not_needed
+    gram_labels: Callable[[], np.ndarray] = _not_needed
     rates: Callable[[], list[float]] = _not_needed
     validation: pd.DataFrame | None = None
     validation_embeddings: Callable[[], np.ndarray] = _not_needed

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from chemsieve.selection import Context
 
 OPTIONS: dict = {}
-NEEDS: tuple[str, ...] = ("gram",)
+NEEDS: tuple[str, ...] = ("labels", "gram")
 BUDGET = True
 
 

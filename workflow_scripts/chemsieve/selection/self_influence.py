@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chemsieve.selection import Context
 
 OPTIONS: dict = {"damping": {"type": "number", "exclusiveMinimum": 0}}
-NEEDS: tuple[str, ...] = ("gram",)
+NEEDS: tuple[str, ...] = ("labels", "gram")
 BUDGET = True
 
 

@@ -14,6 +14,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.models.bundled import BUNDLED
 from chemsieve.study.effective import all_strategies, module_of, pool_is_labelled
 from chemsieve.study.mistakes import check_name
+from chemsieve.study.unlabelled import needs_labels
 
 Json = dict[str, Any]
 
@@ -63,9 +64,10 @@ def check_references(config: Json) -> None:
     for section, key in (("grid", "selections"), ("selection", "rank")):
         for name in config[section][key]:
             check_name(f"{section}.{key}", name, list(strategies))
+    check_name("selection.measure_next", config["selection"]["measure_next"], list(strategies))
     if "full" in config["grid"]["run"]:
         raise ChemsieveError("configuration: grid.run: 'full' is fine-tuned on every selection anyway; leave it out")
-    for name in all_strategies(config):
+    for name in dict.fromkeys([*all_strategies(config), config["selection"]["measure_next"]]):
         _check_strategy(config, name)
 
 
@@ -85,33 +87,21 @@ def _check_strategy(config: Json, name: str) -> None:
 
 
 def check_pool_labels(config: Json) -> None:
-    """Where the pool's labels are not used, nothing may ask for them."""
+    """Labels that are used have a column; a list of what to measure can be made without those that are not.
+
+    What else asks for labels that are not used has stepped aside: :mod:`chemsieve.study.unlabelled`.
+    """
     if pool_is_labelled(config):
         if not config["pool"]["label"]:
             raise ChemsieveError(
                 "configuration: pool.label: name the column of the pool's labels, or set pool.labels to unlabelled"
             )
         return
-    why = "pool.labels is unlabelled"
-    if config["influence"]["run"]:
-        raise ChemsieveError(f"configuration: influence.run: {why}, and influence is that of a label; set it to []")
-    if config["influence"]["test_molecules"]:
+    name = config["selection"]["measure_next"]
+    if needs_labels(module_of(config["selection"]["strategies"][name], name, "strategy")):
         raise ChemsieveError(
-            f"configuration: influence.test_molecules: {why}, and influence is that of a label; set it to 0"
+            f"configuration: selection.measure_next: pool.labels is unlabelled, and {name!r} needs labels"
         )
-    if config["validation"]["run"]:
-        raise ChemsieveError(f"configuration: validation.run: {why}, so that nothing can be retrained; set it to false")
-    if config["pool"]["leaks"] == "drop":
-        raise ChemsieveError(f"configuration: pool.leaks: {why}, so that no label can leak; set it to keep")
-    if config["target"]["binarise"]:
-        raise ChemsieveError(f"configuration: target.binarise: {why}, so that they cannot be cut; set it to null")
-    for name in config["grid"]["selections"]:
-        if name != "none":
-            raise ChemsieveError(f"configuration: grid.selections: {why}, so that {name!r} cannot be trained on")
-    for name in config["selection"]["run"] + config["selection"]["rank"]:
-        module = module_of(config["selection"]["strategies"][name], name, "strategy")
-        if module == "all" or not {"labels", "influence", "gram"}.isdisjoint(selection.load(module).NEEDS):
-            raise ChemsieveError(f"configuration: selection.run: {why}, and {name!r} needs labels")
 
 
 def check_tables(config: Json) -> None:

@@ -25,6 +25,7 @@ from chemsieve.study.effective import (
 )
 from chemsieve.study.mistakes import check, check_name
 from chemsieve.study.schema import entries, schema
+from chemsieve.study.unlabelled import stepped_aside
 
 __all__ = [
     "BASELINE_KEYS",
@@ -40,6 +41,7 @@ __all__ = [
     "pool_is_labelled",
     "read",
     "schema",
+    "stepped_aside",
     "training_of",
     "validate",
 ]

@@ -7,6 +7,7 @@ The rules ask it for paths and for the slices of the configuration that their jo
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 from chemsieve import selection
@@ -89,7 +90,7 @@ class Plan:
     @property
     def treated(self) -> bool:
         """Whether every split has a pool of its own: labels computed anew or left out, or cut at the training mean."""
-        return (
+        return self.labelled and (
             self.config["pool"]["labels"] == "relabel_from_training"
             or self.config["pool"]["leaks"] == "drop"
             or self.config["target"]["binarise"] is not None
@@ -426,8 +427,9 @@ class Plan:
 
     def selection_model(self, at: Any) -> list[str]:
         """The fine-tuned model of the scoring origin and its encoder, for a strategy that reads what it computes."""
-        if not self.strategy_uses_model(at.strategy):
-            return []
+        return self._scoring_model(at) if self.strategy_uses_model(at.strategy) else []
+
+    def _scoring_model(self, at: Any) -> list[str]:
         origin = self.config["selection"]["origin"]
         encoder = encoder_folder(self.encoder if origin == "baseline" else self.below(at, "mlm"))
         return [self.below(at, f"finetune/{origin}/model.safetensors"), *encoder]
@@ -441,8 +443,9 @@ class Plan:
 
     def selection_grams(self, at: Any) -> list[str]:
         """The scoring model's curve, then Gram matrices with their facts, for a strategy that needs them."""
-        if "gram" not in self.strategy_needs(at.strategy):
-            return []
+        return self._scoring_grams(at) if "gram" in self.strategy_needs(at.strategy) else []
+
+    def _scoring_grams(self, at: Any) -> list[str]:
         origin = self.config["selection"]["origin"]
         names = [f"finetune/{origin}/curve.parquet"]
         for checkpoint in self.checkpoints:
@@ -459,6 +462,29 @@ class Plan:
 
     def _fold(self, at: Any, name: str) -> list[str]:
         return [f"{self.results}/splits/{at.splitter}/{at.split_seed}/{name}.parquet"]
+
+    # What to measure next: of the first replicate.
+
+    @property
+    def measure_inputs(self) -> dict[str, Any]:
+        """What the list of molecules to measure is made of."""
+        at = SimpleNamespace(**{axis: values[0] for axis, values in self.replicates.items()})
+        return {
+            "selection": self.below(at, f"selection/{self.config['selection']['measure_next']}.parquet"),
+            "pool": self.pool.format(**vars(at)),
+            "molecules": f"{self.results}/tables/molecules.parquet",
+            "training": self._fold(at, "train"),
+            "validation": self._fold(at, "validation"),
+            "model": self._scoring_model(at),
+            "gram": self._scoring_grams(at),
+        }
+
+    @property
+    def measuring(self) -> Json:
+        """What that list depends on, besides its files."""
+        entry = self.config["selection"]["strategies"][self.config["selection"]["measure_next"]]
+        uses = {"family": self.family, "compute": self.compute, **self.regressor}
+        return {"seed": self.replicates["seed"][0], "damping": entry.get("damping"), **uses}
 
     # Tables.
 

@@ -82,16 +82,15 @@ class Pool(Section):
     path: str | None = key(None, "the file (source: file), gzipped or not")
     format: Format = key("auto", FORMAT)
     smiles: Text = key("smiles", SMILES)
-    label: str | None = key(
-        "crippen_logp_with_noise", "name of the label column; null where the file has none, with labels: unlabelled"
-    )
+    label: str | None = key("crippen_logp_with_noise", "name of the label column; not read with labels: unlabelled")
     delimiter: Character = key(",", DELIMITER)
     encoding: Text = key("utf-8", ENCODING)
     decimal: Literal[".", ","] = key(".", DECIMAL)
     labels: Literal["as_given", "relabel_from_training", "unlabelled"] = key(
         "as_given",
         "relabel_from_training: from training molecules alone, by the rule that the audit finds (else the five nearest "
-        "by ECFP4); unlabelled: not used, so that molecules are proposed and none is trained on",
+        "by ECFP4); unlabelled: not used, so that molecules are proposed and none is trained on; what needs labels is "
+        "left out, and the run says so",
     )
     leaks: Literal["keep", "drop"] = key(
         "keep",

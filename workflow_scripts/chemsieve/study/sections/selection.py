@@ -28,6 +28,7 @@ uncertainty: {budget: {count: 100}, passes: 10}
 diversity: {budget: {count: 100}}
 influence: {budget: {count: 100}}
 influence_bottom: {budget: {count: 100}}
+v_optimal: {budget: {count: 100}} # needs no labels: makes predictions of the target surer
 # These three ask which label is wrong:
 disagreement: {budget: {fraction: 0.3333}, folds: 5} # cross-validated ridge on embeddings of target and pool
 residual: {budget: {fraction: 0.3333}} # |label - prediction|, small first
@@ -36,6 +37,7 @@ self_influence: {budget: {fraction: 0.3333}, damping: 1.0} # from the Gram matri
 # target_alignment: {budget: {count: 100}, k: 5} # cosine to the nearest training molecules
 # gradient_matching: {budget: {count: 100}} # TracIn over the kept checkpoints
 # influence_uncertainty: {budget: {count: 100}, weight: 0.5}
+# d_optimal: {budget: {count: 100}} # needs no labels: what the model is least sure of, given those before
 # curriculum: {budget: {count: 100}} # short SMILES first
 # curriculum_loss: {budget: {count: 100}} # molecules that the fine-tuned model predicts well first
 # ts_dshapley: {budget: {threshold: 0}, best_removal: true} # Shapley values of a ridge on embeddings, in place of
@@ -86,6 +88,7 @@ class Selection(Section):
     )
     estimator: Estimator = key("shapley", "whose scores the influence strategies use")
     origin: Origin = key("adapted", "the model that scores")
+    measure_next: Name = key("v_optimal", "the strategy whose molecules measure_next.csv lists (docs/measure_next.md)")
     strategies: Entries = key(
         STRATEGIES,
         "each entry names its strategy where the name differs: {strategy: influence, budget: {count: 64}}",
