@@ -113,7 +113,14 @@ rule audit:
     resources:
         **needs("audit"),
     params:
-        spec=spec(labels=config["pool"]["labels"], leaks=config["pool"]["leaks"]),
+        spec=spec(
+            labels=config["pool"]["labels"],
+            leaks=config["pool"]["leaks"],
+            repeats={
+                source: {key: config[source][key] for key in ("repeats", "drop_if_apart")}
+                for source in ("target", "pool")
+            },
+        ),
         code=code("audit"),
     script:
         "../workflow_scripts/audit.py"

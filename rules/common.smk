@@ -4,6 +4,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
 SCRIPTS = Path(workflow.basedir).resolve() / "workflow_scripts"
@@ -35,10 +36,19 @@ if set("{}") & set(str(workflow.basedir)):
         f"{workflow.basedir}: Snakemake reads braces in a path as wildcards; rename the workflow's folder"
     )
 
+
+def layers():
+    """What the configuration is laid over each other of: the workflow's own files, the user's, the command line."""
+    given = workflow.overwrite_configfiles
+    own = workflow.configfiles[len(given) :]
+    return [*map(load_configfile, [*own, *given]), dict(workflow.config_settings.config)]
+
+
 with one_sentence():
     if workflow.is_main_process:
         check_arguments(sys.argv)
-    followed, left_out = configuration.stepped_aside(configuration.normalise(config))
+    whole = configuration.with_whole_budgets(config, layers())
+    followed, left_out = configuration.stepped_aside(configuration.normalise(whole))
     config |= followed
     configuration.validate(config)
     configuration.check_encoder(config)

@@ -1,5 +1,6 @@
 # Needs: the target's and the pool's files (or the embedded data), the encoder's tokenizer.
-# Makes: tables/molecules, tables/rejected; the labelled pool, once every selection budget fits it.
+# Makes: tables/molecules, tables/rejected; the labelled pool; data/sizes.json, where these are enough for what is asked
+# of them, which says so once the tables stand.
 
 
 rule effective_config:
@@ -90,3 +91,25 @@ rule data:
         code=code("data"),
     script:
         "../workflow_scripts/data.py"
+
+
+rule sizes:
+    input:
+        molecules=f"{RESULTS}/tables/molecules.parquet",
+        rejected=f"{RESULTS}/tables/rejected.parquet",
+    output:
+        sizes=f"{RESULTS}/data/sizes.json",
+    log:
+        f"{RESULTS}/logs/sizes.log",
+    group:
+        group("sizes")
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("sizes"),
+    params:
+        # Budgets are no part of it: check_sizes holds them against a pool that stands.
+        code=code("sizes"),
+        spec=spec(),
+    script:
+        "../workflow_scripts/sizes.py"

@@ -1,4 +1,4 @@
-# Needs: tables/molecules.
+# Needs: tables/molecules, data/sizes.json (so that nothing trains where target or pool are too small).
 # Makes: the folds of each splitter and split seed. Test molecules travel without labels; their labels go to a file
 # of their own, which the tables step reads, and influence_on_test where it is asked for. Labels are cut at the training mean where that is asked for.
 
@@ -6,6 +6,7 @@
 rule split:
     input:
         molecules=f"{RESULTS}/tables/molecules.parquet",
+        sizes=f"{RESULTS}/data/sizes.json",
     output:
         split=f"{SPLIT}/split.parquet",
         train=f"{SPLIT}/train.parquet",
@@ -24,6 +25,7 @@ rule split:
         spec=lambda wildcards: spec(
             fractions=config["split"]["fractions"],
             options=config["split"]["options"].get(wildcards.splitter, {}),
+            group=config["split"]["group"],
             binarise=config["target"]["binarise"],
         ),
         code=code("split"),

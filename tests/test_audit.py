@@ -18,6 +18,7 @@ from chemsieve.audit.label_source import search, tolerance
 from chemsieve.audit.neighbour_rule import Rule, means
 from chemsieve.audit.survey import survey
 from chemsieve.audit.tracing import EXACT, OTHER, WITHIN_TIES, Found
+from chemsieve.data import chemistry
 from chemsieve.data.embedded import make
 from chemsieve.errors import ChemsieveError
 from helpers.inputs import EMPTY_SHIFT
@@ -288,11 +289,13 @@ def study(molecules, values):
     parts = []
     for source, smiles, labels in (("target", molecules[0], values[0]), ("pool", molecules[1], values[1])):
         part = pd.DataFrame({"source": source, "row": range(len(smiles)), "smiles": smiles, "label": labels})
-        parts.append(part.assign(molecule_id=[f"{source}-{row}" for row in part["row"]]))
+        ids, rows = [f"{source}-{row}" for row in part["row"]], [[row] for row in part["row"]]
+        parts.append(part.assign(molecule_id=ids, label_rows=rows))
     table = pd.concat(parts, ignore_index=True)
     table["canonical_smiles"] = table["encoder_smiles"] = [Chem.CanonSmiles(text) for text in table["smiles"]]
     table["inchikey"] = [Chem.MolToInchiKey(Chem.MolFromSmiles(text)) for text in table["smiles"]]
     table["scaffold"] = ""
+    table["parent"] = table["inchikey"].str[:14]
     folds = np.random.default_rng(6).choice(["train", "validation", "test"], len(molecules[0]), p=[0.8, 0.1, 0.1])
     ids = table.loc[table["source"] == "target", "molecule_id"]
     split = pd.DataFrame({"molecule_id": ids, "splitter": "random", "split_seed": 0, "fold": folds})
@@ -377,13 +380,15 @@ def test_measured_labels_are_not_warned_of(molecules, target, traced):
 
 
 def test_shared_molecules_are_counted_at_each_level():
-    smiles = ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "CCO", "c1ccccc1C", "c1ccccc1CC", "CCO"]
-    table = pd.DataFrame({"molecule_id": list("abcdef"), "source": ["target"] * 5 + ["pool"], "smiles": smiles})
+    smiles = ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "CCO", "c1ccccc1C", "c1ccccc1CC", "CC[O-].[Na+]", "CCO"]
+    table = pd.DataFrame({"molecule_id": list("abcdefg"), "source": ["target"] * 6 + ["pool"], "smiles": smiles})
     table["canonical_smiles"] = [Chem.CanonSmiles(text) for text in smiles]
     table["encoder_smiles"] = [Chem.MolToSmiles(Chem.MolFromSmiles(text), isomericSmiles=False) for text in smiles]
     table["inchikey"] = [Chem.MolToInchiKey(Chem.MolFromSmiles(text)) for text in smiles]
-    table["scaffold"] = ["", "", "", "c1ccccc1", "c1ccccc1", ""]
-    split = pd.DataFrame({"molecule_id": list("abcde"), "fold": ["train", "test", "train", "train", "test"]})
+    table["scaffold"] = ["", "", "", "c1ccccc1", "c1ccccc1", "", ""]
+    table["parent"] = [chemistry.parent_block(Chem.MolFromSmiles(text)) for text in smiles]
+    folds = ["train", "test", "train", "train", "test", "test"]
+    split = pd.DataFrame({"molecule_id": list("abcdef"), "fold": folds})
     counts = (
         identity.shared(identity.places(table, split)).set_index(["place", "other", "level"])["molecules"].sort_index()
     )
@@ -391,11 +396,13 @@ def test_shared_molecules_are_counted_at_each_level():
         "canonical SMILES": 0,
         "InChIKey": 0,
         "InChIKey first block": 1,  # the other enantiomer
+        "parent": 2,  # and the salt of an alcohol
         "encoder input": 1,
         "scaffold": 1,  # acyclic molecules have none
     }
     assert counts["pool", "train", "InChIKey"] == 1
-    assert counts["pool", "test"].sum() == 0
+    assert counts["pool", "test"].drop("parent").sum() == 0
+    assert counts["pool", "test", "parent"] == 1
 
 
 def test_nearest_training_molecule_is_that_of_rdkit(molecules, target):

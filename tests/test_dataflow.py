@@ -73,7 +73,7 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     given = {"data", "audit_labels", "export_model"}
     allowed |= {"embedded/target.csv": given, "embedded/pool.csv": given}
     features = {"descriptors", "morgan", "embeddings"}
-    everywhere = features | {"split", "audit", "audit_shift", "treat_pool", "report", "export_model"}
+    everywhere = features | {"split", "sizes", "audit", "audit_shift", "treat_pool", "report", "export_model"}
     everywhere |= {"measure_next"}  # names and structures, of what is chosen already
     allowed |= {"tables/molecules.parquet": everywhere}
     allowed |= {"tables/predictions.parquet": {"report", "export_model"}}

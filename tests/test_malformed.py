@@ -24,7 +24,7 @@ from rdkit import Chem
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from chemsieve.data.molecules import check_pool
+from chemsieve.data.molecules import check_pool, check_target
 from chemsieve.data.reading import check_table, read_table
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import backbone
@@ -204,7 +204,8 @@ ROWS = {
     "element zero": ("[#0]CCO", "1", DUMMY),
     "no label": ("CCO", "", no_number("")),
     "a text": ("CCO", "high", no_number("high")),
-    "a bound": ("CCO", ">5", no_number(">5")),
+    "a bound": ("CCO", ">5", ("censored", "the value lies above 5, and was not measured")),
+    "a bound of nothing": ("CCO", "<", no_number("<")),
     "a decimal comma": ("CCO", "1,5", no_number("1,5")),
     "an infinite label": ("CCO", "inf", no_number("inf")),
     "a label beyond all bounds": ("CCO", "1e999", no_number("1e999")),
@@ -348,12 +349,15 @@ STUDIES = {
 def test_molecules_of_which_no_study_can_be_made_are_one_sentence(tmp_path, case):
     target, pool, sentence = STUDIES[case]
     frames = written(tmp_path / "target.csv", target), written(tmp_path / "pool.csv", pool)
-    assert refused(lambda: check_pool(*partition(*frames))) == sentence
+    tables = partition(*frames)
+    assert refused(lambda: (check_target(*tables), check_pool(*tables))) == sentence
 
 
 def test_a_pool_of_one_usable_row_is_a_pool(tmp_path):
     target, pool = numbered(ALKANES), numbered(["CCN", "*"])
-    check_pool(*partition(written(tmp_path / "target.csv", target), written(tmp_path / "pool.csv", pool)))
+    tables = partition(written(tmp_path / "target.csv", target), written(tmp_path / "pool.csv", pool))
+    check_target(*tables)
+    check_pool(*tables)
 
 
 SPLITS = {

@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 
 from chemsieve.data.acceptance import structure
-from chemsieve.data.molecules import finite, prepare
+from chemsieve.data.measured import finite
+from chemsieve.data.molecules import prepare
 from chemsieve.data.reading import check_table, read_table
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence import datamodelling

@@ -12,6 +12,8 @@ if __name__ == "__main__":
         from chemsieve.audit.survey import survey
         from chemsieve.audit.tracing import Found
         from chemsieve.audit.treatment import counted
+        from chemsieve.data import quality
+        from chemsieve.data.measured import Repeats
         from chemsieve.tables import gather, read_table, write_table
 
         facts = rules = sources = None
@@ -24,7 +26,9 @@ if __name__ == "__main__":
         treated = gather(snakemake.input.get("treated", []), "treatment")
         treatments = counted(made.pop("leaks"), treated, spec["labels"], spec["leaks"])
         rejected = read_table(snakemake.input.rejected)
-        sentences = findings(facts, rules, sources, treatments, *made.values(), shift, molecules, rejected)
+        policies = {source: Repeats.of(table) for source, table in spec["repeats"].items()}
+        told = [sentence for _, sentence in quality.sentences(molecules, rejected, policies)]
+        sentences = findings(facts, rules, sources, treatments, *made.values(), shift, molecules, rejected, told)
         log = logging.getLogger("chemsieve")
         for row in sentences.itertuples(index=False):
             (log.info if row.severity == NOTE else log.warning)("%s: %s", row.severity, row.finding)

@@ -9,11 +9,10 @@ if __name__ == "__main__":
 
         from chemsieve.data.acceptance import Reader
         from chemsieve.data.download import check_content
-        from chemsieve.data.molecules import EXTRA, check_pool, prepare
+        from chemsieve.data.molecules import EXTRA, Rules, prepare
+        from chemsieve.data.quality import WARNING, sentences
         from chemsieve.data.reading import read_table
-        from chemsieve.influence import capacity
         from chemsieve.models import backbone
-        from chemsieve.study import budgets
         from chemsieve.tables import TABLES, write_table
 
         tables = {name: read_table(snakemake.input[name], name, spec[name]) for name in ("target", "pool")}
@@ -22,12 +21,8 @@ if __name__ == "__main__":
         encoder = Path(snakemake.input.encoder[0]).parent
         most = backbone.token_limit(encoder, spec["family"], spec["max_tokens"])
         reader = Reader(backbone.load_tokenizer(encoder), most, spec["unknown_tokens"])
-        molecules, rejected = prepare(tables["target"], tables["pool"], reader, spec["stereo"], spec["pool_labels"])
-        check_pool(molecules, rejected)
-        pool = molecules[molecules["source"] == "pool"]
-        config = snakemake.config  # and not the tracked parameters: the molecules do not depend on it
-        budgets.check(budgets.of(config), len(pool))
-        capacity.check_pool(config, len(molecules) - len(pool), len(pool))
+        rules = {source: Rules.of(spec[source]) for source in tables}
+        molecules, rejected = prepare(*tables.values(), reader, spec["stereo"], spec["pool_labels"], rules)
         log = logging.getLogger("chemsieve")
         for (source, reason), rows in rejected.groupby(["source", "reason"]):
             log.info("%s: %d rows refused: %s", source, len(rows), reason)
@@ -38,8 +33,11 @@ if __name__ == "__main__":
             if flagged := int((molecules.loc[of_source, "unknown_tokens"] > 0).sum()):
                 message = "%s: %d of %d molecules have parts that the encoder does not know"
                 log.warning(message, source, flagged, of_source.sum())
+        for _, (severity, words, *_) in sentences(molecules, rejected, {name: r.repeats for name, r in rules.items()}):
+            (log.warning if severity == WARNING else log.info)("%s", words)
         log.info("accepted: %s", molecules["source"].value_counts().to_dict())
         write_table(rejected, snakemake.output.rejected, "rejected")
         write_table(molecules, snakemake.output.molecules, "molecules", EXTRA)
+        pool = molecules[molecules["source"] == "pool"]
         table = "labelled" if spec["pool_labels"] else "unlabelled"
         write_table(pool[list(TABLES[table])], snakemake.output.pool, table)

@@ -18,6 +18,7 @@ if __name__ == "__main__":
             seed,
             given=list(target["given_fold"]),
             rows=list(target["row"]),
+            groups=list(target[spec["group"]]) if spec["group"] else None,
             **spec["options"],
         )
         split = target[["molecule_id"]].assign(splitter=splitter, split_seed=seed, fold=folds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,11 @@ from chemsieve.audit.label_source import LINEAR, NEIGHBOURS, PROPERTY
 from chemsieve.audit.shift import EMBEDDING
 from chemsieve.audit.tracing import EXACT, OTHER, Found
 from chemsieve.audit.treatment import AS_GIVEN, DROP, RELABEL
+from chemsieve.data.quality import NOTE, WARNING, Sentence
 
-LEAK, WARNING, NOTE = "leak", "warning", "note"
+LEAK = "leak"
 SEVERITIES = (LEAK, WARNING, NOTE)
+FEWEST_SHARED = 3  # molecules of which an offset of the labels says anything
 DISTANT = 0.4  # Tanimoto similarity of ECFP4 below which molecules are hardly related
 LARGE = 0.5  # standardised difference of means (Cohen 1988: medium)
 COLUMNS = ("topic", "severity", "splitter", "split_seed", "finding", "count", "of")
@@ -30,24 +32,62 @@ def findings(
     shift: pd.DataFrame,
     molecules: pd.DataFrame | None = None,
     rejected: pd.DataFrame | None = None,
+    told: Iterable[Sentence] = (),
 ) -> pd.DataFrame:
     """Sentences of the table ``audit``, from tables of those names; without pool labels the first three are None.
 
-    Without ``molecules`` and ``rejected`` nothing is said of how the molecules are read.
+    Without ``molecules`` and ``rejected`` nothing is said of how the molecules are read. ``told`` are sentences on the
+    labels (:func:`chemsieve.data.quality.sentences`). A pool whose labels are not on the target's scale comes first:
+    whatever else is said of it follows from that.
     """
     found = bool(label_audit and label_audit["found"])
-    rows = [*_labels(label_audit, tried, sources), *_treatments(treatments, found)]
+    rows = [_row("labels", *sentence) for sentence in _scale(label_audit)]
+    rows += [*_labels(label_audit, tried, sources), *_treatments(treatments, found)]
     if molecules is not None and rejected is not None:
         rows += _reading(molecules, rejected)
+    rows += [_row("labels", severity, words, count, of) for severity, words, count, of in told]
     rows += [*_identity(identity), *_hardness(nearest), *_shift(shift)]
     frame = pd.DataFrame([dict(zip(COLUMNS, row, strict=True)) for row in rows], columns=list(COLUMNS))
-    order = frame["severity"].map(SEVERITIES.index)
+    scale = [sentence for severity, sentence, *_ in _scale(label_audit) if severity == WARNING]
+    order = frame["severity"].map(SEVERITIES.index).where(~frame["finding"].isin(scale), -1)
     frame["split_seed"] = frame["split_seed"].astype("Int64")
     return frame.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
 
 
 def _row(topic: str, severity: str, finding: str, count: int | None = None, of: int | None = None) -> tuple:
     return topic, severity, "", None, finding, count, of
+
+
+def _scale(audit: dict | None) -> list[Sentence]:
+    """Whether the pool's labels are on the scale of the target's, by molecules that both files have."""
+    shared = audit["facts"].get("agreement") if audit else None
+    return scale_sentences(shared, audit["facts"]["pool"]["molecules"]) if audit and shared else []
+
+
+def scale_sentences(shared: dict, rows: int) -> list[Sentence]:
+    """What the labels of shared molecules say of the pool's scale; a warning where they lie far from the target's.
+
+    Args:
+        shared: as :func:`chemsieve.audit.label_facts.agreement` returns it.
+        rows: labelled rows of the pool's file.
+    """
+    n, offset, deviation = shared["molecules"], shared["offset"], shared["deviation"]
+    far = n >= FEWEST_SHARED and abs(offset) > LARGE * deviation
+    line = ""
+    if shared["slope"] is not None:
+        line = f" (slope {shared['slope']:.3g}, correlation {shared['correlation']:.2f})"
+    if far:
+        words = (
+            f"The pool's labels are not on the target's scale: {n:,} shared molecules differ by {offset:+.3g} in the "
+            f"median{line}, and the target's labels have a standard deviation of {deviation:.3g}. Another unit, or "
+            "another endpoint? pool.measured_in and pool.transform convert units."
+        )
+        return [(WARNING, words, n, rows)]
+    words = (
+        f"Labels of {n:,} molecules that the pool's file shares with the target differ by {offset:+.3g} in the "
+        f"median{line}; the target's labels have a standard deviation of {deviation:.3g}."
+    )
+    return [(NOTE, words, n, rows)]
 
 
 def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFrame | None) -> Iterator[tuple]:

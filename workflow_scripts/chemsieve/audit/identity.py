@@ -15,6 +15,7 @@ LEVELS = {
     "canonical SMILES": lambda frame: frame["canonical_smiles"],
     "InChIKey": lambda frame: frame["inchikey"],
     "InChIKey first block": lambda frame: frame["inchikey"].map(block_of),
+    "parent": lambda frame: frame["parent"],
     "encoder input": lambda frame: frame["encoder_smiles"],
     "scaffold": lambda frame: frame["scaffold"],
 }

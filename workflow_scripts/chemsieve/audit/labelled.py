@@ -10,11 +10,15 @@ import numpy as np
 from chemsieve.audit.rounding import decimals_of
 from chemsieve.data import chemistry
 from chemsieve.data.acceptance import structure
-from chemsieve.data.molecules import finite
+from chemsieve.data.measured import Scale
 
 if TYPE_CHECKING:
     import pandas as pd
     from rdkit import Chem
+
+
+_COLUMNS = {"row": 0, "smiles": "", "label_text": "", "relation_text": "", "unit_text": "", "outside": None}
+_DECIMALS = 6  # of a logarithm or of a converted number, of which the cell does not say how many it has
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,24 @@ class Labelled:
         return [chemistry.accepted(text) for text in self.smiles]
 
 
-def read(frame: pd.DataFrame) -> Labelled:
-    """Rows of :func:`chemsieve.data.reading.read_labelled` that are a molecule and whose label is a number."""
+def read(frame: pd.DataFrame, scale: Scale | None = None) -> Labelled:
+    """Rows of :func:`chemsieve.data.reading.read_table` that are a molecule and whose label is a number.
+
+    Args:
+        frame: the rows; those that do not meet a condition of ``where`` are left out.
+        scale: how labels are read; as they stand by default.
+    """
+    scale = scale or Scale()
     kept, texts, keys, parents = [], [], [], []
-    for row, smiles, text in zip(frame["row"], frame["smiles"], frame["label_text"], strict=True):
-        value, molecule = finite(text), structure(smiles).molecule
-        if value is not None and molecule is not None:
-            kept.append((int(row), smiles.strip(), value))
-            texts.append(text)
+    columns = [frame[name] if name in frame else [empty] * len(frame) for name, empty in _COLUMNS.items()]
+    for row, smiles, text, relation, unit, outside in zip(*columns, strict=True):
+        molecule = structure(smiles).molecule if outside is None else None
+        if molecule is None:
+            continue
+        label = scale.read(text, relation, unit, lambda known=molecule: chemistry.weight(known))
+        if not label.reason:
+            kept.append((int(row), smiles.strip(), label.value))
+            texts.append(text if scale.plain else f"{label.value:.{_DECIMALS}f}")
             keys.append(chemistry.inchikey(molecule))
             parents.append(chemistry.parent_block(molecule, chemistry.block_of(keys[-1])))
     return Labelled(

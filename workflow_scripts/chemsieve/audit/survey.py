@@ -33,16 +33,18 @@ def survey(
         validation and test labels (``validation_rows``, ``test_rows``).
     """
     prints = identity.prints_of(molecules)
-    accepted = molecules.loc[molecules["source"] == "pool", "row"]
+    accepted = molecules.loc[molecules["source"] == "pool", "label_rows"]
+    # The molecule that a row of the pool's file gives its label to; several rows may give theirs to one.
+    molecule_of = {row: molecule for molecule, rows in enumerate(accepted) for row in rows}
     tables: dict[str, list[pd.DataFrame]] = {"audit_identity": [], "nearest_training": [], "leaks": []}
     for (splitter, seed), split in splits.groupby(["splitter", "split_seed"], sort=False):
         parts = identity.places(molecules, split)
         counts = dict.fromkeys(COUNTS, 0) | {"accepted": len(accepted)}
         if found and sources is not None:
-            here = sources["row"].isin(accepted)
+            owner = sources["row"].map(molecule_of)
             depends = dependence(found, sources, molecules, split)
-            counts |= {name: int(flags[here].sum()) for name, flags in depends.items()}
-            counts |= {"computed": int((sources.loc[here, "match"] != OTHER).sum()), "rows": len(sources)}
+            counts |= {name: owner[flags].nunique() for name, flags in depends.items()}
+            counts |= {"computed": owner[sources["match"] != OTHER].nunique(), "rows": len(sources)}
             counts |= {f"{fold}_rows": int(depends[fold].sum()) for fold in HELD_OUT}
         made = {
             "audit_identity": identity.shared(parts),

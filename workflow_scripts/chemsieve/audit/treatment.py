@@ -29,10 +29,10 @@ def dependence(found: Found, sources: pd.DataFrame, molecules: pd.DataFrame, spl
         Per row of ``sources``, for each fold, whether no choice among equally near molecules avoids it (``validation``,
         ``test``), and whether the choice that was found uses it (``validation_used``, ``test_used``).
     """
-    row_of = molecules.set_index("molecule_id")["row"]  # in the target's file
+    rows_of = molecules.set_index("molecule_id")["label_rows"]  # in the target's file
     records, columns = sources.to_dict("records"), {}
     for fold in HELD_OUT:
-        rows = set(row_of[split.loc[split["fold"] == fold, "molecule_id"]])
+        rows = set(rows_of[split.loc[split["fold"] == fold, "molecule_id"]].explode())
         columns[fold] = [tracing.must_use(found, record, rows) for record in records]
         columns[f"{fold}_used"] = [
             record["match"] != tracing.OTHER and any(row in rows for row in record["used"]) for record in records
@@ -77,8 +77,8 @@ def treat_split(
         counts |= {"relabelled": len(pool), "mean_change": float(change.mean()), "largest_change": float(change.max())}
     elif leaks == DROP and found:
         depends = dependence(found, sources, molecules, split)
-        leaking = sources.loc[depends.any(axis=1), "row"]
-        kept = pool[~pool["row"].isin(leaking)]
+        leaking = set(sources.loc[depends.any(axis=1), "row"])
+        kept = pool[pool["label_rows"].map(leaking.isdisjoint)]
         counts["dropped"] = len(pool) - len(kept)
         pool = kept
     if pool.empty:

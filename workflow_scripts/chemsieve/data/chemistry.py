@@ -4,6 +4,7 @@ import functools
 import re
 
 from rdkit import Chem, rdBase
+from rdkit.Chem import Descriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
@@ -115,6 +116,11 @@ def block_of(key: str) -> str:
 def scaffold(mol: Chem.Mol) -> str:
     """Bemis-Murcko scaffold as canonical SMILES without chirality; empty for acyclic molecules."""
     return Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol), isomericSmiles=False)
+
+
+def weight(mol: Chem.Mol) -> float:
+    """Molecular weight in g/mol, of all that the SMILES has: counterions are weighed too."""
+    return Descriptors.MolWt(mol)  # type: ignore[attr-defined]  # missing from RDKit's stubs
 
 
 def parent_block(mol: Chem.Mol, own: str | None = None) -> str:

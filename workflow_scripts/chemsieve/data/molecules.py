@@ -4,25 +4,50 @@ A refused row is never lost: each row of the target and of the pool ends in exac
 """
 
 import math
+import statistics
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from chemsieve.data import chemistry
 from chemsieve.data.acceptance import Reader, structure
+from chemsieve.data.measured import FIRST, MEASURED, Repeats, Scale
 from chemsieve.errors import ChemsieveError
 from chemsieve.tables import TABLES, TEXT, Column
 
 EXTRA = {"given_fold": Column(TEXT, "fold as given in the file; missing where none is given", nullable=True)}
 
-READ = ("row", "smiles", "label_text", "given_fold", "problem")  # columns of what is read
+# Columns of what is read, with what a row has that is read without them; the first three are always there.
+READ = {
+    "row": 0,
+    "smiles": "",
+    "label_text": "",
+    "given_fold": None,
+    "problem": None,
+    "relation_text": "",
+    "unit_text": "",
+    "outside": None,
+}
 
 Record = dict[str, Any]  # a row on its way into ``molecules`` or ``rejected``; a ``reason`` refuses it
 
 FEWEST_TARGET_MOLECULES = 10  # fewer cannot be divided into train, validation and test
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the labels of a file are read, and what becomes of several rows of one molecule."""
+
+    scale: Scale = field(default_factory=Scale)
+    repeats: Repeats = field(default_factory=Repeats)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> "Rules":
+        """From a section of the configuration."""
+        return cls(Scale.of(table), Repeats.of(table))
 
 
 def prepare(
@@ -31,36 +56,40 @@ def prepare(
     reader: Reader,
     stereo: bool,
     pool_labels: bool = True,
+    rules: Mapping[str, Rules] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide the rows of both files into accepted molecules and refused rows.
 
-    A row is refused for the first of these that applies: its SMILES is too long to be parsed (``too_long``); it does
-    not parse (``unparsable``); an atom stands for another group (``dummy_atom``); its label is no finite number
-    (``no_label``); the encoder would have to cut it (``too_long``), or does not know a part of it (``unknown_token``,
-    where the reader refuses such); it has the InChIKey of an accepted row of its file, or the canonical SMILES where
-    InChI has none (``repeat``); it is in the pool and an accepted target molecule, by the first block of the InChIKey
-    or of the parent's InChIKey, so that salts, charge states and stereoisomers of a target molecule cannot reach
-    training through the pool (``in_target``). Salts and mixtures are kept as given: the encoder reads all their parts.
-    Atom maps are in the SMILES as given and nowhere else.
+    A row is refused for the first of these that applies: it does not meet a condition of the configuration
+    (``where``); its SMILES is too long to be parsed (``too_long``); it does not parse (``unparsable``); an atom stands
+    for another group (``dummy_atom``); its label is no finite number (``no_label``), a limit (``censored``), in no unit
+    that is known (``unit``) or without a logarithm (``not_positive``), where the configuration asks for such; the
+    encoder would have to cut it (``too_long``), or does not know a part of it (``unknown_token``, where the reader
+    refuses such); it is in the pool and an accepted target molecule, by the first block of the InChIKey or of the
+    parent's InChIKey, so that salts, charge states and stereoisomers of a target molecule cannot reach training through
+    the pool (``in_target``); rows of its molecule contradict each other (``contradiction``); it has the InChIKey of an
+    earlier row of its file, or the canonical SMILES where InChI has none (``repeat``), whose label may then be that of
+    all. Salts and mixtures are kept as given: the encoder reads all their parts. Atom maps are in the SMILES as given
+    and nowhere else.
 
     Args:
-        target: as :func:`chemsieve.data.reading.read_labelled` returns it; without ``problem``, no row has one.
+        target: as :func:`chemsieve.data.reading.read_table` returns it; columns that it lacks are empty.
         pool: likewise; may have no rows.
         reader: how the encoder reads.
         stereo: whether the encoder reads stereochemistry.
         pool_labels: whether the pool's labels are used; if not they are missing, whatever the file says.
+        rules: how the labels of ``target`` and ``pool`` are read; without an entry, as they stand.
 
     Returns:
         ``molecules`` (with the column of ``EXTRA``) and ``rejected``, target before pool, in row order.
-
-    Raises:
-        ChemsieveError: fewer than 10 target molecules are left, or all their labels are equal.
     """
-    kept_target, refused_target = examine(target, Intake("target", reader, stereo))
-    _check_target(kept_target, refused_target, len(target))
-    kept_pool, refused_pool = examine(pool, Intake("pool", reader, stereo, pool_labels, kept_target))
+    chosen = {"target": Rules(), "pool": Rules()} | dict(rules or {})
+    kept_target, refused_target = examine(target, Intake("target", reader, stereo, rules=chosen["target"]))
+    intake = Intake("pool", reader, stereo, pool_labels, kept_target, chosen["pool"])
+    kept_pool, refused_pool = examine(pool, intake)
+    columns = [*TABLES["molecules"], *EXTRA]
     return (
-        pd.DataFrame(kept_target + kept_pool)[[*TABLES["molecules"], *EXTRA]],
+        pd.DataFrame(kept_target + kept_pool, columns=columns),
         pd.DataFrame(refused_target + refused_pool, columns=list(TABLES["rejected"])),
     )
 
@@ -75,6 +104,7 @@ class Intake:
         stereo: whether the encoder reads stereochemistry.
         labelled: whether the labels are used.
         target: accepted target molecules, which the file must not have.
+        rules: how the labels are read.
     """
 
     source: str
@@ -82,23 +112,34 @@ class Intake:
     stereo: bool
     labelled: bool = True
     target: Sequence[Record] = ()
+    rules: Rules = field(default_factory=Rules)
 
 
 def examine(frame: pd.DataFrame, intake: Intake) -> tuple[list[Record], list[Record]]:
     """Accepted and refused rows of one file, each in row order; see :func:`prepare`."""
-    if "problem" not in frame:
-        frame = frame.assign(problem=None)
+    frame = frame.assign(**{column: empty for column, empty in READ.items() if column not in frame})
     records = [_describe(intake, *row) for row in frame[list(READ)].itertuples(index=False, name=None)]
     _tokenize(records, intake.reader)
-    _refuse_known(records, intake)
+    for group in _molecules(records, intake):
+        _merge(group, intake)
     return [one for one in records if "reason" not in one], [one for one in records if "reason" in one]
 
 
 def _describe(
-    intake: Intake, row: int, smiles: str, label_text: str, given_fold: str | None, problem: str | None
+    intake: Intake,
+    row: int,
+    smiles: str,
+    label_text: str,
+    given_fold: str | None,
+    problem: str | None,
+    relation_text: str,
+    unit_text: str,
+    outside: str | None,
 ) -> Record:
     """What is known of one row by itself; with a ``reason`` where that refuses it."""
     record = {"source": intake.source, "row": int(row), "smiles": smiles, "mapped": False, "unread": ""}
+    if outside is not None:
+        return _refuse(record, "where", outside)
     if problem is not None:
         return _refuse(record, "unparsable", problem)
     found = structure(smiles)
@@ -106,9 +147,12 @@ def _describe(
     mol = found.molecule
     if mol is None:
         return _refuse(record, found.reason, found.detail)
-    label = finite(label_text) if intake.labelled else math.nan
-    if label is None:
-        return _refuse(record, "no_label", f"the label {label_text!r} is no finite number")
+    label, relation = math.nan, MEASURED
+    if intake.labelled:
+        read = intake.rules.scale.read(label_text, relation_text, unit_text, lambda: chemistry.weight(mol))
+        if read.reason:
+            return _refuse(record, read.reason, read.detail)
+        label, relation = read.value, read.relation
     inchikey = chemistry.inchikey(mol)
     block = chemistry.block_of(inchikey)
     return record | {
@@ -118,6 +162,7 @@ def _describe(
         "inchikey": inchikey,
         "scaffold": chemistry.scaffold(mol),
         "label": label,
+        "relation": relation,
         "given_fold": given_fold,
         "block": block,
         "parent": chemistry.parent_block(mol, block),
@@ -135,25 +180,62 @@ def _tokenize(records: list[Record], reader: Reader) -> None:
             _refuse(record, reading.reason, reading.detail)
 
 
-def _refuse_known(records: list[Record], intake: Intake) -> None:
-    """Refuse what repeats an earlier record, or is a target molecule."""
+def _molecules(records: list[Record], intake: Intake) -> list[list[Record]]:
+    """The rows of each molecule, those of target molecules refused."""
     blocks, parents = _by(intake.target, "block"), _by(intake.target, "parent")
-    first: dict[str, Record] = {}
+    groups: dict[str, list[Record]] = {}
     for record in records:
         if "reason" in record:
             continue
         key = record["inchikey"] or record["canonical_smiles"]
-        if earlier := first.get(key):
-            detail = f"same molecule as {earlier['molecule_id']}, which is kept"
-            if intake.labelled:
-                detail += f" with label {earlier['label']:g}; the label here is {record['label']:g}"
-            _refuse(record, "repeat", detail)
+        if key in groups:
+            groups[key].append(record)
         elif same := blocks.get(record["block"]):
             _refuse(record, "in_target", f"same InChIKey first block as {same['molecule_id']}")
         elif same := parents.get(record["parent"]):
             _refuse(record, "in_target", f"same parent molecule as {same['molecule_id']}")
         else:
-            first[key] = record
+            groups[key] = [record]
+    return list(groups.values())
+
+
+def _merge(group: list[Record], intake: Intake) -> None:
+    """Make one molecule of its rows: the first that counts is kept with their label, the others are refused.
+
+    Limits count only where nothing was measured, and then those of one side. A label of several rows takes no row of
+    another given fold, whose label the fold of the first must not know.
+    """
+    relation = MEASURED if any(one["relation"] == MEASURED for one in group) else group[0]["relation"]
+    used = [one for one in group if one["relation"] == relation]
+    kept, values = used[0], [one["label"] for one in used]
+    spread = max(values) - min(values)
+    rule = intake.rules.repeats
+    if intake.labelled and rule.apart is not None and spread > rule.apart:
+        rows = ", ".join(f"{one['label']:g} in row {one['row']}" for one in used[:5])
+        for one in group:
+            _refuse(one, "contradiction", f"labels of one molecule lie {spread:g} apart ({rows})")
+        return
+    together = [one for one in used if one["given_fold"] == kept["given_fold"]]
+    given = [one["label"] for one in together]
+    for one in group:
+        if one is kept:
+            continue
+        detail = f"same molecule as {kept['molecule_id']}, which is kept"
+        if intake.labelled:
+            if rule.policy == FIRST or not any(one is other for other in together):
+                detail += f" with label {kept['label']:g}; the label here is {one['label']:g}"
+            else:
+                detail += f" with the {rule.policy} of {len(given)} labels; the label here is {one['label']:g}"
+            if one["relation"] != relation:
+                detail += f", a limit ({one['relation']})"
+        _refuse(one, "repeat", detail)
+    kept |= {
+        "label": rule.label(given) if intake.labelled else math.nan,
+        "label_rows": [kept["row"]] if rule.policy == FIRST else [one["row"] for one in together],
+        "repeats": len(used),
+        "spread": spread if intake.labelled else math.nan,
+        "repeats_sd": statistics.stdev(values) if intake.labelled and len(values) > 1 else math.nan,
+    }
 
 
 def _by(records: Sequence[Record], key: str) -> dict[str, Record]:
@@ -170,24 +252,26 @@ def _refuse(record: Record, reason: str, detail: str) -> Record:
     return record
 
 
-def finite(text: str) -> float | None:
-    """The number that a text is, or None where it is none, infinite or not a number."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in text else None  # Python reads 1_0 as ten
+def check_target(molecules: pd.DataFrame, rejected: pd.DataFrame) -> None:
+    """Refuse a target set that no model can be trained on.
 
+    Args:
+        molecules, rejected: as :func:`prepare` returns them.
 
-def _check_target(kept: list[Record], refused: list[Record], rows: int) -> None:
-    """Refuse a target set that no model can be trained on."""
+    Raises:
+        ChemsieveError: fewer than 10 target molecules are left, or all their labels are equal.
+    """
+    kept = molecules[molecules["source"] == "target"]
+    refused = rejected[rejected["source"] == "target"]
     if len(kept) < FEWEST_TARGET_MOLECULES:
         raise ChemsieveError(
-            f"target: {len(kept)} of {rows} rows are usable and at least {FEWEST_TARGET_MOLECULES} are needed"
-            + _why(refused)
+            f"target: {len(kept)} of {len(kept) + len(refused)} rows are usable and at least "
+            f"{FEWEST_TARGET_MOLECULES} are needed{why(rejected, 'target')}"
         )
-    if len({record["label"] for record in kept}) == 1:
-        raise ChemsieveError(f"target: all {len(kept)} labels are {kept[0]['label']:g}, so there is nothing to learn")
+    if kept["label"].nunique() == 1:
+        raise ChemsieveError(
+            f"target: all {len(kept)} labels are {kept['label'].iloc[0]:g}, so there is nothing to learn"
+        )
 
 
 def check_pool(molecules: pd.DataFrame, rejected: pd.DataFrame) -> None:
@@ -200,13 +284,16 @@ def check_pool(molecules: pd.DataFrame, rejected: pd.DataFrame) -> None:
         ChemsieveError: one sentence with the reasons of its rows.
     """
     if not (molecules["source"] == "pool").any():
-        refused = rejected[rejected["source"] == "pool"].to_dict("records")
-        raise ChemsieveError(f"pool: 0 of {len(refused)} rows are usable{_why(refused)}")
+        rows = (rejected["source"] == "pool").sum()
+        raise ChemsieveError(f"pool: 0 of {rows} rows are usable{why(rejected, 'pool')}")
 
 
-def _why(refused: list[Record]) -> str:
-    """How many rows were refused for which reason, and the first of them."""
-    if not refused:
+def why(rejected: pd.DataFrame, source: str) -> str:
+    """How many rows of a file were refused for which reason, and the first of them."""
+    refused = rejected[rejected["source"] == source]
+    if refused.empty:
         return ""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(r["reason"] for r in refused).items())
-    return f" (refused: {reasons}; row {refused[0]['row']}: {refused[0]['detail']})"
+    counts = Counter(refused["reason"])
+    first = refused.iloc[0]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return f" (refused: {reasons}; row {first['row']}: {first['detail']})"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chemsieve.data import measured
 from chemsieve.data.readers import FIELD_COUNT, Format, Layout, Row, delimited, parquet, sdf, smi
 from chemsieve.errors import ChemsieveError
 
@@ -68,6 +69,7 @@ def read_labelled(
     file_format: str = "csv",
     encoding: str = "utf-8",
     decimal: str = ".",
+    others: Sequence[str] = (),
 ) -> "pd.DataFrame":
     """Read the molecules and labels of a file as text, every row in its order.
 
@@ -81,11 +83,13 @@ def read_labelled(
         file_format: a key of ``FORMATS``, or auto.
         encoding: a Python codec; of UTF-8 a byte-order mark is accepted.
         decimal: the labels' decimal mark, a point or a comma; labels are returned with a point.
+        others: further columns to read.
 
     Returns:
         One line per row of the file: ``row`` (0-based), ``smiles`` and ``label_text`` as given (empty without a label
         column), ``given_fold`` (None without a fold column and where the cell is empty), ``problem`` (what is wrong
-        with a record that no molecule can be made of, else None).
+        with a record that no molecule can be made of, else None); and the cells of each of ``others``, in a column
+        that :func:`cells_of` names.
 
     Raises:
         ChemsieveError: as :func:`check_header`; or a row does not fit the header, or the file breaks off.
@@ -93,7 +97,7 @@ def read_labelled(
     import pandas as pd
 
     chosen = format_of(path, file_format)
-    wanted = [None if chosen == "sdf" else smiles_column, label_column, fold_column]
+    wanted = [None if chosen == "sdf" else smiles_column, label_column, fold_column, *others]
     columns = list(dict.fromkeys(name for name in wanted if name is not None))
     rows = FORMATS[chosen].rows(path, source, columns, Layout(delimiter, encoding), whole=False)
     header = next(rows).cells
@@ -121,8 +125,14 @@ def read_labelled(
             # pandas' text type would turn None into NaN
             "given_fold": pd.Series([fold.strip() or None for fold in folds], dtype=object),
             "problem": pd.Series(problems, dtype=object),
+            **{cells_of(column): pd.Series(texts[column], dtype=object) for column in others},
         }
     )
+
+
+def cells_of(column: str) -> str:
+    """Where the cells of a further column stand among what :func:`read_labelled` returns."""
+    return f"cells of {column}"
 
 
 def stream(
@@ -185,7 +195,7 @@ def check_molecules(path: str | Path, source: str, given: dict[str, Any]) -> Non
 def columns_of(path: str | Path, table: dict[str, Any]) -> list[str]:
     """The columns of a file that a table's section of the configuration names; of SDF, the data items."""
     keys = ("label", "fold") if format_of(path, table["format"]) == "sdf" else ("smiles", "label", "fold")
-    return [table[key] for key in keys if table.get(key)]
+    return [*(table[key] for key in keys if table.get(key)), *measured.columns(table)]
 
 
 def check_table(path: str | Path, source: str, table: dict[str, Any]) -> None:
@@ -195,10 +205,36 @@ def check_table(path: str | Path, source: str, table: dict[str, Any]) -> None:
 
 
 def read_table(path: str | Path, source: str, table: dict[str, Any]) -> "pd.DataFrame":
-    """:func:`read_labelled` of a table as its section of the configuration describes it."""
-    columns = table["smiles"], table["label"], table.get("fold")
+    """:func:`read_labelled` of a table as its section of the configuration describes it.
+
+    Returns:
+        Also ``relation_text`` and ``unit_text`` (the cells of those columns; empty where the section names none) and
+        ``outside`` (which condition of ``where`` the row does not meet, else None).
+    """
+    names = table["smiles"], table["label"], table.get("fold")
     layout = (table[key] for key in ("delimiter", "format", "encoding", "decimal"))
-    return read_labelled(path, source, *columns, *layout)
+    import pandas as pd
+
+    others = measured.columns(table)
+    frame = read_labelled(path, source, *names, *layout, others)
+    for column, name in (("relation_text", table.get("relation")), ("unit_text", measured.unit_column(table))):
+        frame[column] = frame[cells_of(name)] if name else ""
+    frame["outside"] = pd.Series(_outside(frame, table), dtype=object)
+    return frame.drop(columns=[cells_of(name) for name in others])
+
+
+def _outside(frame: "pd.DataFrame", table: dict[str, Any]) -> list[str | None]:
+    """The first condition of ``where`` that each row does not meet, in words."""
+    comma = table["decimal"] == ","
+
+    def number(text: str) -> float | None:
+        return measured.finite(delimited.with_point(text) if comma else text)
+
+    found: list[str | None] = [None] * len(frame)
+    for column, wanted in measured.conditions(table).items():
+        for row, cell in enumerate(frame[cells_of(column)]):
+            found[row] = found[row] or measured.refusal(cell, column, wanted, number) or None
+    return found
 
 
 def _check_characters(name: str, columns: dict[str, list[str]]) -> None:

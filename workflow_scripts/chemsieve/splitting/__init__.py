@@ -55,6 +55,7 @@ def divide(
     seed: int,
     given: Sequence[object] | None = None,
     rows: Sequence[int] | None = None,
+    groups: Sequence[str] | None = None,
     **options: object,
 ) -> np.ndarray:
     """Fold name of each molecule.
@@ -67,6 +68,9 @@ def divide(
         seed: 0 to 2**31 - 1.
         given: (n,) the user's own fold of each molecule, for a splitter that uses a column.
         rows: (n,) row numbers to name in an error about ``given``; positions when absent.
+        groups: (n,) what molecules of one fold have in common; an empty one is of that molecule alone. The splitter
+            divides the first molecules of the groups, as if there were no others, and the rest go with them. The user's
+            own folds are taken as they are, and must keep groups together.
         options: the splitter's own options.
 
     Returns:
@@ -74,7 +78,7 @@ def divide(
 
     Raises:
         ChemsieveError: unknown splitter or option, bad fractions or seed, an unreadable SMILES or fold, an empty fold,
-            or a molecule that the splitter put into no fold or into two.
+            a molecule that the splitter put into no fold or into two, or a group that the user's folds divide.
     """
     module = load(splitter)
     unknown = sorted(set(options) - set(module.OPTIONS))
@@ -86,6 +90,11 @@ def divide(
         if given is None or len(given) != len(smiles):
             raise ChemsieveError(f"splitter {splitter}: give the fold of each of the {len(smiles)} molecules")
         parts = module.split(given, rows=rows, **options)
+    elif groups is not None:
+        members = _members(groups)
+        chosen = [smiles[group[0]] for group in members]
+        folds = divide(splitter, chosen, fractions, seed, **options)
+        return np.repeat(folds, [len(group) for group in members])[np.argsort(np.concatenate(members))]
     else:
         _check(splitter, fractions, seed)
         parts = module.split(smiles, fractions, seed, **options)
@@ -100,7 +109,28 @@ def divide(
     if (times != 1).any():
         position = int((times != 1).argmax())
         raise ChemsieveError(f"splitter {splitter}: molecule {position} is in {times[position]} folds instead of one")
+    if groups is not None:
+        _check_together(splitter, folds, groups, rows)
     return folds
+
+
+def _members(groups: Sequence[str]) -> list[list[int]]:
+    """Positions of the molecules of each group, groups in the order of their first ones."""
+    found: dict[object, list[int]] = {}
+    for position, group in enumerate(groups):
+        found.setdefault(group or position, []).append(position)
+    return list(found.values())
+
+
+def _check_together(splitter: str, folds: np.ndarray, groups: Sequence[str], rows: Sequence[int] | None) -> None:
+    for first, *others in _members(groups):
+        for other in others:
+            if folds[first] != folds[other]:
+                row, another = (place if rows is None else rows[place] for place in (first, other))
+                raise ChemsieveError(
+                    f"splitter {splitter}: rows {row} ({folds[first]}) and {another} ({folds[other]}) are molecules of "
+                    "one parent in two folds; change the column, or set split.group to null"
+                )
 
 
 def _check(splitter: str, fractions: Sequence[float], seed: int) -> None:

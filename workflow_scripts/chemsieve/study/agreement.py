@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chemsieve import selection
+from chemsieve.data import measured
 from chemsieve.data.reading import MOLECULES, check_encoding, check_molecules, check_table
 from chemsieve.errors import ChemsieveError
 from chemsieve.models.bundled import BUNDLED
@@ -108,6 +109,7 @@ def check_tables(config: Json) -> None:
     """The user's files of target and pool exist and have their columns; read from their headers alone."""
     for section in ("target", "pool"):
         table = config[section]
+        _check_measured(section, table)
         if table["source"] == "file":
             _check_layout(section, table)
             if table["path"]:
@@ -121,6 +123,34 @@ def check_tables(config: Json) -> None:
             raise ChemsieveError(
                 f"configuration: {section}.path: a file is given, but {section}.source is embedded; set it to file"
             )
+
+
+def _check_measured(section: str, table: Json) -> None:
+    """Conditions can be met, and what is read beside the label has a file to stand in."""
+    for column, wanted in measured.conditions(table).items():
+        if (limits := measured.bounds(wanted)) and limits[0] > limits[1]:
+            raise ChemsieveError(
+                f"configuration: {section}.where.{column}: {limits[0]:g} is above {limits[1]:g}, so that no row has "
+                "it; give the lower number first"
+            )
+    if not table["path"]:
+        for key in ("relation", "measured_in", "where"):
+            if table[key] and (key != "measured_in" or measured.unit_column(table)):
+                raise ChemsieveError(
+                    f"configuration: {section}.{key}: only a file of yours has further columns; name it in "
+                    f"{section}.path"
+                )
+    elif (column := measured.unit_column(table)) and table["source"] == "file":
+        try:
+            check_table(table["path"], section, table | {"where": {}, "relation": None})
+        except ChemsieveError as error:
+            if f"no column {column!r}" in str(error):
+                units = ", ".join(measured.UNITS)
+                raise ChemsieveError(
+                    f"configuration: {section}.measured_in: {column!r} is no column of the file, and no unit; units "
+                    f"are {units}"
+                ) from None
+            raise
 
 
 def check_split(config: Json) -> None:

@@ -4,6 +4,7 @@ Light to import: it runs whenever the workflow starts. Its keys are stated in :m
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chemsieve import registry
@@ -44,9 +45,39 @@ __all__ = [
     "stepped_aside",
     "training_of",
     "validate",
+    "with_whole_budgets",
 ]
 
 Json = dict[str, Any]
+_NULLS = ("null", "~", "")  # as Snakemake hands null over from the command line
+
+
+def with_whole_budgets(config: Json, layers: Iterable[Json]) -> Json:
+    """The configuration with each budget as the last layer that has one gives it.
+
+    Snakemake lays mappings over each other key by key, so that ``{fraction: 0.5}`` over ``{count: 100}`` would be both.
+    A key that is null is left out.
+
+    Args:
+        config: as Snakemake made it of the layers; it is changed in place.
+        layers: what was read from each file and from the command line, in the order in which they win.
+    """
+    found = {name: budget for layer in layers for name, budget in _budgets(layer)}
+    for name, budget in _budgets(config):
+        given = found.get(name, budget)
+        config["selection"]["strategies"][name]["budget"] = {
+            key: value for key, value in given.items() if value not in (None, *_NULLS)
+        }
+    return config
+
+
+def _budgets(config: Any) -> Iterator[tuple[str, Json]]:
+    """Name and budget of each strategy, where there is one of the right shape."""
+    for key in ("selection", "strategies"):
+        config = config.get(key) if isinstance(config, dict) else None
+    for name, entry in config.items() if isinstance(config, dict) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("budget"), dict):
+            yield name, entry["budget"]
 
 
 def normalise(config: Json) -> Json:
@@ -80,7 +111,7 @@ def _coerced(value: Any, rules: Json) -> Any:
     if not isinstance(value, str) or not rules:
         return value
     fits = Draft202012Validator(rules).is_valid
-    if value in ("null", "~", "") and fits(None):
+    if value in _NULLS and fits(None):
         return None
     candidates = [json.loads] if value in ("true", "false") else [int, float]
     for parse in () if fits(value) else candidates:

@@ -18,6 +18,8 @@ from chemsieve.runtime.files import sha256
 from chemsieve.study import configuration
 
 Json = dict[str, Any]
+# Of target and pool: what the labels of a file are made into.
+MEASURED_KEYS = ("relation", "censored", "where", "measured_in", "transform", "repeats", "drop_if_apart")
 # The files of an encoder folder, and of a model folder that predicts without the workflow.
 ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 MODEL_FILES = (
@@ -113,7 +115,7 @@ class Plan:
 
         What the project writes itself is plain CSV; a download has the column names smiles and label.
         """
-        keys = ("smiles", "label", "fold", "delimiter", "format", "encoding", "decimal")
+        keys = ("smiles", "label", "fold", "delimiter", "format", "encoding", "decimal", *MEASURED_KEYS)
         table = {key: self.config[section].get(key) for key in keys}
         if not self.config[section]["path"]:
             table |= {"delimiter": ",", "format": "csv", "encoding": "utf-8", "decimal": "."}

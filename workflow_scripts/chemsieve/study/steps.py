@@ -150,6 +150,7 @@ STEPS: dict[str, Step] = {
     "embedded_data": Step(resources.molecule_table, group="data"),
     "download_target": Step(resources.molecule_table),
     "data": Step(resources.molecule_table, _encoder, group="data"),
+    "sizes": Step(resources.table, group="data"),
     "descriptors": Step(resources.molecule_table, group="data", optional=True),
     "morgan": Step(resources.fingerprints, group="data", optional=True),
     "embeddings": Step(resources.embeddings, _encoder, gpu=True, optional=True, heavy=True),

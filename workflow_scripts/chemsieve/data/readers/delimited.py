@@ -1,7 +1,7 @@
 """Delimited text: a header line, then one molecule a line; fields may be quoted as spreadsheets quote them.
 
 A line ``sep=;`` above the header, as spreadsheets write and read it, names the delimiter and wins over the configured
-one.
+one. Lines that begin with ``#`` above the header are comments, unless one of them has the columns that are read.
 """
 
 import csv
@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +27,14 @@ _SWAPPED = str.maketrans(",.", ".,")
 
 def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> None:
     """Check the header line; see :mod:`chemsieve.data.readers`."""
-    with _reader(path, source, layout) as (name, reader):
-        _header(name, source, columns, reader)
+    with _reader(path, source, columns, layout) as (name, reader, above):
+        _header(name, source, columns, reader, above)
 
 
 def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, whole: bool = True) -> Iterator[Row]:
     """All columns, row by row; see :mod:`chemsieve.data.readers`. Blank lines at the end are no rows."""
-    with _reader(path, source, layout) as (name, reader):
-        header = _header(name, source, columns, reader)
+    with _reader(path, source, columns, layout) as (name, reader, above):
+        header = _header(name, source, columns, reader, above)
         yield Row(header)
         place, width = header.index(columns[0]), len(header)
         for row, (line, fields) in enumerate(up_to_the_last((reader.line_num, fields) for fields in reader)):
@@ -57,25 +58,58 @@ def with_point(text: str) -> str:
     return text.translate(_SWAPPED)
 
 
+@dataclass
+class Above:
+    """What stands above a header: where the delimiter is named, how many lines, how many of these are comments."""
+
+    named_by: str
+    lines: int = 0
+    comments: int = 0
+
+
 @contextmanager
-def _reader(path: str | Path, source: str, layout: Layout) -> Iterator[tuple[str, "_csv.Reader"]]:
-    """A reader of a file's rows and the file's name for messages; what goes wrong while reading is one sentence."""
+def _reader(
+    path: str | Path, source: str, columns: Sequence[str], layout: Layout
+) -> Iterator[tuple[str, "_csv.Reader", "Above"]]:
+    """A reader of a file from its header on; what goes wrong while reading is one sentence.
+
+    Yields:
+        The file's name for messages, the reader, and what stands above the header.
+    """
     csv.field_size_limit(_LONGEST_FIELD)
     with opened_text(path, source, layout.encoding) as (name, text):
+        delimiter, above = layout.delimiter, Above(f"{source}.delimiter")
         first = text.readline()
-        hint = _HINT.fullmatch(first)
-        delimiter = (hint[1] or hint[2]) if hint else layout.delimiter
-        # strict: a quote that is never closed would swallow the rest of the file as one field.
-        reader = csv.reader(itertools.chain([first] if first else [], text), delimiter=delimiter, strict=True)
-        try:
+        while (hint := above.lines == above.comments and _HINT.fullmatch(first)) or _is_comment(
+            first, columns, delimiter
+        ):
             if hint:
-                next(reader)  # and not left out, so that the reader counts the file's lines
-            yield name, reader
+                delimiter, above.named_by = hint[1] or hint[2], "the file's first line names it"
+            else:
+                above.comments += 1
+            above.lines += 1
+            first = text.readline()
+        # strict: a quote that is never closed would swallow the rest of the file as one field. Blank lines stand for
+        # those above the header, so that the reader counts the file's lines.
+        lines = itertools.chain(["\n"] * above.lines, [first] if first else [], text)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            for _ in range(above.lines):
+                next(reader)
+            yield name, reader, above
         except csv.Error as error:
             raise ChemsieveError(f"{name}: line {reader.line_num} is not valid delimited text ({error})") from None
 
 
-def _header(name: str, source: str, columns: Sequence[str], reader: "_csv.Reader") -> list[str]:
+def _is_comment(line: str, columns: Sequence[str], delimiter: str) -> bool:
+    """Whether a line above the table is a comment, and not the header of columns of which one begins with #."""
+    if not line.removeprefix("\ufeff").startswith("#"):
+        return False
+    names = [name.strip('"') for name in line.removeprefix("\ufeff").rstrip("\r\n").split(delimiter)]
+    return not set(columns) <= set(names)
+
+
+def _header(name: str, source: str, columns: Sequence[str], reader: "_csv.Reader", above: "Above") -> list[str]:
     """The names in the header line, each of ``columns`` among them exactly once."""
     header = next(reader, None)
     if not header:
@@ -85,7 +119,9 @@ def _header(name: str, source: str, columns: Sequence[str], reader: "_csv.Reader
         raise ChemsieveError(f"{name}: {not_text(source, 'utf-8', 'byte 0x00', bytes(1))}")
     hint = ""
     if len(header) == 1 and any(delimiter in header[0] for delimiter in ",;\t|"):
-        said = f"{source}.delimiter" if reader.line_num == 1 else "the file's first line names it"
-        hint = f"; the whole header was read as one column {shown(header)}, so check the delimiter ({said})"
+        hint = f"; the whole header was read as one column {shown(header)}, so check the delimiter ({above.named_by})"
+    elif above.comments and not set(columns) <= set(header):
+        lines = "1 line" if above.comments == 1 else f"{above.comments} lines"
+        hint = f" among {shown(header)}; {lines} above, with # at the beginning, were read as comments"
     require(name, columns, header, hint)
     return header

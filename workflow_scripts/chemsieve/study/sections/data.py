@@ -31,6 +31,34 @@ SMILES = 'name of the SMILES column; of a .smi file without a header its number,
 DELIMITER = 'of csv; "\\t" for tabs, ";" as spreadsheets write it where the comma is the decimal mark'
 ENCODING = "of the text; cp1252 or utf-16 for spreadsheets that write those"
 DECIMAL = 'mark of the label\'s decimals; "," for 1,5'
+WHERE = (
+    "use only rows that meet these conditions, by column: two numbers are a closed range (null: open at that end), "
+    "another list is what the cell may be, one value what it must be"
+)
+RELATION = "column with the labels' relations (=, <, >, ~), as ChEMBL has it; they may also begin the label (<0.1)"
+CENSORED = "labels that are limits (<, >): exclude them, or take them as if measured (at_limit)"
+MEASURED_IN = (
+    "unit of the labels in the file (M, mM, uM, nM, pM; g/L, mg/L, ug/mL, ng/mL, by the molecular weight), or the "
+    "column that says it: labels become mol/L"
+)
+TRANSFORM = "log10 or minus_log10: what the label is made into, of mol/L where measured_in is given (nM: pIC50)"
+REPEATS = "the label of a molecule with several rows: that of the first, or the mean or median of all"
+APART = (
+    "molecules whose rows differ by more than this are left out; null: none is, and the audit lists those that differ "
+    "by more than the labels' standard deviation"
+)
+
+
+Condition = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": ["number", "string", "boolean", "array", "null"],
+            "items": {"type": ["number", "string", "boolean", "null"]},
+            "minItems": 1,
+        }
+    ),
+]
 
 
 class Download(Section):
@@ -63,6 +91,13 @@ class Target(Section):
     delimiter: Character = key(",", DELIMITER)
     encoding: Text = key("utf-8", ENCODING)
     decimal: Literal[".", ","] = key(".", DECIMAL)
+    where: dict[str, Condition] = key({}, WHERE, examples=[{"pH": [7.2, 7.6], "assay": "shake flask"}])
+    relation: str | None = key(None, RELATION)
+    censored: Literal["exclude", "at_limit"] = key("exclude", CENSORED)
+    measured_in: str | None = key(None, MEASURED_IN)
+    transform: Literal["none", "log10", "minus_log10"] = key("none", TRANSFORM)
+    repeats: Literal["first", "mean", "median"] = key("first", REPEATS)
+    drop_if_apart: NonNegative | None = key(None, APART)
     name: Text = key("Crippen logP (computed) with added noise", "what the label is, as the report says it")
     unit: str = key("log units", 'of the label; "" where it has none')
     binarise: Literal["mean", None] = key(
@@ -86,6 +121,13 @@ class Pool(Section):
     delimiter: Character = key(",", DELIMITER)
     encoding: Text = key("utf-8", ENCODING)
     decimal: Literal[".", ","] = key(".", DECIMAL)
+    where: dict[str, Condition] = key({}, WHERE, examples=[{"pH": [7.2, 7.6], "assay": "shake flask"}])
+    relation: str | None = key(None, RELATION)
+    censored: Literal["exclude", "at_limit"] = key("exclude", CENSORED)
+    measured_in: str | None = key(None, MEASURED_IN)
+    transform: Literal["none", "log10", "minus_log10"] = key("none", TRANSFORM)
+    repeats: Literal["first", "mean", "median"] = key("first", REPEATS)
+    drop_if_apart: NonNegative | None = key(None, APART)
     labels: Literal["as_given", "relabel_from_training", "unlabelled"] = key(
         "as_given",
         "relabel_from_training: from training molecules alone, by the rule that the audit finds (else the five nearest "
@@ -130,6 +172,11 @@ class Split(Section):
     seeds: Several[Seed] = key([0], "each divides the target once more, by each splitter")
     fractions: Annotated[list[Share], Field(min_length=3, max_length=3)] = key(
         [0.8, 0.1, 0.1], "training, validation, test"
+    )
+    group: Literal["parent", None] = key(
+        None,
+        "parent: molecules that differ in salt form, charge or stereochemistry alone go to one fold; the splitter then "
+        "divides parents",
     )
     options: Annotated[
         dict[str, Any],

@@ -29,7 +29,11 @@ TABLES = {
             "inchikey": Column(TEXT, "standard InChIKey; empty where InChI has none"),
             "scaffold": Column(TEXT, "Bemis-Murcko scaffold without chirality; empty for acyclic molecules"),
             "label": Column(
-                REAL, "label as given; missing where the pool's labels are not used", LABEL_UNIT, nullable=True
+                REAL,
+                "label as given, or as the configuration transforms and merges it; missing where the pool's labels are "
+                "not used",
+                LABEL_UNIT,
+                nullable=True,
             ),
             "tokens": Column(INTEGER, "encoder tokens, special tokens included", "tokens"),
             "unknown_tokens": Column(
@@ -39,6 +43,19 @@ TABLES = {
             ),
             "unread": UNREAD,
             "mapped": MAPPED,
+            "parent": Column(
+                TEXT,
+                "first block of the InChIKey of the parent (salts stripped, neutralised); empty where InChI has none",
+            ),
+            "relation": Column(TEXT, "= for a measured label; < or > where the value lies below or above it"),
+            "repeats": Column(INTEGER, "rows of the molecule in its file whose labels count, this one among them"),
+            "spread": Column(
+                REAL, "largest of their labels less the smallest; missing as the label is", LABEL_UNIT, nullable=True
+            ),
+            "repeats_sd": Column(
+                REAL, "their standard deviation; missing where there is one row", LABEL_UNIT, nullable=True
+            ),
+            "label_rows": Column(pa.list_(INTEGER), "rows of its file whose labels the label is made of"),
         },
         made=always,
     ),
@@ -48,7 +65,11 @@ TABLES = {
             "source": Column(TEXT, "target or pool"),
             "row": Column(INTEGER, "0-based row in its file"),
             "smiles": Column(TEXT, "SMILES as given"),
-            "reason": Column(TEXT, "unparsable, dummy_atom, no_label, too_long, unknown_token, repeat, in_target"),
+            "reason": Column(
+                TEXT,
+                "where, unparsable, dummy_atom, no_label, censored, unit, not_positive, too_long, unknown_token, "
+                "contradiction, repeat, in_target",
+            ),
             "detail": Column(TEXT, "what exactly was found"),
             "unread": UNREAD,
             "mapped": MAPPED,
