@@ -153,14 +153,14 @@ def export_mean(
     Each run becomes a whole model folder in it, calibrated by itself; the mean is calibrated by its own errors.
     """
     target, label = Path(target), spec["target"]["label"]
+    runs = _aligned(trained.predictions, fitted.predictions)
+    both = runs[0].assign(prediction=np.mean([run["prediction"] for run in runs], axis=0))
     folder.empty(target)
     given = molecules, spec, data, device
     made = {
         "language": export(target / "language", trained, *given),
         "descriptors": export_described(target / "descriptors", fitted, *given),
     }
-    runs = _aligned(trained.predictions, fitted.predictions)
-    both = runs[0].assign(prediction=np.mean([run["prediction"] for run in runs], axis=0))
     training = set(trained.training) | set(fitted.training)
     facts = {
         "format": folder.MEAN,
