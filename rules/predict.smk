@@ -1,7 +1,7 @@
-# Needs: the metrics, and the run that they or the configuration choose. On demand: no part of `all`.
+# Needs: the metrics, and the run or the two runs that they or the configuration choose. On demand: no part of `all`.
 # Makes: a model folder that predicts without the workflow; predictions of a file of molecules.
 
-MODEL_FOLDER = [f"{RESULTS}/model/{name}" for name in plan.MODEL_FILES]
+MODEL_FOLDER = [f"{RESULTS}/model/{name}" for name in PLAN.model_files]
 
 
 rule export_model:

@@ -157,7 +157,7 @@ def cut(path):
         (lambda made: (made / "chemsieve.json").unlink(), r"chemsieve.json: there is no such file, so that .* is no"),
         (lambda made: cut(made / "chemsieve.json"), r"chemsieve.json: not readable JSON"),
         (
-            lambda made: (made / "chemsieve.json").write_text('{"format": 3}'),
+            lambda made: (made / "chemsieve.json").write_text('{"format": 4}'),
             r"not of a format that this release reads",
         ),
         (lambda made: edit(made / "chemsieve.json", '"interval"', '"interwal"'), r"it says nothing of 'interval'"),

@@ -6,10 +6,12 @@ _SPREADS = {
     "dropout": "the standard deviation over {passes} networks thinned by the dropout of its training (seed {seed})",
     "features": "the standard deviation over {passes} draws of the random features of its linear attention",
     "none": "missing: the model has neither dropout nor random features",
+    "members": "the standard deviation between the two models, which says how far they disagree",
 }
 _CHOSEN = {
     "best": "It has the lowest validation RMSE of the study's models",
     "best_language_model": "It has the lowest validation RMSE of the study's language models",
+    "mean": "It is one of the two models of which `predict.model: mean` makes one",
 }
 _FEATURES = {
     "descriptors": "RDKit descriptors",
@@ -29,17 +31,51 @@ def _unit(facts: dict) -> str:
 
 
 def _model(facts: dict) -> list[str]:
-    chosen = _CHOSEN.get(facts["chosen"], "It was named by the user")
     return [
         f"# A model of {facts['target']['name']}",
         "",
-        f"Run `{facts['run_id']}` of the study `{facts['study']}`: {_kind(facts)}. {chosen}.",
-        *_surpassed(facts),
+        *(_members(facts) if _mean(facts) else _run(facts)),
         "",
         "```",
         "python -m chemsieve.predict FOLDER molecules.csv predictions.csv --smiles smiles",
         "```",
     ]
+
+
+def _run(facts: dict) -> list[str]:
+    chosen = _CHOSEN.get(facts["chosen"], "It was named by the user")
+    return [
+        f"Run `{facts['run_id']}` of the study `{facts['study']}`: {_kind(facts)}. {chosen}.",
+        *_surpassed(facts),
+    ]
+
+
+def _members(facts: dict) -> list[str]:
+    """The two models of a mean, and whether it is better than each."""
+    own, unit = facts["metrics"]["validation"]["rmse"], _unit(facts)
+    errors = {member["folder"]: member["metrics"]["validation"]["rmse"] for member in facts["members"]}
+    best = min(errors, key=errors.__getitem__)
+    return [
+        f"The mean of two runs of the study `{facts['study']}`: of its language model with the lowest validation RMSE "
+        "and, of the descriptor models of the same split, that with the lowest. Their weights are fitted to nothing. "
+        "Each is a model folder that also predicts alone.",
+        "",
+        *(
+            f"* `{member['folder']}/`, weight {member['weight']:g}: run `{member['run_id']}`, {_kind(member)}. "
+            f"Validation RMSE {errors[member['folder']]:.3f}{unit}."
+            for member in facts["members"]
+        ),
+        "",
+        f"The mean has a validation RMSE of {own:.3f}{unit}: "
+        + (
+            "lower than both." if own < errors[best] else f"**not lower than `{best}/` alone**, which may serve better."
+        ),
+    ]
+
+
+def _mean(facts: dict) -> bool:
+    """Whether the model is the mean of two."""
+    return "members" in facts
 
 
 def _kind(facts: dict) -> str:
@@ -61,16 +97,20 @@ def _described(facts: dict) -> bool:
 
 def _settled(facts: dict) -> str:
     """What the validation fold settled within the run, in words."""
+    if _mean(facts):
+        return "the language model's epoch and the descriptor model's options"
     return "the model's options" if _described(facts) else "the epoch"
 
 
 def _data(facts: dict) -> list[str]:
     training = facts["training"]
+    kept = " and ".join(f"`{member['folder']}/training.parquet`" for member in facts.get("members", ()))
+    alone = ", which the descriptor model does not use" if _mean(facts) and training["of_the_pool"] else ""
     return [
         "## Data",
         "",
-        f"Trained on {training['molecules']:,} molecules (`training.parquet`), {training['of_the_pool']:,} of them "
-        "selected from the pool. SHA-256 of the files that the study read:",
+        f"Trained on {training['molecules']:,} molecules ({kept or '`training.parquet`'}), "
+        f"{training['of_the_pool']:,} of them selected from the pool{alone}. SHA-256 of the files that the study read:",
         "",
         *(f"* {role}, `{one['file']}`: `{one['sha256']}`" for role, one in facts["data"].items()),
     ]
@@ -89,8 +129,8 @@ def _measured(facts: dict) -> list[str]:
         ),
         "",
         f"The validation fold chose {_settled(facts)}"
-        + ("" if _described(facts) else " that was kept")
-        + (" and this run among others" if facts["chosen"] in _CHOSEN else "")
+        + ("" if _described(facts) or _mean(facts) else " that was kept")
+        + ((" and these runs" if _mean(facts) else " and this run") + " among others") * (facts["chosen"] in _CHOSEN)
         + ", so that its errors flatter.",
     ]
 
@@ -135,8 +175,8 @@ def _spread(facts: dict) -> str:
 
 def _stereo(facts: dict) -> list[str]:
     reads = facts["input"]["stereo"]
-    if _described(facts):
-        seen = reads and "embeddings" in facts["features"]
+    if _described(facts) or _mean(facts):
+        seen = reads and (_mean(facts) or "embeddings" in facts["features"])  # of a mean, the language model reads it
         return [] if seen else ["* It sees next to nothing of stereochemistry: do not compare stereoisomers by it."]
     if reads:
         return []
@@ -151,9 +191,10 @@ def _limits(facts: dict) -> list[str]:
         "* Not for decisions on safety, toxicity or dose.",
         *_stereo(facts),
         *(
-            [f"* Predictions are averaged over {facts['averaged']['writings']} SMILES of each molecule."]
-            if not _described(facts) and facts["averaged"]["writings"] > 1
-            else []
+            f"* Predictions{' of the language model' * _mean(facts)} are averaged over {one['averaged']['writings']} "
+            "SMILES of each molecule."
+            for one in facts.get("members", [facts])
+            if not _described(one) and one["averaged"]["writings"] > 1
         ),
     ]
 

@@ -1,4 +1,7 @@
-"""Making a model folder from a run: merged, calibrated on validation, and held against the run's own predictions."""
+"""Making a model folder from a run: merged, calibrated on validation, and held against the run's own predictions.
+
+Or from two runs, the mean of which is the model: a folder of each in one, calibrated and held against both together.
+"""
 
 import importlib.metadata
 import logging
@@ -12,7 +15,7 @@ import torch
 
 from chemsieve import __version__
 from chemsieve.baselines._pipeline import Model
-from chemsieve.deployment import conformal, described, folder, inference, language
+from chemsieve.deployment import conformal, described, folder, inference, language, mean
 from chemsieve.deployment.card import card
 from chemsieve.deployment.merging import merge
 from chemsieve.deployment.neighbours import training_table
@@ -23,6 +26,7 @@ from chemsieve.models.frozen import of_folder
 from chemsieve.models.prediction import predict_smiles
 from chemsieve.models.regressor import Regressor
 from chemsieve.runtime.files import write_text
+from chemsieve.statistics.evaluation import regression_metrics
 
 PERCENTILE = 5  # of the validation molecules' similarity to training, below which a molecule is out of the domain
 # In label standard deviations: rounding of merged weights on any device is far below, other weights far above.
@@ -135,6 +139,72 @@ def export_described(
     return _folder(Path(target), run, write_model, own, molecules, spec, data, device, spread)
 
 
+def export_mean(
+    target: str | Path,
+    trained: TrainedRun,
+    fitted: DescribedRun,
+    molecules: pd.DataFrame,
+    spec: dict,
+    data: dict[str, dict[str, str]],
+    device: torch.device,
+) -> dict:
+    """Write the model folder ``target`` of the mean of two runs of one split; the rest is as of :func:`export`.
+
+    Each run becomes a whole model folder in it, calibrated by itself; the mean is calibrated by its own errors.
+    """
+    target, label = Path(target), spec["target"]["label"]
+    runs = _aligned(trained.predictions, fitted.predictions)
+    both = runs[0].assign(prediction=np.mean([run["prediction"] for run in runs], axis=0))
+    folder.empty(target)
+    given = molecules, spec, data, device
+    made = {
+        "language": export(target / "language", trained, *given),
+        "descriptors": export_described(target / "descriptors", fitted, *given),
+    }
+    training = set(trained.training) | set(fitted.training)
+    facts = {
+        "format": folder.MEAN,
+        "members": [mean.entry(target, name, one) for name, one in made.items()],
+        **{key: made["language"][key] for key in ("chosen", "study", "target", "input", "data", "versions")},
+        "training": {"molecules": len(training), "of_the_pool": made["language"]["training"]["of_the_pool"]},
+        "metrics": {fold: _metrics(both[both["fold"] == fold]) for fold in ("validation", "test")},
+        "uncertainty": {"kind": mean.SPREAD},
+        **_uncalibrated(spec["predict"]),
+    }
+    predictor = folder.assemble(target, facts, device)
+    by_id = molecules.set_index("molecule_id", drop=False)
+    smiles = list(by_id.loc[both["molecule_id"], "smiles"])
+    answers = predictor.predict(smiles)
+    ours = answers[label].to_numpy(float)
+    theirs = [run["prediction"].to_numpy() for run in runs]
+    if spec["averaged"]["writings"] > 1:
+        # Its folder draws other SMILES than the run did; held against the run already, it stands for it.
+        theirs[0] = folder.load(target / "language", device).predict(smiles)[label].to_numpy(float)
+    _compare(ours, np.mean(theirs, axis=0), float(by_id.loc[fitted.training, "label"].std(ddof=0)))
+    _calibrate(facts, both, ours, answers["similarity"].to_numpy(float))
+    write_text(target / folder.CARD, card(facts))
+    folder.seal(target, facts)
+    return facts
+
+
+def _aligned(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions of two runs, those of the second in the order of the first.
+
+    Raises:
+        ChemsieveError: they are not of the same molecules.
+    """
+    keys = ["fold", "molecule_id"]
+    one, other = first.set_index(keys), second.set_index(keys)
+    if set(one.index) != set(other.index):
+        raise ChemsieveError("export: the runs did not predict the same molecules, so that they have no mean")
+    return first, other.loc[one.index].reset_index()
+
+
+def _metrics(predictions: pd.DataFrame) -> dict[str, float | None]:
+    """Metrics of a model folder, of rows of the table ``predictions``."""
+    return _of_folder(regression_metrics(predictions["label"].to_numpy(), predictions["prediction"].to_numpy()))
+
+
 def _folder(
     target: Path,
     run: TrainedRun | DescribedRun,
@@ -173,20 +243,23 @@ def _facts(run: TrainedRun | DescribedRun, spec: dict, own: dict) -> dict:
         **{key: spec[key] for key in ("study", "target")},
         **own,
         "training": {"molecules": len(run.training), "of_the_pool": int(chosen["n_selected"])},
-        "metrics": {
-            fold: {key: _number(row[key]) for key in ("rmse", "mae", "r2", "spearman")}
-            for fold, row in (("validation", chosen), ("test", chosen["test"]))
-        },
+        "metrics": {fold: _of_folder(row) for fold, row in (("validation", chosen), ("test", chosen["test"]))},
         "input": {
             "stereo": spec["stereo"],
             "unknown_tokens": spec["unknown_tokens"],
             "max_tokens": backbone.token_limit(run.encoder_folder, spec["family"], spec["max_tokens"]),
         },
         "uncertainty": {**own["uncertainty"], "passes": settings["passes"], "seed": settings["seed"]},
-        # Until they are known: see _calibrate.
+        **_uncalibrated(settings),
+        "versions": {"chemsieve": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def _uncalibrated(settings: dict) -> dict:
+    """Facts about interval and domain, until these are known: see :func:`_calibrate`."""
+    return {
         "interval": {"coverage": settings["coverage"], "half_width": 0.0},
         "domain": {"similarity": 0.0, "percentile": PERCENTILE},
-        "versions": {"chemsieve": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
 
 
@@ -241,6 +314,11 @@ def _both_ways(
         np.concatenate([as_in_the_run(several), alone]),
         np.concatenate([predictions["prediction"].to_numpy(), as_in_the_run(1)]),
     )
+
+
+def _of_folder(row: dict) -> dict[str, float | None]:
+    """The metrics that the facts of a model folder have, of a fold's."""
+    return {key: _number(row[key]) for key in ("rmse", "mae", "r2", "spearman")}
 
 
 def _number(value: float | None) -> float | None:

@@ -57,6 +57,6 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
     write_table(table, path, "model_training")
 
 
-def read(path: str | Path) -> Neighbours:
-    """The neighbours in a file of a table ``model_training``."""
-    return Neighbours(read_table(path))
+def read(*paths: str | Path) -> Neighbours:
+    """The neighbours in files of the table ``model_training``; a molecule that is in several counts once."""
+    return Neighbours(pd.concat([read_table(path) for path in paths]).drop_duplicates("molecule_id"))

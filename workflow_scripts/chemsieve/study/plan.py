@@ -28,6 +28,9 @@ MODEL_FILES = (
     "training.parquet",
     "README.md",
 )
+# Of a folder of the mean of two models, beside a whole model folder of each.
+MEAN_FILES = ("chemsieve.json", "README.md")
+MEAN_MEMBERS = ("language", "descriptors")
 FULL = "full"  # fine-tuning all parameters: of every study, and no entry of grid.methods
 NONE = "none"  # the control without any pool molecule
 
@@ -542,12 +545,16 @@ class Plan:
         """The replicates, as axes, and the cells among which predict.model chooses.
 
         Raises:
-            ChemsieveError: predict.model names no run of the study.
+            ChemsieveError: predict.model names no run of the study, or wants a mean where there is no descriptor model.
         """
         cells, wanted = self.exported_cells, self.config["predict"]["model"]
-        from chemsieve.deployment.choice import BEST, BEST_LANGUAGE_MODEL, check_named
+        from chemsieve.deployment.choice import BEST, BEST_LANGUAGE_MODEL, MEAN, check_named
 
-        if wanted == BEST:
+        if wanted == MEAN and not self.baselines:
+            raise ChemsieveError(
+                "configuration: predict.model: mean: the study has no descriptor model; see baselines.run"
+            )
+        if wanted in (BEST, MEAN):
             return self.replicates, cells
         if wanted == BEST_LANGUAGE_MODEL:
             language = {name: cell for name, cell in cells.items() if not name.startswith("descriptors/")}
@@ -563,6 +570,15 @@ class Plan:
         }
         check_named(wanted, list(known))
         return known[wanted]
+
+    @property
+    def model_files(self) -> list[str]:
+        """The files of the model folder, ``chemsieve.json`` first."""
+        from chemsieve.deployment.choice import MEAN
+
+        if self.config["predict"]["model"] != MEAN:
+            return list(MODEL_FILES)
+        return [*MEAN_FILES, *expand("{member}/{name}", member=MEAN_MEMBERS, name=MODEL_FILES)]
 
     def exported_files(self, at: Any = None) -> list[str]:
         """All that the model may be made of: which run it is shows in the metrics alone."""

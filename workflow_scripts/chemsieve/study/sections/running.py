@@ -27,7 +27,8 @@ class Predict(Section):
 
     model: Text = key(
         "best",
-        "best (validation RMSE), best_language_model (the best of those), or a run_id of the metrics table",
+        "best (validation RMSE), best_language_model (the best of those), mean (of that one and the best descriptor "
+        "model of its split), or a run_id of the metrics table",
     )
     input: str | None = key(None, "a file of molecules, read as target.path is")
     format: Format = key("auto", FORMAT)

@@ -1,0 +1,63 @@
+"""Runs of a study as they are exported: a language model restored, a descriptor model fitted anew as it was."""
+
+import pandas as pd
+
+from chemsieve import baselines
+from chemsieve.data.features import Features
+from chemsieve.deployment.export import DescribedRun, TrainedRun
+from chemsieve.models import regressor
+from chemsieve.tables import read_table
+
+
+def restored(chosen: dict, cells: dict[str, dict], family: str, train: str, predictions: pd.DataFrame) -> TrainedRun:
+    """A run of a language model.
+
+    Args:
+        chosen: as :func:`chemsieve.deployment.choice.choose` returns it.
+        cells: what models are made of, by origin/method/selection (:attr:`chemsieve.study.plan.Plan.exported_cells`).
+        family: of the encoder.
+        train: pattern of the table of the training molecules.
+        predictions: table ``predictions`` of all runs.
+    """
+    cell, training = _cell(chosen, cells), list(read_table(train.format(**chosen))["molecule_id"])
+    places = {name: cell[name] and cell[name].format(**chosen) for name in ("model", "encoder", "base", "selection")}
+    if places["selection"]:
+        selection = read_table(places["selection"])
+        training += list(selection.loc[selection["selected"], "molecule_id"])
+    model = regressor.restore(
+        places["encoder"],
+        family,
+        cell["method"],
+        cell["options"],
+        places["model"],
+        places["base"],
+        cell["dropout"],
+        cell["head"],
+    )
+    return TrainedRun(chosen, model, places["encoder"], training, _of_run(chosen, predictions))
+
+
+def refitted(chosen: dict, cells: dict[str, dict], train: str, predictions: pd.DataFrame) -> DescribedRun:
+    """A run of a descriptor model, of which no model is kept; arguments as of :func:`restored`."""
+    cell, trained = _cell(chosen, cells), read_table(train.format(**chosen))
+    validation, known = read_table(cell["validation"].format(**chosen)), Features(cell["tables"])
+    fitted = baselines.load(cell["model"]).fit(
+        known.of(trained["molecule_id"]),
+        trained["label"].to_numpy(),
+        known.of(validation["molecule_id"]),
+        validation["label"].to_numpy(),
+        int(chosen["seed"]),
+        known.columns,
+        **cell["options"],
+    )
+    columns = dict(zip(cell["features"], known.columns, strict=True))
+    training, own = list(trained["molecule_id"]), _of_run(chosen, predictions)
+    return DescribedRun(chosen, cell["model"], fitted, columns, cell["encoder"], training, own)
+
+
+def _cell(chosen: dict, cells: dict[str, dict]) -> dict:
+    return cells["{origin}/{method}/{selection}".format(**chosen)]
+
+
+def _of_run(chosen: dict, predictions: pd.DataFrame) -> pd.DataFrame:
+    return predictions[predictions["run_id"] == chosen["run_id"]]
