@@ -7,9 +7,9 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
 from chemsieve import measuring, registry
-from chemsieve.errors import InfluenceDivergence
+from chemsieve.errors import ChemsieveError, InfluenceDivergence
 from chemsieve.influence import posterior as posteriors
-from chemsieve.influence.kernel import Kernel
+from chemsieve.influence.kernel import Kernel, per_query_table
 from chemsieve.selection import Context, select
 from helpers.tiny import SMILES
 
@@ -231,6 +231,12 @@ def test_only_residuals_of_the_pool_may_be_unknown():
         bad[place] = value
         with pytest.raises(InfluenceDivergence, match="not finite"):
             Kernel(rows @ rows.T, bad, TRAIN, QUERY)
+
+
+def test_a_pool_without_labels_has_no_influence():
+    pool, query = (["x"] * count for count in (POOL, QUERY))
+    with pytest.raises(ChemsieveError, match=r"pool\.labels is unlabelled"):
+        per_query_table(kernel_of(features(0)), np.zeros(TRAIN), pool, query, DAMPING, 0)
 
 
 # -- the list ----------------------------------------------------------------------------------------------------------

@@ -335,10 +335,15 @@ def per_query_table(
     """The table ``influence_per_query``: one row per pool molecule and query molecule.
 
     It also holds the leverage and the self-influence of each pool molecule, which do not depend on the query.
+
+    Raises:
+        ChemsieveError: the kernel has no pool, or its pool has no labels.
     """
     import pandas as pd
 
     kernel.needs_pool("exact")
+    if np.isnan(kernel.residuals).any():
+        raise ChemsieveError("influence_per_query: pool.labels is unlabelled, and influence is that of a label")
     damping = damping_or_choice(kernel, labels, seed, damping)
     model = refit(kernel, damping)
     own = pd.DataFrame(
