@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from chemsieve.audit import labelled
-from chemsieve.audit.findings import WARNING, findings
+from chemsieve.audit.findings import WARNING, findings, scale_sentences
 from chemsieve.audit.label_facts import agreement, facts
 from chemsieve.audit.label_source import search
 from chemsieve.audit.survey import survey
@@ -313,13 +313,15 @@ def test_columns_beside_the_label_are_checked_with_the_header_and_read_from_data
         ({"target.where": {"pH": [8, 7]}}, "configuration: target.where.pH: 8 is above 7, so that no row has it"),
         ({"target.where": {"pH": 7}}, "configuration: target.where: only a file of yours has further columns"),
         ({"target.relation": "rel"}, "configuration: target.relation: only a file of yours has further columns"),
-        ({"target.measured_in": "Units"}, "configuration: target.measured_in: only a file of yours has further columns"),
+        ({"target.measured_in": "Units"},
+            "configuration: target.measured_in: only a file of yours has further columns"),
         ({"pool.source": "file", "pool.path": "FILE", "pool.label": "y", "pool.measured_in": "nm"},
             "configuration: pool.measured_in: 'nm' is no column of the file, and no unit; units are mol/L, M, mM"),
         ({"pool.source": "file", "pool.path": "FILE", "pool.label": "y", "pool.relation": "rell"},
             "there is no column 'rell' among 'smiles', 'y', 'rel'; did you mean 'rel'?"),
         ({"target.where": {"pH": []}}, "configuration: target.where.pH: [] should be non-empty"),
-        ({"target.repeats": "average"}, "configuration: target.repeats: unknown value 'average'; choose from first, mean"),
+        ({"target.repeats": "average"},
+            "configuration: target.repeats: unknown value 'average'; choose from first, mean"),
         ({"target.drop_if_apart": -1}, "configuration: target.drop_if_apart: -1 is less than the minimum of 0"),
         ({"target.censored": "exlude"}, "did you mean 'exclude'?"),
         ({"split.group": "scaffold"}, "configuration: split.group: unknown value 'scaffold'"),
@@ -337,7 +339,7 @@ def test_a_mistake_is_one_sentence(tmp_path, changes, sentence):
 
 
 def sides(pool_label, salts=()):
-    """Files of a pool and a target that share ten alcohols, the target's labels 0 to 9, and further rows of the pool."""
+    """Files of a pool and a target that share ten alcohols, labelled 0 to 9 in the target."""
     alcohols = [f"{'C' * n}O" for n in range(2, 12)]
     target = pd.DataFrame({"row": range(10), "smiles": alcohols, "label_text": map(str, range(10))})
     rows = [*((text, pool_label(number)) for number, text in enumerate(alcohols)), *salts, ("CCCl", 1), ("CCBr", 2)]
@@ -359,6 +361,16 @@ def test_labels_of_shared_molecules_are_compared():
     assert agreement(pool.part(np.array([0, 11])), target)["slope"] is None
     salt = labelled.read(pd.DataFrame({"row": [0], "smiles": ["CC[O-].[Na+]"], "label_text": ["3"]}))
     assert agreement(salt, target)["offset"] == 3
+
+
+def test_labels_that_do_not_go_together_are_warned_of():
+    order = [4, 9, 0, 7, 2, 5, 8, 1, 6, 3]
+    shared = agreement(*sides(lambda label: order[label]))
+    ((severity, words, *_),) = scale_sentences(shared, 12)
+    assert severity == WARNING
+    assert "hardly go with the target's" in words
+    ((severity, *_),) = scale_sentences(agreement(*sides(lambda label: label + 0.5)), 12)
+    assert severity != WARNING
 
 
 @pytest.mark.parametrize(("shift", "warns"), [(4.2, True), (-4.2, True), (1.0, False)])
@@ -422,9 +434,9 @@ def test_a_pool_below_a_budget_is_told_with_the_reasons_and_the_key(tmp_path):
     with pytest.raises(ChemsieveError) as caught:
         check(config, molecules, rejected)
     assert str(caught.value) == (
-        "selection.strategies.random.budget: count 100 is more than the 4 molecules of the pool, for 8 of the 12 rows of "
-        "its file are not used (refused: 7 no_label, 1 unparsable; row 4: the label '' is no finite number): lower the "
-        "budget and look at pool.label; tables/rejected.parquet has each of them"
+        "selection.strategies.random.budget: count 100 is more than the 4 molecules of the pool, for 8 of the 12 rows "
+        "of its file are not used (refused: 7 no_label, 1 unparsable; row 4: the label '' is no finite number): lower "
+        "the budget and look at pool.label; tables/rejected.parquet has each of them"
     )
     for name, entry in config["selection"]["strategies"].items():
         if "budget" in entry:

@@ -141,7 +141,7 @@ def test_scripts_read_their_slice_of_the_configuration_and_not_all_of_it():
     ]
     # Two check the budgets against the pool that they made; job.py locks the results, says how often a state is saved,
     # and (twice) whether the study goes on without what failed. No result that is written depends on them.
-    assert sorted(place.split(":")[0] for place in found) == ["data.py", *["job.py"] * 4, "treat_pool.py"]
+    assert sorted(place.split(":")[0] for place in found) == [*["job.py"] * 4, "sizes.py", "treat_pool.py"]
 
 
 def test_every_rule_has_its_script_and_every_script_its_rule():

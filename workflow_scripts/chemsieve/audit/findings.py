@@ -17,6 +17,8 @@ from chemsieve.data.quality import NOTE, WARNING, Sentence
 LEAK = "leak"
 SEVERITIES = (LEAK, WARNING, NOTE)
 FEWEST_SHARED = 3  # molecules of which an offset of the labels says anything
+ENOUGH_SHARED = 10  # of which a correlation does
+RELATED = 0.5  # correlation below which labels are hardly of one endpoint
 DISTANT = 0.4  # Tanimoto similarity of ECFP4 below which molecules are hardly related
 LARGE = 0.5  # standardised difference of means (Cohen 1988: medium)
 COLUMNS = ("topic", "severity", "splitter", "split_seed", "finding", "count", "of")
@@ -65,7 +67,7 @@ def _scale(audit: dict | None) -> list[Sentence]:
 
 
 def scale_sentences(shared: dict, rows: int) -> list[Sentence]:
-    """What the labels of shared molecules say of the pool's scale; a warning where they lie far from the target's.
+    """What the labels of shared molecules say of the pool's scale; a warning where they lie far from the target's or are unrelated.
 
     Args:
         shared: as :func:`chemsieve.audit.label_facts.agreement` returns it.
@@ -81,6 +83,12 @@ def scale_sentences(shared: dict, rows: int) -> list[Sentence]:
             f"The pool's labels are not on the target's scale: {n:,} shared molecules differ by {offset:+.3g} in the "
             f"median{line}, and the target's labels have a standard deviation of {deviation:.3g}. Another unit, or "
             "another endpoint? pool.measured_in and pool.transform convert units."
+        )
+        return [(WARNING, words, n, rows)]
+    if n >= ENOUGH_SHARED and shared["correlation"] is not None and shared["correlation"] < RELATED:
+        words = (
+            f"The pool's labels hardly go with the target's: those of {n:,} shared molecules differ by {offset:+.3g} in "
+            f"the median{line}. Another endpoint, or the wrong column (pool.label)?"
         )
         return [(WARNING, words, n, rows)]
     words = (

@@ -16,6 +16,7 @@ from chemsieve.data.measured import FIRST, MEASURED, Repeats
 WARNING, NOTE = "warning", "note"
 MANY = 0.05  # share of the labels that one value must hold to be called a floor or a ceiling
 FEWEST = 3  # molecules that must hold it
+FEW_REPEATS = 10  # measurements beyond the first of each molecule, below which an estimate of noise is rough
 _SHOWN = 5  # contradictions that a sentence names
 
 Sentence = tuple[str, str, int, int]  # severity, words, molecules that they concern, among so many
@@ -118,14 +119,15 @@ def _repeats(source: str, rule: Repeats, accepted: pd.DataFrame) -> Iterator[Sen
             len(accepted),
         )
     if found := noise(accepted):
+        few = found.repeats - found.molecules < FEW_REPEATS
+        rests = "too few to rely on" if few else "a test error much below it is no merit of a model"
         copies = (
             f" {found.identical:,} of the molecules have equal labels, which may be copies." if found.identical else ""
         )
         yield (
             NOTE,
             f"{source}: the noise of the labels themselves is {found.deviation:.3g}, the pooled standard deviation of "
-            f"{found.repeats:,} measurements of {found.molecules:,} molecules; no model can be expected to err by "
-            f"less.{copies}",
+            f"{found.repeats:,} measurements of {found.molecules:,} molecules; {rests}.{copies}",
             found.molecules,
             len(accepted),
         )
