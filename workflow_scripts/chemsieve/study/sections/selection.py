@@ -56,7 +56,7 @@ DESCRIPTOR_MODELS = Written("""
 svr: {}
 svr_morgan: {model: svr, features: [descriptors, morgan]} # with Morgan fingerprints: the one to beat
 svr_frozen: {model: svr, features: [embeddings]} # of the study's encoder, unchanged: is fine-tuning worth its time?
-svr_all: {model: svr, features: [descriptors, morgan, embeddings], gamma: [0.001, 0.003]} # what the encoder adds
+svr_all: {model: svr, features: [descriptors, morgan, embeddings], gamma: [0.001, 0.003]}
 gradient_boosting: {}
 """)
 
