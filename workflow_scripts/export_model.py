@@ -45,7 +45,9 @@ if __name__ == "__main__":
                 "validation RMSE: %.3f, of the language model alone %.3f, of the descriptor model %.3f", rmse, *own
             )
             if rmse >= min(own):
-                log.warning("one of the two has no higher validation RMSE alone than their mean; see predict.model")
+                log.warning(
+                    "one of the two alone is as good as their mean by validation RMSE, or better; see predict.model"
+                )
         else:
             log.info("the model is run %s", facts["run_id"])
             if other := facts["surpassed"]:
