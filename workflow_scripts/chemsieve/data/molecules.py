@@ -18,7 +18,7 @@ from chemsieve.tables import TABLES, TEXT, Column
 
 EXTRA = {"given_fold": Column(TEXT, "fold as given in the file; missing where none is given", nullable=True)}
 
-READ = ("row", "smiles", "label_text", "given_fold", "problem")  # columns of what is read
+READ = ("row", "smiles", "label_text", "given_fold", "problem", "identifier")  # columns of what is read
 
 Record = dict[str, Any]  # a row on its way into ``molecules`` or ``rejected``; a ``reason`` refuses it
 
@@ -44,7 +44,8 @@ def prepare(
     Atom maps are in the SMILES as given and nowhere else.
 
     Args:
-        target: as :func:`chemsieve.data.reading.read_labelled` returns it; without ``problem``, no row has one.
+        target: as :func:`chemsieve.data.reading.read_labelled` returns it; without ``problem`` or ``identifier``, no row
+            has one.
         pool: likewise; may have no rows.
         reader: how the encoder reads.
         stereo: whether the encoder reads stereochemistry.
@@ -86,8 +87,7 @@ class Intake:
 
 def examine(frame: pd.DataFrame, intake: Intake) -> tuple[list[Record], list[Record]]:
     """Accepted and refused rows of one file, each in row order; see :func:`prepare`."""
-    if "problem" not in frame:
-        frame = frame.assign(problem=None)
+    frame = frame.assign(**{name: None for name in ("problem", "identifier") if name not in frame})
     records = [_describe(intake, *row) for row in frame[list(READ)].itertuples(index=False, name=None)]
     _tokenize(records, intake.reader)
     _refuse_known(records, intake)
@@ -95,7 +95,13 @@ def examine(frame: pd.DataFrame, intake: Intake) -> tuple[list[Record], list[Rec
 
 
 def _describe(
-    intake: Intake, row: int, smiles: str, label_text: str, given_fold: str | None, problem: str | None
+    intake: Intake,
+    row: int,
+    smiles: str,
+    label_text: str,
+    given_fold: str | None,
+    problem: str | None,
+    identifier: str | None,
 ) -> Record:
     """What is known of one row by itself; with a ``reason`` where that refuses it."""
     record = {"source": intake.source, "row": int(row), "smiles": smiles, "mapped": False, "unread": ""}
@@ -121,6 +127,7 @@ def _describe(
         "given_fold": given_fold,
         "block": block,
         "parent": chemistry.parent_block(mol, block),
+        "identifier": identifier,
     }
 
 

@@ -39,6 +39,7 @@ TABLES = {
             ),
             "unread": UNREAD,
             "mapped": MAPPED,
+            "identifier": Column(TEXT, "the molecule's name in its file; missing where it has none", nullable=True),
         },
         made=always,
     ),
