@@ -64,7 +64,7 @@ def test_a_column_that_is_named_must_be_there(tmp_path):
     (tmp_path / "a.csv").write_text("smiles,y,batch\nC,1,B7\n", encoding="utf-8")
     assert names(tmp_path / "a.csv", TABLE | {"identifier": "batch"}) == ["B7"]
     for look in (check_table, read_table):
-        with pytest.raises(ChemsieveError, match="pool file .*: there is no column 'lot' among"):
+        with pytest.raises(ChemsieveError, match=r"pool file .*: there is no column 'lot' among"):
             look(tmp_path / "a.csv", "pool", TABLE | {"identifier": "lot"})
 
 

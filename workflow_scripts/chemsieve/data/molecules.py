@@ -44,8 +44,8 @@ def prepare(
     Atom maps are in the SMILES as given and nowhere else.
 
     Args:
-        target: as :func:`chemsieve.data.reading.read_labelled` returns it; without ``problem`` or ``identifier``, no row
-            has one.
+        target: as :func:`chemsieve.data.reading.read_labelled` returns it; without ``problem``, no row has one, and
+            without ``identifier`` likewise.
         pool: likewise; may have no rows.
         reader: how the encoder reads.
         stereo: whether the encoder reads stereochemistry.
