@@ -159,8 +159,7 @@ def _answers(study: Study) -> list[Block]:
             *_no_descriptors(study),
         ]
     blocks: list[Block] = []
-    for splitter, here in made.groupby("splitter"):
-        sentences = [*_selections(here), *_adaptation(here), *_descriptors(study, splitter, here)]
+    for splitter, sentences in verdicts(study).items():
         blocks += [Paragraph(f"On the {splitter} split, by the error on test molecules:"), Bullets(sentences)]
         blocks += _useless(study, splitter)
     asked = made[_asked(made)]
@@ -186,6 +185,14 @@ def _answers(study: Study) -> list[Block]:
             )
         )
     return [*blocks, *_no_descriptors(study)]
+
+
+def verdicts(study: Study) -> dict[str, list[str]]:
+    """What can be said of each splitter, in sentences: of selections, of adaptation, of descriptor models."""
+    return {
+        str(splitter): [*_selections(here), *_adaptation(here), *_descriptors(study, str(splitter), here)]
+        for splitter, here in study.comparisons.groupby("splitter")
+    }
 
 
 def _asked(made: pd.DataFrame) -> pd.Series:
