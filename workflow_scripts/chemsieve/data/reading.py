@@ -228,9 +228,18 @@ def read_table(path: str | Path, source: str, table: dict[str, Any]) -> "pd.Data
 
     Without the key ``identifier`` no identifiers are read.
     """
-    columns = table["smiles"], table["label"], table.get("fold")
-    layout = (table[key] for key in ("delimiter", "format", "encoding", "decimal"))
-    return read_labelled(path, source, *columns, *layout, identifier_column=identifier_column(path, source, table))
+    return read_labelled(
+        path,
+        source,
+        table["smiles"],
+        table["label"],
+        table.get("fold"),
+        table["delimiter"],
+        table["format"],
+        table["encoding"],
+        table["decimal"],
+        identifier_column(path, source, table),
+    )
 
 
 def _check_characters(name: str, columns: dict[str, list[str]]) -> None:
