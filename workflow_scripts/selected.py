@@ -11,7 +11,7 @@ if __name__ == "__main__":
         from chemsieve.runtime.failures import present
         from chemsieve.tables import read_table
 
-        nearest = present(snakemake.input.nearest)
+        nearest = present([snakemake.input.nearest])
         agreements = write_lists(
             Path(snakemake.output[0]).parent,
             spec["strategies"],
