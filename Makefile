@@ -1,3 +1,4 @@
+# `make` alone and `make help` say what there is.
 # Two commands for a fresh machine with Python 3.11 or newer, pip and make:
 #   make study   the embedded study, offline, ending with the path of its report
 #   make test    the tests that every change needs (make test-all: all of them; make test-processors: those that
@@ -15,7 +16,18 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 export XDG_CONFIG_HOME ?= $(CURDIR)/.snakemake/config
 endif
 
-.PHONY: study test test-slow test-all test-processors env check reference format lock audit sbom docs clean
+.PHONY: help study test test-slow test-all test-processors env check reference format lock audit sbom docs clean
+
+help:
+	@echo "make study       the environment, then the embedded study, offline; ends with the path of its report"
+	@echo "make env         the environment alone, with the command $(VENV)/bin/chemsieve for studies of your own:"
+	@echo "                   $(VENV)/bin/chemsieve init my_target.csv my_pool.csv"
+	@echo "make test        the tests that every change needs (test-slow: the long ones; test-all: all of them)"
+	@echo "make check       style, types and the workflow's own checks (format: applies them)"
+	@echo "make reference   config.yaml, its schema and the pages that are made from the code"
+	@echo "make lock        renews the lock files (audit: known vulnerabilities; sbom: a bill of materials)"
+	@echo "make docs        the documents as a site"
+	@echo "make clean       removes the environment and caches"
 
 study: env
 	$(RUN) snakemake --cores $(CORES) all
@@ -49,7 +61,7 @@ test-processors: env
 	$(PLAIN) $(RUN) pytest $(PARALLEL) $(COMPUTING)
 	$(AVX2) $(RUN) pytest $(COMPUTING)
 
-env: $(VENV)/.installed
+env: $(VENV)/.installed $(VENV)/bin/chemsieve
 
 # Torch comes first and without hashes: which of its builds is right (CPU, CUDA, ROCm) depends on the machine.
 $(VENV)/.installed: requirements.lock requirements-hashes.lock
@@ -58,6 +70,12 @@ $(VENV)/.installed: requirements.lock requirements-hashes.lock
 	$(RUN) pip install --quiet --disable-pip-version-check "$$(grep -o '^torch==[0-9.]*' requirements.lock)"
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-hashes.lock
 	@touch $@
+
+# The package is not installed, so that it is never older than the checkout: the command finds it there.
+$(VENV)/bin/chemsieve: $(VENV)/.installed Makefile
+	@printf '%s\n' '#!/bin/sh' 'here=$$(CDPATH= cd -- "$$(dirname -- "$$0")" && pwd)' \
+		'PYTHONPATH="$(CURDIR)/workflow_scripts$${PYTHONPATH:+:$$PYTHONPATH}" exec "$$here/python" -m chemsieve "$$@"' > $@
+	@chmod +x $@
 
 # Style and the workflow's own checks (the tests run them too).
 check: env

@@ -67,3 +67,4 @@ rule all:
         f"{RESULTS}/report.html",
         f"{RESULTS}/config.yaml",
         PLAN.table_files,
+        PLAN.lists,

@@ -79,8 +79,8 @@ rule data:
     params:
         key=cache_key,
         spec=spec(
-            target=PLAN.table_columns("target"),
-            pool=PLAN.table_columns("pool"),
+            target=PLAN.identified("target"),
+            pool=PLAN.identified("pool"),
             pool_labels=PLAN.labelled,
             content_sha256=config["target"]["content_sha256"],
             stereo=config["encoder"]["stereo"],

@@ -1,6 +1,7 @@
 # Needs: the pool, and what a strategy asks for: training or validation molecules, the fine-tuned
 # model, aggregated influence, Gram matrices.
-# Makes: one ordered and cut pool per strategy and seed; a list of what to measure next.
+# Makes: one ordered and cut pool per strategy and seed; what each strategy chose, as lists (`snakemake selected`); a
+# list of what to measure next.
 
 
 rule selection:
@@ -49,3 +50,27 @@ rule measure_next:
         code=code("measure_next"),
     script:
         "../workflow_scripts/measure_next.py"
+
+
+if PLAN.lists:
+
+    rule selected:
+        input:
+            selections=f"{RESULTS}/tables/selections.parquet",
+            molecules=f"{RESULTS}/tables/molecules.parquet",
+            nearest=f"{RESULTS}/tables/nearest_training.parquet",
+        output:
+            lists=PLAN.lists,
+        log:
+            f"{RESULTS}/logs/selected.log",
+        group:
+            group("selected")
+        conda:
+            ENVIRONMENT
+        resources:
+            **needs("selected"),
+        params:
+            spec=spec(strategies=PLAN.listed, splits=PLAN.each_split),
+            code=code("selected"),
+        script:
+            "../workflow_scripts/selected.py"

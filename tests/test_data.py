@@ -57,6 +57,7 @@ def test_rows_come_as_given_and_in_order(tmp_path):
         "label_text": [" 1.50", "NA"],
         "given_fold": ["train", None],
         "problem": [None, None],
+        "identifier": [None, None],
     }
     assert read_labelled(path, "target", "smiles", "y")["given_fold"].tolist() == [None, None]
 

@@ -11,7 +11,7 @@ if __name__ == "__main__":
         from chemsieve.data.download import check_content
         from chemsieve.data.molecules import EXTRA, Rules, prepare
         from chemsieve.data.quality import WARNING, sentences
-        from chemsieve.data.reading import read_table
+        from chemsieve.data.reading import identifier_column, read_table
         from chemsieve.models import backbone
         from chemsieve.tables import TABLES, write_table
 
@@ -27,6 +27,8 @@ if __name__ == "__main__":
         for (source, reason), rows in rejected.groupby(["source", "reason"]):
             log.info("%s: %d rows refused: %s", source, len(rows), reason)
         for source, table in tables.items():
+            if column := identifier_column(snakemake.input[source], source, spec[source]):
+                log.info("%s: the molecules' own names are those of column %r", source, column)
             if mapped := sum(frame.loc[frame["source"] == source, "mapped"].sum() for frame in (molecules, rejected)):
                 log.info("%s: atom maps of %d of %d rows were left out", source, mapped, len(table))
             of_source = molecules["source"] == source

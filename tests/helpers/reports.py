@@ -58,6 +58,7 @@ def study_tables(seeds=(0, 1, 2)):
             "unknown_tokens": 0,
             "unread": "",
             "mapped": False,
+            "identifier": [None] * N_TARGET + [f"CMP-{i:04}" for i in range(N_POOL - 1)] + [HOSTILE],
         }
     )
     rejected = pd.DataFrame(

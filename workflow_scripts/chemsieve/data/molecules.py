@@ -30,6 +30,7 @@ READ = {
     "relation_text": "",
     "unit_text": "",
     "outside": None,
+    "identifier": None,
 }
 
 Record = dict[str, Any]  # a row on its way into ``molecules`` or ``rejected``; a ``reason`` refuses it
@@ -135,6 +136,7 @@ def _describe(
     relation_text: str,
     unit_text: str,
     outside: str | None,
+    identifier: str | None,
 ) -> Record:
     """What is known of one row by itself; with a ``reason`` where that refuses it."""
     record = {"source": intake.source, "row": int(row), "smiles": smiles, "mapped": False, "unread": ""}
@@ -166,6 +168,7 @@ def _describe(
         "given_fold": given_fold,
         "block": block,
         "parent": chemistry.parent_block(mol, block),
+        "identifier": identifier,
     }
 
 

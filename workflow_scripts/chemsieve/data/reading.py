@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chemsieve.data import measured
+from chemsieve.data.identifiers import AUTO, find
 from chemsieve.data.readers import FIELD_COUNT, Format, Layout, Row, delimited, parquet, sdf, smi
 from chemsieve.errors import ChemsieveError
 
@@ -70,6 +71,7 @@ def read_labelled(
     encoding: str = "utf-8",
     decimal: str = ".",
     others: Sequence[str] = (),
+    identifier_column: str | None = None,
 ) -> "pd.DataFrame":
     """Read the molecules and labels of a file as text, every row in its order.
 
@@ -84,12 +86,13 @@ def read_labelled(
         encoding: a Python codec; of UTF-8 a byte-order mark is accepted.
         decimal: the labels' decimal mark, a point or a comma; labels are returned with a point.
         others: further columns to read.
+        identifier_column: column of the users' own names of their molecules, if there is one.
 
     Returns:
         One line per row of the file: ``row`` (0-based), ``smiles`` and ``label_text`` as given (empty without a label
         column), ``given_fold`` (None without a fold column and where the cell is empty), ``problem`` (what is wrong
-        with a record that no molecule can be made of, else None); and the cells of each of ``others``, in a column
-        that :func:`cells_of` names.
+        with a record that no molecule can be made of, else None), ``identifier`` (None where there is none); and the
+        cells of each of ``others``, in a column that :func:`cells_of` names.
 
     Raises:
         ChemsieveError: as :func:`check_header`; or a row does not fit the header, or the file breaks off.
@@ -99,8 +102,12 @@ def read_labelled(
     chosen = format_of(path, file_format)
     wanted = [None if chosen == "sdf" else smiles_column, label_column, fold_column, *others]
     columns = list(dict.fromkeys(name for name in wanted if name is not None))
-    rows = FORMATS[chosen].rows(path, source, columns, Layout(delimiter, encoding), whole=False)
+    # Only Parquet leaves columns out. Of a SMILES file, what is read says whether names may have several words.
+    named = [identifier_column] if identifier_column is not None and chosen == "parquet" else []
+    read = list(dict.fromkeys([*columns, *named]))
+    rows = FORMATS[chosen].rows(path, source, read, Layout(delimiter, encoding), whole=False)
     header = next(rows).cells
+    columns = list(dict.fromkeys([*columns, *([identifier_column] if identifier_column is not None else [])]))
     places = {column: header.index(column) for column in columns}
     texts: dict[str, list[str]] = {column: [] for column in columns}
     smiles: list[str] = []
@@ -117,6 +124,7 @@ def read_labelled(
     if decimal == ",":
         labels = [delimited.with_point(text) for text in labels]
     folds = [""] * len(smiles) if fold_column is None else texts[fold_column]
+    names = [""] * len(smiles) if identifier_column is None else texts[identifier_column]
     return pd.DataFrame(
         {
             "row": range(len(smiles)),
@@ -126,6 +134,7 @@ def read_labelled(
             "given_fold": pd.Series([fold.strip() or None for fold in folds], dtype=object),
             "problem": pd.Series(problems, dtype=object),
             **{cells_of(column): pd.Series(texts[column], dtype=object) for column in others},
+            "identifier": pd.Series([name.strip() or None for name in names], dtype=object),
         }
     )
 
@@ -195,7 +204,27 @@ def check_molecules(path: str | Path, source: str, given: dict[str, Any]) -> Non
 def columns_of(path: str | Path, table: dict[str, Any]) -> list[str]:
     """The columns of a file that a table's section of the configuration names; of SDF, the data items."""
     keys = ("label", "fold") if format_of(path, table["format"]) == "sdf" else ("smiles", "label", "fold")
-    return [*(table[key] for key in keys if table.get(key)), *measured.columns(table)]
+    named = [] if table.get("identifier") in (None, AUTO) else [table["identifier"]]
+    return list(dict.fromkeys([*(table[key] for key in keys if table.get(key)), *named, *measured.columns(table)]))
+
+
+def identifier_column(path: str | Path, source: str, table: dict[str, Any]) -> str | None:
+    """The column of the users' own names of their molecules, as a table's section of the configuration says.
+
+    Of an SD file in which no data item is one, it is that of the records' titles.
+
+    Raises:
+        ChemsieveError: the file's header cannot be read, or the column that is named is not there.
+    """
+    if table.get("identifier") is None:
+        return None
+    if table["identifier"] != AUTO:
+        check_table(path, source, table)
+        return table["identifier"]
+    chosen = format_of(path, table["format"])
+    header = stream(path, source, table["smiles"], table["delimiter"], table["format"], table["encoding"])[0]
+    own = header[:2] if chosen == "sdf" else [table["smiles"]]
+    return find(header, [*own, table["label"], table.get("fold")]) or (own[0] if chosen == "sdf" else None)
 
 
 def check_table(path: str | Path, source: str, table: dict[str, Any]) -> None:
@@ -207,6 +236,8 @@ def check_table(path: str | Path, source: str, table: dict[str, Any]) -> None:
 def read_table(path: str | Path, source: str, table: dict[str, Any]) -> "pd.DataFrame":
     """:func:`read_labelled` of a table as its section of the configuration describes it.
 
+    Without the key ``identifier`` no identifiers are read.
+
     Returns:
         Also ``relation_text`` and ``unit_text`` (the cells of those columns; empty where the section names none) and
         ``outside`` (which condition of ``where`` the row does not meet, else None).
@@ -216,7 +247,7 @@ def read_table(path: str | Path, source: str, table: dict[str, Any]) -> "pd.Data
     import pandas as pd
 
     others = measured.columns(table)
-    frame = read_labelled(path, source, *names, *layout, others)
+    frame = read_labelled(path, source, *names, *layout, others, identifier_column(path, source, table))
     for column, name in (("relation_text", table.get("relation")), ("unit_text", measured.unit_column(table))):
         frame[column] = frame[cells_of(name)] if name else ""
     frame["outside"] = pd.Series(_outside(frame, table), dtype=object)

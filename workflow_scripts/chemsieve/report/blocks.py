@@ -61,6 +61,13 @@ class Bullets(Block):
 
 
 @dataclass(frozen=True)
+class Files(Block):
+    """An unordered list of files beside the page: path relative to it, name, and what follows the name."""
+
+    entries: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
 class Tiles(Block):
     """A row of (number, what it counts)."""
 

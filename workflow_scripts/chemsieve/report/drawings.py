@@ -57,17 +57,17 @@ def _ranking(study: Study) -> list[Block]:
     over = "" if n_models == 1 else f", mean rank over {count(n_models, 'replicate')}"
     return [
         Heading(f"Chosen first by {strategy}{over}"),
-        _cards(ranks.head(n_drawn), n_models),
+        _cards(study, ranks.head(n_drawn), n_models),
         Heading(f"Ranked last by {strategy}{over}"),
-        _cards(ranks.tail(n_drawn).iloc[::-1], n_models),
+        _cards(study, ranks.tail(n_drawn).iloc[::-1], n_models),
     ]
 
 
-def _cards(ranks: pd.DataFrame, n_models: int) -> Gallery:
+def _cards(study: Study, ranks: pd.DataFrame, n_models: int) -> Gallery:
     return gallery(
         (
             row.canonical_smiles,
-            row.molecule_id,
+            study.named(row.molecule_id),
             [
                 f"label {number(row.label)}",
                 f"score {number(row.score, 3)}",
@@ -98,7 +98,7 @@ def _worst(study: Study) -> list[Block]:
         gallery(
             (
                 row.canonical_smiles,
-                row.molecule_id,
+                study.named(row.molecule_id),
                 [
                     f"label {number(row.label)}",
                     f"predicted {number(row.prediction)}",

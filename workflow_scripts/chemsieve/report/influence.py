@@ -173,14 +173,14 @@ def _on_test(study: Study) -> list[Block]:
         label, error = molecules.at[name, "label"], rows_of["error"].iloc[0]
         query = (
             molecules.at[name, "canonical_smiles"],
-            name,
+            study.named(name),
             [f"label {number(label)}", f"predicted {number(label + error)}", "the test molecule"],
         )
         number_of = min(NAMED, len(ranked) // 2)
         cards = [
             (
                 molecules.at[row.molecule_id, "canonical_smiles"],
-                row.molecule_id,
+                study.named(row.molecule_id),
                 [f"label {number(molecules.at[row.molecule_id, 'label'])}", f"I(z) {number(row.influence, 3)}", effect],
             )
             for rows, effect in (
@@ -189,7 +189,7 @@ def _on_test(study: Study) -> list[Block]:
             )
             for row in rows.itertuples()
         ]
-        blocks.append(Folded(f"{name}: error {number(error, sign=True)}", [gallery([query, *cards])]))
+        blocks.append(Folded(f"{study.named(name)}: error {number(error, sign=True)}", [gallery([query, *cards])]))
     return blocks
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from chemsieve.tables import DECLARED, read_table
 REPLICATE = ["splitter", "split_seed", "seed"]
 RUN_PARTS = [*REPLICATE, "origin", "method", "selection"]
 CONTROLS = ("none", "random")
+LONGEST = 40  # characters of a molecule's own name that are shown
 AGGREGATE = -1  # the checkpoint that stands for all checkpoints of a model
 
 
@@ -49,6 +51,19 @@ class Study:
         """Name of the study."""
         named = self.config.get("study") or (self.metrics["study"].iloc[0] if len(self.metrics) else "")
         return str(named or "study")
+
+    def named(self, molecule_id: str) -> str:
+        """A molecule's own name before its name in the tables, where its file has one."""
+        return self._names.get(molecule_id, molecule_id)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        if "identifier" not in self.molecules:  # of an earlier release
+            return {}
+        given = self.molecules.dropna(subset=["identifier"])
+        return {
+            row.molecule_id: f"{row.identifier[:LONGEST]} ({row.molecule_id})" for row in given.itertuples(index=False)
+        }
 
     @property
     def property_name(self) -> str:

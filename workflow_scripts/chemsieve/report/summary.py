@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from chemsieve.deployment.lists import FOLDER, agreement
 from chemsieve.report.audit import leaks
-from chemsieve.report.blocks import Alarm, Block, Bullets, Paragraph, Section, Tiles, table
+from chemsieve.report.blocks import Alarm, Block, Bullets, Files, Paragraph, Section, Tiles, table
 from chemsieve.report.comparisons import HEADER, evidence, noise
-from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study
+from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study, ordered_selections
 from chemsieve.report.words import count, listing, number
 from chemsieve.statistics.families import ADAPTATION, SELECTIONS
 from chemsieve.statistics.verdicts import ALONE, LEAST
@@ -32,7 +33,8 @@ def section(study: Study, missing: Sequence[str] = ()) -> Section:
         missing: what else the page has to do without, beside the steps of the table ``failures``.
     """
     lacking = [*_failed(study), *missing]
-    blocks: list[Block] = [_tiles(study), *_leaks(study), *_missing(lacking), *_answers(study), Paragraph(_data(study))]
+    blocks: list[Block] = [_tiles(study), *_leaks(study), *_missing(lacking), *_answers(study), *_lists(study)]
+    blocks.append(Paragraph(_data(study)))
     blocks.append(Paragraph(_reads_test_labels(study)))
     return Section("summary", "Summary", blocks)
 
@@ -130,6 +132,23 @@ def _data(study: Study) -> str:
     )
 
 
+def _lists(study: Study) -> list[Block]:
+    """The lists of what each strategy chose, and how far its replicates agree."""
+    entries = (study.config.get("selection") or {}).get("strategies") or {}
+    names = [
+        name
+        for name in ordered_selections(study.selections["strategy"].unique())
+        if (entries.get(name) or {}).get("strategy", name) not in ("none", "all")
+    ]
+    if not names:
+        return []
+    rows = {name: study.selections[study.selections["strategy"] == name] for name in names}
+    return [
+        Paragraph("What each strategy chose, as a list with your own identifiers, first what most replicates chose:"),
+        Files([(f"{FOLDER}/{name}.csv", f"{name}.csv", f": {agreement(rows[name])}.") for name in names]),
+    ]
+
+
 def _answers(study: Study) -> list[Block]:
     made = study.comparisons
     if made.empty and (study.failures["rule"] == "comparisons_table").any():
@@ -140,8 +159,7 @@ def _answers(study: Study) -> list[Block]:
             *_no_descriptors(study),
         ]
     blocks: list[Block] = []
-    for splitter, here in made.groupby("splitter"):
-        sentences = [*_selections(here), *_adaptation(here), *_descriptors(study, splitter, here)]
+    for splitter, sentences in verdicts(study).items():
         blocks += [Paragraph(f"On the {splitter} split, by the error on test molecules:"), Bullets(sentences)]
         blocks += _useless(study, splitter)
     asked = made[_asked(made)]
@@ -167,6 +185,14 @@ def _answers(study: Study) -> list[Block]:
             )
         )
     return [*blocks, *_no_descriptors(study)]
+
+
+def verdicts(study: Study) -> dict[str, list[str]]:
+    """What can be said of each splitter, in sentences: of selections, of adaptation, of descriptor models."""
+    return {
+        str(splitter): [*_selections(here), *_adaptation(here), *_descriptors(study, str(splitter), here)]
+        for splitter, here in study.comparisons.groupby("splitter")
+    }
 
 
 def _asked(made: pd.DataFrame) -> pd.Series:

@@ -126,6 +126,11 @@ class Plan:
                 table |= {"smiles": "smiles", "label": "label", "fold": None}
         return table
 
+    def identified(self, section: str) -> Json:
+        """How a table is read, with its molecules' own names; what the project writes itself has none."""
+        given = self.config[section]["identifier"] if self.config[section]["path"] else None
+        return self.table_columns(section) | {"identifier": given}
+
     def audited(self, name: str) -> list[str]:
         """A file of what is known of the pool's labels, where they are used."""
         return [f"{self.results}/{name}"] if self.labelled else []
@@ -490,6 +495,26 @@ class Plan:
         entry = self.config["selection"]["strategies"][self.config["selection"]["measure_next"]]
         uses = {"family": self.family, "compute": self.compute, **self.regressor}
         return {"seed": self.replicates["seed"][0], "damping": entry.get("damping"), **uses}
+
+    # Lists of what was chosen.
+
+    @property
+    def listed(self) -> list[str]:
+        """Strategies that choose: all but the controls that take no or every molecule."""
+        return [name for name in self.strategies if selection.load(self.strategy_module(name)).BUDGET]
+
+    @property
+    def each_split(self) -> list[tuple[str, int]]:
+        """Splitter and seed of each split."""
+        return list(itertools.product(self.splits["splitter"], self.splits["split_seed"]))
+
+    @property
+    def lists(self) -> list[str]:
+        """What each strategy chose: over all splits, then of each where there are several."""
+        from chemsieve.deployment.lists import FOLDER, file_names
+
+        names = (name for strategy in self.listed for name in file_names(strategy, self.each_split))
+        return [f"{self.results}/{FOLDER}/{name}" for name in names]
 
     # Tables.
 

@@ -208,6 +208,7 @@ STEPS: dict[str, Step] = {
         grouped=_without_gpu,
         optional=_is_no_control,
     ),
+    "selected": Step(resources.table, group="tables"),
     "retrain": Step(
         resources.retrain,
         _regressor,

@@ -30,6 +30,10 @@ FORMAT = "csv (any delimited text), smi, sdf or parquet; auto: by the end of the
 SMILES = 'name of the SMILES column; of a .smi file without a header its number, "1"; sdf needs none'
 DELIMITER = 'of csv; "\\t" for tabs, ";" as spreadsheets write it where the comma is the decimal mark'
 ENCODING = "of the text; cp1252 or utf-16 for spreadsheets that write those"
+IDENTIFIER = (
+    "column of the molecules' own names, kept in the tables and lists; auto: one found by its name (id, compound_id, "
+    "chembl_id, cas, name, ...; sdf: else the title); null: none"
+)
 DECIMAL = 'mark of the label\'s decimals; "," for 1,5'
 WHERE = (
     "use only rows that meet these conditions, by column: two numbers are a closed range (null: open at that end), "
@@ -87,6 +91,7 @@ class Target(Section):
     format: Format = key("auto", FORMAT)
     smiles: Text = key("smiles", SMILES)
     label: Text = key("crippen_logp_with_noise", "name of the label column (sdf: of the data item)")
+    identifier: Text | None = key("auto", IDENTIFIER)
     fold: str | None = key(None, "column with train, validation, test (for the splitter `column`)")
     delimiter: Character = key(",", DELIMITER)
     encoding: Text = key("utf-8", ENCODING)
@@ -118,6 +123,7 @@ class Pool(Section):
     format: Format = key("auto", FORMAT)
     smiles: Text = key("smiles", SMILES)
     label: str | None = key("crippen_logp_with_noise", "name of the label column; not read with labels: unlabelled")
+    identifier: Text | None = key("auto", IDENTIFIER)
     delimiter: Character = key(",", DELIMITER)
     encoding: Text = key("utf-8", ENCODING)
     decimal: Literal[".", ","] = key(".", DECIMAL)

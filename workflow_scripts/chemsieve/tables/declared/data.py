@@ -56,6 +56,7 @@ TABLES = {
                 REAL, "their standard deviation; missing where there is one row", LABEL_UNIT, nullable=True
             ),
             "label_rows": Column(pa.list_(INTEGER), "rows of its file whose labels the label is made of"),
+            "identifier": Column(TEXT, "the molecule's name in its file; missing where it has none", nullable=True),
         },
         made=always,
     ),
