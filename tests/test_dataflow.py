@@ -74,7 +74,7 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     allowed |= {"embedded/target.csv": given, "embedded/pool.csv": given}
     features = {"descriptors", "morgan", "embeddings"}
     everywhere = features | {"split", "sizes", "audit", "audit_shift", "treat_pool", "report", "export_model"}
-    everywhere |= {"measure_next"}  # names and structures, of what is chosen already
+    everywhere |= {"measure_next", "selected"}  # names and structures, of what is chosen already
     allowed |= {"tables/molecules.parquet": everywhere}
     allowed |= {"tables/predictions.parquet": {"report", "export_model"}}
     # and made from these: errors, explanations of errors, and what the audit finds.
@@ -86,7 +86,8 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     allowed |= {"tables/label_sources.parquet": {"treat_pool", "audit", "report"}}
     allowed |= {"data/label_facts.json": {"treat_pool", "audit"}}
     allowed |= {f"{split}/pool_treatment.parquet": {"audit"}}
-    allowed |= {f"tables/{name}.parquet": {"report"} for name in ("audit", "audit_identity", "nearest_training")}
+    allowed |= {f"tables/{name}.parquet": {"report"} for name in ("audit", "audit_identity")}
+    allowed |= {"tables/nearest_training.parquet": {"report", "selected"}}
     allowed |= {"tables/pool_treatment.parquet": {"report"}, "report.html": {"figures"}}
     allowed |= {"tables/audit_shift.parquet": {"audit", "failures_table", "report"}}
     # What kind each pool molecule is.

@@ -50,7 +50,13 @@ def test_option_of_a_method_reruns_its_cells(workspace, options):
 def test_budget_reruns_its_selection_and_what_trains_on_it(workspace):
     change = {"selection": {"strategies": {"diversity": {"budget": {"count": 12}}}}}
     jobs = plan(workspace, "all", *overlay(workspace, change))
-    expected = {"selection": 1, "finetune_on_selection": 4, "selections_table": 1, "validate_influence": 1}
+    expected = {
+        "selection": 1,
+        "finetune_on_selection": 4,
+        "selections_table": 1,
+        "selected": 1,
+        "validate_influence": 1,
+    }
     assert Counter(job.rule for job in jobs) == expected | {"effective_config": 1} | TABLES_OF_RUNS
     assert {j.wildcards["strategy"] for j in jobs if "strategy" in j.wildcards} == {"diversity"}
     assert {j.wildcards["method"] for j in jobs if "method" in j.wildcards} == {"full", "bitfit", "lora", "ia3"}
@@ -61,6 +67,7 @@ SCORED_AGAIN |= {"failures_table": 1}
 CHOSEN_AGAIN = {
     "selection": 2,
     "selections_table": 1,
+    "selected": 1,
     "validate_influence": 1,
     "finetune_on_selection": 5,
 } | TABLES_OF_RUNS
@@ -104,7 +111,7 @@ def test_other_scores_for_selection_choose_again_and_score_nothing(workspace):
         pytest.param("shapley", SCORED_AGAIN | CHOSEN_AGAIN, marks=pytest.mark.slow),
         pytest.param(
             "diversity",
-            {"selection": 1, "selections_table": 1, "validate_influence": 1, "finetune_on_selection": 4}
+            {"selection": 1, "selections_table": 1, "selected": 1, "validate_influence": 1, "finetune_on_selection": 4}
             | TABLES_OF_RUNS,
             marks=pytest.mark.slow,
         ),

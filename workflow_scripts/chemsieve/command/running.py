@@ -204,7 +204,7 @@ def follow(
     log = Path(plan.results) / "logs" / f"run-{datetime.now():%Y%m%d-%H%M%S}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     state, expected = State(), dict[str, float]()
-    shown, began, said = _Shown(out), time.monotonic(), -1
+    shown, began, said = _Shown(out), time.monotonic(), 0
     with log.open("w", encoding="utf-8") as file, log.open(encoding="utf-8", errors="replace") as written:
         process = subprocess.Popen(
             command(paths, targets, "--cores", str(cores)),
@@ -224,6 +224,7 @@ def follow(
                     state.read(line)
                 if state.jobs and not expected:
                     expected = weights(plan, list(state.jobs))
+                # Without a terminal a line is worth it where a step has ended.
                 shown.update(state.line(time.monotonic() - began, expected), force=state.done != said)
                 said = state.done
                 if ended:
@@ -250,7 +251,7 @@ class _Shown:
     """The line of progress: in its place on a terminal, else a line now and then."""
 
     def __init__(self, out: TextIO):
-        self.out, self.terminal, self.at, self.text = out, out.isatty(), -_LINE_EVERY, ""
+        self.out, self.terminal, self.at = out, out.isatty(), -_LINE_EVERY
 
     def update(self, text: str, force: bool) -> None:
         if self.terminal:
@@ -258,10 +259,9 @@ class _Shown:
 
             self.out.write("\r" + text[: get_terminal_size().columns - 1] + "\x1b[K")
             self.out.flush()
-        elif force and text != self.text and time.monotonic() - self.at >= _LINE_EVERY:
+        elif force and time.monotonic() - self.at >= _LINE_EVERY:
             print(text, file=self.out, flush=True)
             self.at = time.monotonic()
-        self.text = text
 
     def clear(self) -> None:
         if self.terminal:

@@ -243,7 +243,7 @@ def read_table(path: str | Path, source: str, table: dict[str, Any]) -> "pd.Data
         ``outside`` (which condition of ``where`` the row does not meet, else None).
     """
     names = table["smiles"], table["label"], table.get("fold")
-    layout = (table[key] for key in ("delimiter", "format", "encoding", "decimal"))
+    layout = table["delimiter"], table["format"], table["encoding"], table["decimal"]
     import pandas as pd
 
     others = measured.columns(table)
