@@ -67,7 +67,7 @@ def _scale(audit: dict | None) -> list[Sentence]:
 
 
 def scale_sentences(shared: dict, rows: int) -> list[Sentence]:
-    """What the labels of shared molecules say of the pool's scale; a warning where they lie far from the target's or are unrelated.
+    """What the labels of shared molecules say of the pool's scale; a warning where they are far off or unrelated.
 
     Args:
         shared: as :func:`chemsieve.audit.label_facts.agreement` returns it.
@@ -87,8 +87,8 @@ def scale_sentences(shared: dict, rows: int) -> list[Sentence]:
         return [(WARNING, words, n, rows)]
     if n >= ENOUGH_SHARED and shared["correlation"] is not None and shared["correlation"] < RELATED:
         words = (
-            f"The pool's labels hardly go with the target's: those of {n:,} shared molecules differ by {offset:+.3g} in "
-            f"the median{line}. Another endpoint, or the wrong column (pool.label)?"
+            f"The pool's labels hardly go with the target's: those of {n:,} shared molecules differ by {offset:+.3g} "
+            f"in the median{line}. Another endpoint, or the wrong column (pool.label)?"
         )
         return [(WARNING, words, n, rows)]
     words = (
