@@ -19,7 +19,7 @@ from chemsieve.report.influence import agreement
 from chemsieve.report.page import render
 from chemsieve.statistics.comparisons import compare
 from chemsieve.tables import TABLES
-from helpers.reports import CONFIG, HOSTILE, Page, make, study_tables
+from helpers.reports import CONFIG, HOSTILE, STRATEGIES, Page, make, study_tables
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,10 @@ def page(tables, tmp_path_factory):
     return make(tmp_path_factory.mktemp("report"), tables)
 
 
+# Files beside the page that it links: they are opened where a reader follows the link, and not by the page.
+LISTS = {f"selected/{name}.csv" for name in STRATEGIES}
+
+
 def test_page_needs_nothing_but_itself(page):
     assert len(page.html.encode()) < 10e6
     policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
@@ -40,7 +44,8 @@ def test_page_needs_nothing_but_itself(page):
     for tag, attrs in page.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base")
         for name in ("src", "href", "srcset", "xlink:href", "action"):
-            assert attrs.get(name, "#").startswith(("#", "data:")), (tag, attrs[name])
+            if (tag, name) != ("a", "href") or attrs.get(name) not in LISTS:
+                assert attrs.get(name, "#").startswith(("#", "data:")), (tag, attrs[name])
     style = re.search(r"<style>(.*?)</style>", page.html, re.S).group(1)
     assert "url(" not in style
     assert "@import" not in style
@@ -52,9 +57,10 @@ def test_same_tables_give_the_same_bytes(page, tables, tmp_path):
 
 def test_identifiers_are_unique_and_links_lead_somewhere(page):
     assert len(page.ids) == len(set(page.ids))
-    links = [attrs["href"][1:] for tag, attrs in page.tags if tag == "a"]
-    assert links
-    assert set(links) <= set(page.ids)
+    links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
+    assert links >= LISTS
+    assert links - LISTS
+    assert links - LISTS <= {f"#{name}" for name in page.ids}
 
 
 def test_every_figure_is_json_with_a_sentence(page):
@@ -78,6 +84,7 @@ HOSTILE_BLOCKS = [
     blocks.Heading(HOSTILE),
     blocks.Alarm(HOSTILE),
     blocks.Bullets([HOSTILE]),
+    blocks.Files([(HOSTILE, HOSTILE, HOSTILE)]),
     blocks.Tiles([(HOSTILE, HOSTILE)]),
     blocks.Folded(HOSTILE, [blocks.Folded(HOSTILE, [blocks.Paragraph(HOSTILE)])]),
     blocks.table(HOSTILE, [HOSTILE], [[HOSTILE]]),
@@ -93,6 +100,7 @@ def test_every_block_escapes_what_it_holds(block):
     tags = Page(content).tags
     assert sum(tag == "script" for tag, _ in tags) == (block.kind == "Figure")
     known = {"id", "class", "scope", "type", "style", "src", "alt", "title", "width", "height"}
+    known |= {"href"} if block.kind == "Files" else set()
     assert {name for _, attributes in tags for name in attributes} <= known
 
 

@@ -58,6 +58,12 @@ def study_tables(seeds=(0, 1, 2)):
             "unknown_tokens": 0,
             "unread": "",
             "mapped": False,
+            "parent": "",
+            "relation": "=",
+            "repeats": 1,
+            "spread": 0.0,
+            "repeats_sd": np.nan,
+            "label_rows": [[row] for row in [*range(N_TARGET), *range(N_POOL)]],
             "identifier": [None] * N_TARGET + [f"CMP-{i:04}" for i in range(N_POOL - 1)] + [HOSTILE],
         }
     )
