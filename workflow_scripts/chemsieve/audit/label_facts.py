@@ -77,7 +77,7 @@ def _shared_labels(pool: Labelled, target: Labelled) -> tuple[np.ndarray, np.nda
     return made[:, 0], made[:, 1]
 
 
-def _medians(keys: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+def _medians(keys: np.ndarray, values: np.ndarray) -> dict[str, float]:
     groups: dict[str, list[float]] = {}
     for key, value in zip(keys, values, strict=True):
         groups.setdefault(key, []).append(float(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,7 +66,7 @@ def read(frame: pd.DataFrame, scale: Scale | None = None) -> Labelled:
         molecule = structure(smiles).molecule if outside is None else None
         if molecule is None:
             continue
-        label = scale.read(text, relation, unit, lambda known=molecule: chemistry.weight(known))
+        label = scale.read(text, relation, unit, partial(chemistry.weight, molecule))
         if not label.reason:
             kept.append((int(row), smiles.strip(), label.value))
             texts.append(text if scale.plain else f"{label.value:.{_DECIMALS}f}")

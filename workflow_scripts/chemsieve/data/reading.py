@@ -211,12 +211,12 @@ def read_table(path: str | Path, source: str, table: dict[str, Any]) -> "pd.Data
         Also ``relation_text`` and ``unit_text`` (the cells of those columns; empty where the section names none) and
         ``outside`` (which condition of ``where`` the row does not meet, else None).
     """
-    names = table["smiles"], table["label"], table.get("fold")
-    layout = (table[key] for key in ("delimiter", "format", "encoding", "decimal"))
     import pandas as pd
 
+    names = table["smiles"], table["label"], table.get("fold")
+    delimiter, file_format, encoding, decimal = (table[key] for key in ("delimiter", "format", "encoding", "decimal"))
     others = measured.columns(table)
-    frame = read_labelled(path, source, *names, *layout, others)
+    frame = read_labelled(path, source, *names, delimiter, file_format, encoding, decimal, others)
     for column, name in (("relation_text", table.get("relation")), ("unit_text", measured.unit_column(table))):
         frame[column] = frame[cells_of(name)] if name else ""
     frame["outside"] = pd.Series(_outside(frame, table), dtype=object)

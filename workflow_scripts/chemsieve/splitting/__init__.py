@@ -56,7 +56,7 @@ def divide(
     given: Sequence[object] | None = None,
     rows: Sequence[int] | None = None,
     groups: Sequence[str] | None = None,
-    **options: object,
+    **options: Any,
 ) -> np.ndarray:
     """Fold name of each molecule.
 

@@ -150,14 +150,14 @@ def _check_measured(section: str, table: Json) -> None:
                     f"configuration: {section}.{key}: only a file of yours has further columns; name it in "
                     f"{section}.path"
                 )
-    elif (column := measured.unit_column(table)) and table["source"] == "file":
+    elif (unit := measured.unit_column(table)) and table["source"] == "file":
         try:
             check_table(table["path"], section, table | {"where": {}, "relation": None})
         except ChemsieveError as error:
-            if f"no column {column!r}" in str(error):
+            if f"no column {unit!r}" in str(error):
                 units = ", ".join(measured.UNITS)
                 raise ChemsieveError(
-                    f"configuration: {section}.measured_in: {column!r} is no column of the file, and no unit; units "
+                    f"configuration: {section}.measured_in: {unit!r} is no column of the file, and no unit; units "
                     f"are {units}"
                 ) from None
             raise
