@@ -1,6 +1,6 @@
 # Needs: the target's and the pool's files (or the embedded data), the encoder's tokenizer.
-# Makes: tables/molecules, tables/rejected; the labelled pool; data/sizes.json, where these are enough for what is asked
-# of them, which says so once the tables stand.
+# Makes: tables/molecules, tables/rejected; then, where these are enough for what is asked of them, data/sizes.json and
+# the labelled pool.
 
 
 rule effective_config:
@@ -67,7 +67,6 @@ rule data:
     output:
         molecules=f"{RESULTS}/tables/molecules.parquet",
         rejected=f"{RESULTS}/tables/rejected.parquet",
-        pool=f"{RESULTS}/data/pool.parquet",
     log:
         f"{RESULTS}/logs/data.log",
     group:
@@ -99,6 +98,7 @@ rule sizes:
         rejected=f"{RESULTS}/tables/rejected.parquet",
     output:
         sizes=f"{RESULTS}/data/sizes.json",
+        pool=f"{RESULTS}/data/pool.parquet",
     log:
         f"{RESULTS}/logs/sizes.log",
     group:
@@ -109,7 +109,7 @@ rule sizes:
         **needs("sizes"),
     params:
         # Budgets are no part of it: check_sizes holds them against a pool that stands.
+        spec=spec(pool_labels=PLAN.labelled),
         code=code("sizes"),
-        spec=spec(),
     script:
         "../workflow_scripts/sizes.py"

@@ -55,11 +55,11 @@ def check_results():
 def check_sizes():
     """Stop before anything runs where the accepted pool is too small for a budget, or too large for an estimator.
 
-    The data step checks the pool that it makes; this is for a pool that stands. (A rule of its own would need to be an
+    The step `sizes` checks the pool that it makes; this is for a pool that stands. (A rule of its own would need to be an
     `ancient` input of training, and Snakemake then overlooks changed parameters of whatever stands downstream.)
     """
     pool, molecules = Path(f"{RESULTS}/data/pool.parquet"), Path(f"{RESULTS}/tables/molecules.parquet")
-    if pool.exists() and molecules.exists() and not any(job.rule.name == "data" for job in workflow.dag.needrun_jobs()):
+    if pool.exists() and molecules.exists() and not any(job.rule.name in ("data", "sizes") for job in workflow.dag.needrun_jobs()):
         from pyarrow.parquet import read_metadata
 
         from chemsieve.study import budgets

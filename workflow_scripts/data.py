@@ -13,7 +13,7 @@ if __name__ == "__main__":
         from chemsieve.data.quality import WARNING, sentences
         from chemsieve.data.reading import identifier_column, read_table
         from chemsieve.models import backbone
-        from chemsieve.tables import TABLES, write_table
+        from chemsieve.tables import write_table
 
         tables = {name: read_table(snakemake.input[name], name, spec[name]) for name in ("target", "pool")}
         if spec["content_sha256"]:
@@ -40,6 +40,3 @@ if __name__ == "__main__":
         log.info("accepted: %s", molecules["source"].value_counts().to_dict())
         write_table(rejected, snakemake.output.rejected, "rejected")
         write_table(molecules, snakemake.output.molecules, "molecules", EXTRA)
-        pool = molecules[molecules["source"] == "pool"]
-        table = "labelled" if spec["pool_labels"] else "unlabelled"
-        write_table(pool[list(TABLES[table])], snakemake.output.pool, table)
