@@ -59,7 +59,11 @@ def check_sizes():
     `ancient` input of training, and Snakemake then overlooks changed parameters of whatever stands downstream.)
     """
     pool, molecules = Path(f"{RESULTS}/data/pool.parquet"), Path(f"{RESULTS}/tables/molecules.parquet")
-    if pool.exists() and molecules.exists() and not any(job.rule.name in ("data", "sizes") for job in workflow.dag.needrun_jobs()):
+    if (
+        pool.exists()
+        and molecules.exists()
+        and not any(job.rule.name in ("data", "sizes") for job in workflow.dag.needrun_jobs())
+    ):
         from pyarrow.parquet import read_metadata
 
         from chemsieve.study import budgets
