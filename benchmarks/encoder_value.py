@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def run(directory: Path, config: dict, cores: int) -> bool:
 
 def errors(directory: Path, config: dict) -> pd.DataFrame:
     """A row per cell of a study, with what the table ``metrics`` has of the test fold."""
-    results, rows = directory / "results" / config["study"], []
+    results, rows = directory / "results" / config["study"], [*means(directory, config)]
     for splitter, seed in itertools.product(config["split"]["splitters"], config["seeds"]):
         labels = pd.read_parquet(results / "splits" / splitter / "0" / "test_labels.parquet")
         cell = results / "runs" / splitter / "0" / str(seed)
@@ -117,6 +118,26 @@ def errors(directory: Path, config: dict) -> pd.DataFrame:
             names |= {"split_seed": 0, "seed": seed, "fold": "test", "seconds": facts["train_seconds"]}
             rows.append(names | regression_metrics(joined["label"].to_numpy(), joined["prediction"].to_numpy()))
     return pd.DataFrame(rows).assign(data=config["study"].split("_")[0])
+
+
+def means(directory: Path, config: dict) -> Iterator[dict]:
+    """A row per split of what ``predict.model: mean`` exports, chosen on validation as it is there."""
+    results = directory / "results" / config["study"]
+    for splitter in config["split"]["splitters"]:
+        folds = results / "splits" / splitter / "0"
+        validation = pd.read_parquet(folds / "validation.parquet").set_index("molecule_id")["label"]
+        test = pd.read_parquet(folds / "test_labels.parquet").set_index("molecule_id")["label"]
+        best = {}
+        for kind in ("finetune", "descriptors"):
+            candidates = []
+            for path in sorted((results / "runs" / splitter / "0").glob(f"*/{kind}/*/predictions.parquet")):
+                predicted = pd.read_parquet(path).set_index("molecule_id")["prediction"]
+                error = float(np.mean((predicted.loc[validation.index] - validation) ** 2))
+                candidates.append((error, str(path), predicted))
+            best[kind] = min(candidates, key=lambda one: one[:2])[2]
+        mean = (best["finetune"].loc[test.index] + best["descriptors"].loc[test.index]) / 2
+        names = {"splitter": splitter, "split_seed": 0, "seed": None, "origin": "mean", "method": "of two"}
+        yield names | {"selection": "none", "fold": "test"} | regression_metrics(test.to_numpy(), mean.to_numpy())
 
 
 def verdicts(directory: Path, config: dict, rows: pd.DataFrame) -> list[dict]:
