@@ -138,10 +138,10 @@ def test_another_seed_keeps_every_finished_run(workspace):
         "aggregate_influence": 8,
         "selection": 7,
         "finetune_on_selection": 6 + 9,
-        "baseline": 4,
+        "baseline": 5,
     }
     others = {job.rule for job in jobs if "seed" not in job.wildcards}
-    assert others == {"selections_table", "influence_tables", "effective_config", *TABLES_OF_RUNS}
+    assert others == {"selections_table", "selected", "influence_tables", "effective_config", *TABLES_OF_RUNS}
 
 
 @pytest.mark.slow

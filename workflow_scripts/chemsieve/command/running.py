@@ -27,7 +27,18 @@ from chemsieve.study.steps import step
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2  # exit statuses
 # Steps that read what the user gave: a sentence of theirs is a mistake in it.
-READING = {"data", "download_target", "encoder", "split", "treat_pool", "audit", "audit_labels", "audit_shift", "mlm"}
+READING = {
+    "data",
+    "download_target",
+    "encoder",
+    "sizes",
+    "split",
+    "treat_pool",
+    "audit",
+    "audit_labels",
+    "audit_shift",
+    "mlm",
+}
 _EVERY = 0.5  # seconds between two looks
 _LINE_EVERY = 30.0  # seconds between two lines where there is no terminal
 
