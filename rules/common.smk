@@ -47,8 +47,7 @@ def layers():
 with one_sentence():
     if workflow.is_main_process:
         check_arguments(sys.argv)
-    whole = configuration.with_whole_budgets(config, layers())
-    followed, left_out = configuration.stepped_aside(configuration.normalise(whole))
+    followed, left_out = configuration.prepared(config, layers())
     config |= followed
     configuration.validate(config)
     configuration.check_encoder(config)

@@ -1,6 +1,7 @@
 """The command ``chemsieve``: what it guesses of files, what it says, and with which status it ends."""
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -30,7 +31,7 @@ def table(smiles, decimal=".", **more):
 
 
 def configured(name="study.yaml"):
-    return configuration.normalise(studies.merged([name]))
+    return studies.prepared([yaml.safe_load(Path(name).read_text(encoding="utf-8"))])
 
 
 @pytest.mark.parametrize(
@@ -274,3 +275,17 @@ def test_a_budget_above_the_pool_ends_a_check_with_one_sentence(capfd):
     sentence = "selection.strategies.random.budget: count 50 is more than the 6 molecules of the pool"
     assert errors.count(sentence) == 1
     assert "CalledProcessError" not in errors
+
+
+def test_a_study_is_read_as_a_run_reads_it(tmp_path):
+    """A budget in place of another, and a pool without labels, which Snakemake's laying over would not give."""
+    given = tmp_path / "one.yaml"
+    given.write_text(
+        "selection: {run: [none, random, influence], strategies: {random: {budget: {fraction: 0.5}}}}\n"
+        "pool: {labels: unlabelled}\n",
+        encoding="utf-8",
+    )
+    config = studies.load([str(given)]).config
+    assert config["selection"]["strategies"]["random"]["budget"] == {"fraction": 0.5}
+    assert "influence" not in config["selection"]["run"]
+    assert config["pool"]["label"] is None

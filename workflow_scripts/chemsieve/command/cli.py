@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
+import yaml
 
 from chemsieve.errors import ChemsieveError
 
@@ -69,7 +70,7 @@ def init(target: str, pool: str | None, output: str, force: bool) -> int:
     _say(telling.guessed("target", found))
     _say(telling.guessed("pool", other) if other else ["pool: none given; name one in the file before you run it"])
     text = writing.study_file(writing.name_of(output, target), found, other)
-    config = configuration.normalise(studies.merged_with(text))
+    config = studies.prepared([yaml.safe_load(text)])
     if other:
         configuration.validate(config)
     write_text(output, text)

@@ -1,6 +1,7 @@
 """A study as the command knows it: its files laid over ``config.yaml``, as Snakemake does it, and its plan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +22,23 @@ def load(paths: Sequence[str]) -> Plan:
     Raises:
         ChemsieveError: a file cannot be read or is no YAML, or a key is wrong.
     """
-    config = configuration.normalise(merged(paths))
+    config = prepared(_read(Path(path)) for path in paths)
     configuration.validate(config)
     configuration.check_encoder(config)
     return Plan(config)
 
 
-def merged(paths: Sequence[str]) -> Json:
-    """The configuration with each file on top of those before, unchecked.
+def prepared(own: Iterable[Json]) -> Json:
+    """The configuration with each layer of a study's own on top of those before, as a run reads it, unchecked.
 
     Raises:
         ChemsieveError: a file cannot be read, or is no YAML.
     """
-    config = _default()
-    for path in paths:
-        config = _laid_over(config, _read(Path(path)))
-    return config
+    layers = [*_default(), *own]
+    return configuration.prepared(reduce(_laid_over, layers, {}), layers)[0]
 
 
-def merged_with(text: str) -> Json:
-    """The configuration with a file of this text on top, unchecked."""
-    return _laid_over(_default(), yaml.safe_load(text))
-
-
-def _default() -> Json:
+def _default() -> list[Json]:
     """What a study is laid over: ``config.yaml``, and the working directory's own."""
     if not SNAKEFILE.is_file():
         raise ChemsieveError(
@@ -52,10 +46,7 @@ def _default() -> Json:
         )
     base, own = PROJECT / "config.yaml", Path("config.yaml")
     first = [own] if own.exists() and not own.samefile(base) else []
-    config: Json = {}
-    for path in [base, *first]:
-        config = _laid_over(config, _read(path))
-    return config
+    return [_read(path) for path in [base, *first]]
 
 
 def _laid_over(below: Json, above: Json) -> Json:

@@ -40,6 +40,7 @@ __all__ = [
     "normalise",
     "options_of",
     "pool_is_labelled",
+    "prepared",
     "read",
     "schema",
     "stepped_aside",
@@ -50,6 +51,19 @@ __all__ = [
 
 Json = dict[str, Any]
 _NULLS = ("null", "~", "")  # as Snakemake hands null over from the command line
+
+
+def prepared(config: Json, layers: Iterable[Json]) -> tuple[Json, list[str]]:
+    """The configuration as it counts, unchecked: whole budgets, values read, without what cannot be followed.
+
+    Args:
+        config: the layers laid over each other key by key; it is changed in place.
+        layers: in the order in which they win.
+
+    Returns:
+        The configuration, and what :func:`chemsieve.study.unlabelled.stepped_aside` left out, in words.
+    """
+    return stepped_aside(normalise(with_whole_budgets(config, layers)))
 
 
 def with_whole_budgets(config: Json, layers: Iterable[Json]) -> Json:
