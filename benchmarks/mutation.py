@@ -6,7 +6,7 @@
 A fault is one small change of the syntax tree: another comparison, operator or number, a condition that is negated, an
 argument that is left out, a statement that is not run. Each is planted in a copy of the sources, and the tests that run
 its line are run there, quickest first, up to the first failure; where none fails, so are all tests that run any line of
-the module. A fault that makes them take far longer than before counts as seen. Not planted: docstrings,
+the file. A fault that makes them take far longer than before counts as seen. Not planted: docstrings,
 annotations, messages of errors, options' schemas.
 
 `benchmarks/mutants.txt` lists the survivors that are no gap, a line each: file, function, change, and why the change is
@@ -35,6 +35,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -262,11 +264,26 @@ class Lines:
     """A pytest plugin that keeps how long each test takes, and the statements that it runs."""
 
     def __init__(self):
-        self.seconds, self.lines, self.found = {}, {}, set()
+        self.seconds, self.lines, self.found, self.fixtures = {}, {}, set(), {}
         builtins.__note__ = lambda line: self.found.add(line)
 
     def pytest_runtest_setup(self, item):
         self.found = self.lines[item.nodeid] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef):
+        """What a fixture runs counts for each test that uses it, not only for the first, whose turn it is made in."""
+        outer, self.found = self.found, self.fixtures.setdefault(id(fixturedef), set())
+        try:
+            return (yield)
+        finally:
+            outer |= self.found
+            self.found = outer
+
+    def pytest_runtest_teardown(self, item):
+        for definitions in item._fixtureinfo.name2fixturedefs.values():
+            for one in definitions:
+                self.lines[item.nodeid] |= self.fixtures.get(id(one), set())
 
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
@@ -308,8 +325,6 @@ def forked(folder: Path, work) -> int:
 
 def run_tests(tests: list[str], *plugins: object) -> int:
     """Pytest's status for some tests, up to the first failure."""
-    import pytest
-
     # Nothing that takes a second anew in each fork: plugins that are not needed, assertions that explain themselves.
     quick = ["--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "-p", "no:threadexception"]
     return pytest.main(["-x", "-q", *quick, *LEFT_OUT, *tests], plugins=[Unshrunk(), *plugins])
@@ -399,10 +414,15 @@ def survivors(mutants: list[Mutant], tests: list[str], folder: Path, jobs: int) 
     for name, found in lines.items():
         for line in found:
             at.setdefault(line, []).append(name)
-    everything = sorted((name for name, ran in lines.items() if ran), key=seconds.get)  # any statement of the module
-    patience = 10 + 5 * sum(seconds[name] for name in everything)
+    whole = {  # the tests that run any statement of a file
+        file: sorted(
+            (name for name, ran in lines.items() if any(line.startswith(f"{file}:") for line in ran)), key=seconds.get
+        )
+        for file in files
+    }
+    patience = 10 + 5 * sum(seconds.values())
     waiting = [(mutant, sorted(at.get(f"{mutant.file}:{mutant.line}", []), key=seconds.get)) for mutant in mutants]
-    waiting = [(mutant, first or everything) for mutant, first in waiting][::-1]
+    waiting = [(mutant, first or whole[mutant.file]) for mutant, first in waiting][::-1]
     found, done, began = [], 0, time.monotonic()
     running: dict[int, list[str]] = {}
     while waiting or running:
@@ -411,8 +431,9 @@ def survivors(mutants: list[Mutant], tests: list[str], folder: Path, jobs: int) 
                 if (status := worker.status()) is None:
                     continue
                 first = running.pop(number)
+                everything = whole[worker.mutant.file]
                 if status == 0 and len(first) < len(everything):
-                    waiting.append((worker.mutant, everything))  # a fixture may have run the line for other tests
+                    waiting.append((worker.mutant, everything))  # a cache may have run the line for other tests
                 else:
                     done += 1
                     if status == 0:
