@@ -15,7 +15,7 @@ of that list that are seen by now or no longer there.
 
 It costs half a second to some seconds a fault on one core, since the libraries are imported once and each fault runs in
 a fork: on a busy machine of two cores 43 s for budgets (26 faults), 139 s for the kernel (224) and 230 s for the
-splitters (217). Statistics (719) and data (108) have slower tests: there --only takes one file, --jobs more cores.
+splitters (217). Statistics (719) and data (108) have slower tests: there --only takes some files, --jobs more cores.
 Established tools start Python and import torch anew for each fault. It needs a system that forks (Linux, macOS).
 """
 
@@ -464,13 +464,15 @@ def listed() -> dict[tuple[str, str, str], str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("module", choices=sorted(MODULES))
-    parser.add_argument("--only", help="a source file of the module, by the end of its path")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="source files of the module, by the ends of their paths"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="faults at a time (default 1)")
     arguments = parser.parse_args()
     places, tests = MODULES[arguments.module]
     paths = [path for place in places for path in ([ROOT / PACKAGE / place] if place.endswith(".py") else
                                                    sorted((ROOT / PACKAGE / place).glob("*.py")))]  # fmt: skip
-    files = [str(path.relative_to(ROOT)) for path in paths if str(path).endswith(arguments.only or "")]
+    files = [str(path.relative_to(ROOT)) for path in paths if str(path).endswith(tuple(arguments.only))]
     mutants = [one for file in files for one in mutants_of(file, (ROOT / file).read_text(encoding="utf-8"))]
     print(f"{len(mutants)} faults in {len(files)} files", flush=True)
     began = time.monotonic()
