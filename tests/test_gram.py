@@ -33,7 +33,7 @@ def molformer(seed=0, width=8, head=None):
     torch.manual_seed(seed)
     config = MolformerConfig(**{**TINY, "hidden_size": width, "num_hidden_layers": 2, "intermediate_size": 12,
                                 "initializer_range": 0.5, "vocab_size": TOKENIZER.get_vocab_size()})  # fmt: skip
-    return with_head(MolformerModel(config), width, head_inputs(head, width, TOKENIZER))
+    return with_head(MolformerModel(config), width, head_inputs(head, width, TOKENIZER, 0.0))
 
 
 def with_head(encoder, width, inputs=None):

@@ -67,9 +67,12 @@ def assemble(folder: Path, facts: dict, device: torch.device) -> LanguagePredict
     # Weights may have been stored in half precision; they were trained in single, as load_masked_lm has them.
     masked_lm = family.initialise({key: value for key, value in config.items() if key != "architectures"}).float()
     tokenizer, width = tokenization.load(folder / "tokenizer.json"), masked_lm.config.hidden_size
-    inputs = head_inputs(facts.get("head"), width, tokenizer)
-    model = Regressor(family.backbone(masked_lm), width, facts["dropout"].get("head") or 0.0, inputs)
+    dropout = facts["dropout"].get("head") or 0.0
+    inputs = head_inputs(facts.get("head"), width, tokenizer, dropout)
+    model = Regressor(family.backbone(masked_lm), width, dropout, inputs)
     set_dropout(model, facts["dropout"].get("hidden"), facts["dropout"].get("embedding"))
     source = folder / "model.safetensors"
-    load_strictly(model, read_tensors(source), source=str(source))
+    tensors = read_tensors(source)
+    model.fit_shape(tensors)
+    load_strictly(model, tensors, source=str(source))
     return LanguagePredictor(model, tokenizer, neighbours.read(folder / "training.parquet"), facts, device)

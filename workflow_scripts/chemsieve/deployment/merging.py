@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from chemsieve.models.kernel_head import KernelHead
 from chemsieve.models.regressor import Regressor, Scaling
 
 
@@ -23,6 +24,8 @@ def merge(model: Regressor) -> Regressor:
         # Dropout stands between the vector and the head; it multiplies each component too, so that the order is free.
         if model.head_inputs is None:
             model.head.weight.mul_(model.pooled.scale)
+        elif isinstance(model.head_inputs, KernelHead):
+            model.head_inputs.rescale_pooled(model.pooled.scale)
         else:
             model.head_inputs.first.weight[:, : len(model.pooled.scale)].mul_(model.pooled.scale)
         model.pooled = nn.Identity()

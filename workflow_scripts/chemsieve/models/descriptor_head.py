@@ -46,7 +46,7 @@ class Featuriser:
         return self._of_molecule(Chem.MolToSmiles(molecule))
 
     def _computed(self, smiles: str) -> np.ndarray:
-        parts = []
+        parts = [np.empty(0)]
         if self.with_descriptors:
             parts.append(descriptors([smiles])[0])
         if self.folded:
@@ -54,8 +54,8 @@ class Featuriser:
         return np.concatenate(parts).astype(np.float32)
 
 
-class DescriptorHead(nn.Module):
-    """Two layers over [pooled output; standardised descriptors; logarithms of fingerprint counts].
+class Described(nn.Module):
+    """What a head sees of molecules beside the pooled output, standardised.
 
     ``centre`` and ``inverse`` standardise what the featuriser gives: those of the training molecules, which
     :meth:`standardise` sets, so that a checkpoint carries them. A column that tells training molecules apart in no way
@@ -65,15 +65,11 @@ class DescriptorHead(nn.Module):
     centre: Tensor
     inverse: Tensor
 
-    def __init__(self, width: int, featuriser: Featuriser, hidden: int, dropout: float):
+    def __init__(self, featuriser: Featuriser):
         super().__init__()
         self.featuriser = featuriser
         self.register_buffer("centre", torch.zeros(featuriser.width))
         self.register_buffer("inverse", torch.zeros(featuriser.width))
-        self.first = nn.Linear(width + featuriser.width, hidden)
-        self.norm = nn.LayerNorm(hidden)
-        self.second = nn.Linear(hidden, hidden)
-        self.dropout = Dropout(dropout)
 
     def standardise(self, ids: Sequence[Sequence[int]]) -> None:
         """Take means and deviations from the token ids of the training molecules."""
@@ -91,11 +87,30 @@ class DescriptorHead(nn.Module):
         self.centre.copy_(torch.from_numpy(centre))
         self.inverse.copy_(torch.from_numpy(inverse))
 
+    def seen(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """(molecules, the featuriser's width) of token ids, within ``CLIP`` standard deviations."""
+        raw = torch.from_numpy(self.featuriser(ids)).to(self.centre)
+        return ((raw - self.centre) * self.inverse).nan_to_num(0.0).clamp(-CLIP, CLIP)
+
+
+class DescriptorHead(Described):
+    """Two layers over [pooled output; standardised descriptors; logarithms of fingerprint counts]."""
+
+    def __init__(self, width: int, featuriser: Featuriser, hidden: int, dropout: float):
+        super().__init__(featuriser)
+        self.first = nn.Linear(width + featuriser.width, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.dropout = Dropout(dropout)
+
+    @property
+    def out_features(self) -> int:
+        """Numbers that it gives of a molecule."""
+        return self.second.out_features
+
     def forward(self, pooled: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
         """(molecules, ``hidden``) of the pooled output (molecules, width) and the token ids of the same molecules."""
-        raw = torch.from_numpy(self.featuriser(ids)).to(self.centre)
-        seen = ((raw - self.centre) * self.inverse).nan_to_num(0.0).clamp(-CLIP, CLIP)
-        hidden = self.first(torch.cat([pooled, seen.to(pooled.dtype)], dim=1))
+        hidden = self.first(torch.cat([pooled, self.seen(ids).to(pooled.dtype)], dim=1))
         hidden = self.dropout(nn.functional.gelu(self.norm(hidden)))
         return nn.functional.gelu(self.second(hidden))
 

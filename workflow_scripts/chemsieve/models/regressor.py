@@ -1,6 +1,6 @@
 """The regressor: an encoder, the masked mean of its last layer, and a linear head with or without layers before it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from chemsieve import methods
 from chemsieve.models import backbone, encoders
 from chemsieve.models.checkpoints import load_strictly, read_tensors, trained_names
 from chemsieve.models.descriptor_head import DescriptorHead, Featuriser, unpadded
+from chemsieve.models.kernel_head import KernelHead
 from chemsieve.models.molformer.dropout import Dropout
 from chemsieve.models.molformer.modeling import MolformerModel, masked_mean
 
@@ -45,14 +46,19 @@ class Regressor(nn.Module):
     label_scale: Tensor
 
     def __init__(
-        self, encoder: PreTrainedModel, hidden_size: int, dropout: float, head_inputs: DescriptorHead | None = None
+        self,
+        encoder: PreTrainedModel,
+        hidden_size: int,
+        dropout: float,
+        head_inputs: DescriptorHead | KernelHead | None = None,
     ):
         super().__init__()
         self.encoder = encoder
         self.pooled = nn.Identity()
         self.head_inputs = head_inputs
-        self.dropout = Dropout(dropout)
-        self.head = nn.Linear(hidden_size if head_inputs is None else head_inputs.second.out_features, 1)
+        # The coefficients of a kernel regression cancel each other: to drop some would leave noise alone.
+        self.dropout = Dropout(0.0 if isinstance(head_inputs, KernelHead) else dropout)
+        self.head = nn.Linear(hidden_size if head_inputs is None else head_inputs.out_features, 1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.register_buffer("label_mean", torch.zeros((), dtype=torch.float64))
@@ -93,6 +99,20 @@ class Regressor(nn.Module):
         """Put a trained scaling vector, ones, on the encoder's pooled output."""
         self.pooled = Scaling(self.encoder.config.hidden_size).to(self.head.weight.device)
 
+    def resize_kernel(self, count: int) -> None:
+        """Make room for so many centres of a kernel regression, whose coefficients are then zero."""
+        if not isinstance(self.head_inputs, KernelHead):
+            raise TypeError("the regressor's head is no kernel regression")
+        self.head_inputs.resize(count)
+        weight = self.head.weight
+        self.head.weight = nn.Parameter(weight.new_zeros(1, count), requires_grad=weight.requires_grad)
+        self.head.in_features = count
+
+    def fit_shape(self, tensors: Mapping[str, Tensor]) -> None:
+        """Make room for what a checkpoint holds: a kernel regression is as large as its training set."""
+        if isinstance(self.head_inputs, KernelHead) and "head_inputs.centres" in tensors:
+            self.resize_kernel(len(tensors["head_inputs.centres"]))
+
     def set_label_scale(self, mean: float, scale: float) -> None:
         """Fix the standardisation from the training labels."""
         self.label_mean.fill_(mean)
@@ -125,11 +145,20 @@ def disable_noise(model: Regressor) -> None:
             module.fixed_features = True
 
 
-def head_inputs(head: dict | None, width: int, tokenizer: Tokenizer) -> DescriptorHead | None:
-    """What ``finetune.head`` asks for, on an encoder of that width; None where that is a linear head alone."""
-    if not head or not (head["descriptors"] or head["morgan"]):
+def head_inputs(
+    head: dict | None, width: int, tokenizer: Tokenizer, dropout: float
+) -> DescriptorHead | KernelHead | None:
+    """What ``finetune.head`` asks for, on an encoder of that width; None where that is a linear head alone.
+
+    ``dropout`` is ``finetune.dropout.head``, which a kernel regression has on the encoder's output.
+    """
+    # Model folders that were written before there was a kernel say nothing of it.
+    kernel = bool(head and head.get("kernel"))
+    if not head or not (head["descriptors"] or head["morgan"] or kernel):
         return None
     featuriser = Featuriser(tokenizer, head["descriptors"], head["morgan"])
+    if kernel:
+        return KernelHead(width, featuriser, dropout)
     return DescriptorHead(width, featuriser, head["hidden"], head["dropout"])
 
 
@@ -148,11 +177,14 @@ def build(
     masked_lm = backbone.load_masked_lm(encoder_folder, family)
     encoder = encoders.load(family).backbone(masked_lm)
     width = masked_lm.config.hidden_size
-    inputs = head_inputs(head, width, backbone.load_tokenizer(encoder_folder))
-    model = Regressor(encoder, width, dropout.get("head") or 0.0, inputs)
+    before_head = dropout.get("head") or 0.0
+    inputs = head_inputs(head, width, backbone.load_tokenizer(encoder_folder), before_head)
+    model = Regressor(encoder, width, before_head, inputs)
     set_dropout(model, dropout.get("hidden"), dropout.get("embedding"))
     if base is not None:
-        load_strictly(model, read_tensors(base), source=str(base))
+        tensors = read_tensors(base)
+        model.fit_shape(tensors)
+        load_strictly(model, tensors, source=str(base))
     return model
 
 
@@ -173,5 +205,7 @@ def restore(
     """
     model = build(encoder_folder, family, dropout or {}, base, head)
     methods.load(method).apply(model, **options)
-    load_strictly(model, read_tensors(checkpoint), trained_names(model), source=str(checkpoint))
+    tensors = read_tensors(checkpoint)
+    model.fit_shape(tensors)
+    load_strictly(model, tensors, trained_names(model), source=str(checkpoint))
     return model.eval()

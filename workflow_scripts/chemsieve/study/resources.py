@@ -160,20 +160,31 @@ def mlm(s: Sizes, config: dict) -> tuple[float, float]:
 
 def finetune(s: Sizes, config: dict) -> tuple[float, float]:
     """Fine-tuning on the training molecules."""
-    return _training(s, config["finetune"], s.train)
+    return _with_kernel(config, _training(s, config["finetune"], s.train), s.train)
 
 
 def selected(s: Sizes, config: dict) -> tuple[float, float]:
     """Fine-tuning on training molecules and, at most, the whole pool."""
     epochs = [config["finetune"]["epochs"]]
     epochs += [(m.get("training") or {}).get("epochs", epochs[0]) for m in config["grid"]["methods"].values()]
-    return _training(s, config["finetune"] | {"epochs": max(epochs)}, s.train + s.pool)
+    training = _training(s, config["finetune"] | {"epochs": max(epochs)}, s.train + s.pool)
+    return _with_kernel(config, training, s.train + s.pool)
 
 
 def retrain(s: Sizes, config: dict) -> tuple[float, float]:
     """Fine-tuning with a random subset of the pool."""
     training = config["finetune"] | config["validation"]["training"]
-    return _training(s, training, s.train + config["validation"]["fraction"] * s.pool)
+    molecules = s.train + config["validation"]["fraction"] * s.pool
+    return _with_kernel(config, _training(s, training, molecules), molecules)
+
+
+def _with_kernel(config: dict, training: tuple[float, float], n: float) -> tuple[float, float]:
+    """With a head that is a kernel regression on n molecules: some matrices, and solutions at each epoch."""
+    memory, seconds = training
+    if not config["finetune"]["head"]["kernel"]:
+        return memory, seconds
+    solutions = 16 + 6 * (config["finetune"]["epochs"] + 1)
+    return memory + 30 / 1e6 * n**2, seconds + 4e-11 * solutions * n**3 + 0.02 * n
 
 
 def pretrain(s: Sizes, config: dict) -> tuple[float, float]:

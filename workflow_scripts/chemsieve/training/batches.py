@@ -29,7 +29,10 @@ def by_length(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndar
 
 
 class RegressionCollator:
-    """Collate ``{"input_ids", "label"}`` examples into model inputs and a float32 target (batch,)."""
+    """Collate ``{"input_ids", "label"}`` examples into model inputs and a float32 target (batch,).
+
+    Where they have a ``row``, their place among all, the batch has ``rows`` (batch,).
+    """
 
     def __init__(self, pad_id: int):
         self.pad_id = pad_id
@@ -37,7 +40,10 @@ class RegressionCollator:
     def __call__(self, examples: list[dict]) -> dict[str, Tensor]:
         tokens, mask = pad([example["input_ids"] for example in examples], self.pad_id)
         target = torch.tensor([example["label"] for example in examples], dtype=torch.float32)
-        return {"input_ids": tokens, "attention_mask": mask, "labels": target}
+        batch = {"input_ids": tokens, "attention_mask": mask, "labels": target}
+        if "row" in examples[0]:
+            batch["rows"] = torch.tensor([example["row"] for example in examples])
+        return batch
 
 
 class MaskingCollator:

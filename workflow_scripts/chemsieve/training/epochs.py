@@ -83,6 +83,7 @@ def fit(
     settings: Settings,
     conditions: Conditions,
     difficulty: Sequence[float] | None = None,
+    untrained: bool = False,
 ) -> Outcome:
     """Train ``model`` on ``examples`` and restore the epoch with the lowest validation loss.
 
@@ -94,6 +95,7 @@ def fit(
             the state in ``saves`` has the same outcome to the bit on a processor.
         difficulty: one number for each example makes the epochs those of a curriculum; the schedule is over the steps
             that these have.
+        untrained: whether the model is validated before the first epoch too, as epoch 0, which may be the best.
 
     Raises:
         ChemsieveError: there is nothing to train on, or a loss is not finite.
@@ -106,6 +108,7 @@ def fit(
     model.to(conditions.device)
     order = _order(examples, settings, conditions.seed, difficulty)
     round_ends = list(itertools.accumulate(order.steps(epoch) for epoch in range(settings.epochs)))
+    round_ends = [0] * untrained + round_ends
     grouped = groups(model, decayed_names(model), settings.learning_rate, settings.weight_decay, settings.layer_decay)
     optimizer = torch.optim.AdamW(grouped, lr=settings.learning_rate, fused=True)
     training = _EpochTraining(
@@ -120,6 +123,7 @@ def fit(
         loss_of=loss,
         validation=validate,
         settings=settings,
+        first=0 if untrained else 1,
     )
     progress, outcome = train(training, conditions), training.outcome
     outcome.curve, outcome.seconds = progress.curve, progress.seconds
@@ -140,13 +144,15 @@ def _order(examples: list[dict], settings: Settings, seed: int, difficulty: Sequ
 class _EpochTraining(Training):
     """A training whose rounds are epochs.
 
-    ``reference`` is the validation loss that a fall is measured against, and ``waited`` the number of epochs since.
+    ``first`` is the first round's epoch: 0 where the model is validated before training. ``reference`` is the
+    validation loss that a fall is measured against, and ``waited`` the number of epochs since.
     """
 
     batches: EpochBatches
     loss_of: Callable[[nn.Module, dict], Tensor]
     validation: Callable[[], dict]
     settings: Settings
+    first: int
     outcome: Outcome = field(default_factory=Outcome)
     reference: float = math.inf
     waited: int = 0
@@ -163,8 +169,8 @@ class _EpochTraining(Training):
 
     @property
     def epoch(self) -> int:
-        """The epoch in hand, from 1."""
-        return len(self.progress.curve) + 1
+        """The epoch in hand."""
+        return len(self.progress.curve) + self.first
 
     def diverged(self, loss: float) -> str:
         rate = self.settings.learning_rate
@@ -174,10 +180,13 @@ class _EpochTraining(Training):
         epoch, loss = self.epoch, cast("float", row["validation_loss"])
         if not math.isfinite(loss):
             raise ChemsieveError(f"training diverged in epoch {epoch}: the validation loss is {loss}")
-        log.info(
-            "epoch %d/%d: training loss %.4f, validation loss %.4f, %.1f s",
-            epoch, self.settings.epochs, row["train_loss"], loss, row["seconds"],
-        )  # fmt: skip
+        if row["train_loss"] is None:
+            log.info("before training: validation loss %.4f", loss)
+        else:
+            log.info(
+                "epoch %d/%d: training loss %.4f, validation loss %.4f, %.1f s",
+                epoch, self.settings.epochs, row["train_loss"], loss, row["seconds"],
+            )  # fmt: skip
         self._keep(epoch, loss)
         self._count(epoch, loss)
         return {"epoch": epoch, **row}

@@ -13,12 +13,10 @@ from transformers import get_scheduler
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.models.regressor import Regressor
-from chemsieve.training.batches import by_length, pad
+from chemsieve.training.encoder_outputs import encoder_outputs
 from chemsieve.training.layers import decayed_names
 
 log = logging.getLogger(__name__)
-
-_FORWARD = 64  # molecules of one pass of the encoder
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def train_head(
     if not trained:
         return
     training = model.training
-    outputs = _outputs(model, ids, pad_id, labels.device)
+    outputs = encoder_outputs(model, ids, pad_id, labels.device)
     torch.manual_seed(seed)
     decayed = decayed_names(parts)
     optimizer = torch.optim.AdamW(
@@ -84,17 +82,6 @@ def train_head(
             )
     log.info("%d epochs of the head alone: training loss %.4f at the end", settings.epochs, mean)
     model.train(training)
-
-
-@torch.no_grad()
-def _outputs(model: Regressor, ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Tensor:
-    """What the encoder gives in evaluation mode, (molecules, hidden), in the order of ``ids``."""
-    model.eval()
-    outputs = torch.empty(len(ids), model.encoder.config.hidden_size, device=device)
-    for rows in by_length(ids, _FORWARD):
-        inputs, mask = pad([ids[i] for i in rows], pad_id)
-        outputs[torch.from_numpy(rows).to(device)] = model.pooled_output(inputs.to(device), mask.to(device)).float()
-    return outputs
 
 
 def _step(loss: Tensor, parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer, clip: float) -> None:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import tokenization
+from chemsieve.models.descriptor_head import DescriptorHead
+from chemsieve.models.kernel_head import KernelHead
 from chemsieve.models.prediction import predict_averaged, randomiser
 from chemsieve.models.random_smiles import SmilesRandomiser
 from chemsieve.models.regressor import Regressor
@@ -23,6 +25,7 @@ from chemsieve.training.batches import RegressionCollator
 from chemsieve.training.curriculum import DIFFICULTIES
 from chemsieve.training.epochs import Outcome, Settings, fit
 from chemsieve.training.head_start import HeadStart, train_head
+from chemsieve.training.kernel_fit import KernelFit
 from chemsieve.training.loop import Conditions
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class RandomisingCollator:
     def __call__(self, examples: list[dict]) -> dict[str, Tensor]:
         seeds = torch.randint(2**31 - 1, (len(examples),)).tolist()
         rows = self.randomiser.randomise([example["smiles"] for example in examples], seeds)
-        return self.plain([{"input_ids": ids, "label": e["label"]} for ids, e in zip(rows, examples, strict=True)])
+        return self.plain([example | {"input_ids": ids} for ids, example in zip(rows, examples, strict=True)])
 
 
 def fine_tune(
@@ -86,28 +89,39 @@ def fine_tune(
     model.to(conditions.device)
     (model.change_label_scale if trained_head else model.set_label_scale)(mean, scale)
     pad_id = tokenization.special_id(tokenizer, "pad")
-    if model.head_inputs is not None and not trained_head:
+    if isinstance(model.head_inputs, DescriptorHead) and not trained_head:
         model.head_inputs.standardise(tokenization.encode(tokenizer, train.smiles))
     examples = _examples(tokenizer, train.smiles, (np.asarray(train.labels) - mean) / scale)
     randomised = randomiser(model, tokenizer)
     began = time.perf_counter()
-    if settings.head_epochs and not trained_head:
-        labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
-        train_head(
-            model, [row["input_ids"] for row in examples], labels, _head_start(settings), pad_id, conditions.seed
-        )
+    ids = [example["input_ids"] for example in examples]
+    labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
+    solved = (
+        KernelFit(model, ids, labels, pad_id, conditions.seed) if isinstance(model.head_inputs, KernelHead) else None
+    )
+    if solved and trained_head:
+        solved.refresh()
+    elif solved:
+        others = torch.tensor((np.asarray(validation.labels) - mean) / scale, device=conditions.device)
+        solved.start(tokenization.encode(tokenizer, validation.smiles), others)
+    elif settings.head_epochs and not trained_head:
+        train_head(model, ids, labels, _head_start(settings), pad_id, conditions.seed)
     before = time.perf_counter() - began
     collate = RandomisingCollator(randomised, pad_id) if settings.randomise else RegressionCollator(pad_id)
     validation_rows = randomised.several(validation.smiles, settings.writings)
 
     def validate() -> dict[str, float]:
+        if solved:
+            solved.refresh()
         predicted = predict_averaged(model, validation_rows, settings.draws, pad_id, conditions.device)
         mse = float(np.mean((predicted - validation.labels) ** 2))
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
     difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
     with conditions.followed(settings, model):
-        outcome = fit(model, examples, collate, squared_error, validate, settings, conditions, difficulty)
+        loss = solved.loss if solved else squared_error
+        # What is solved in closed form predicts before any training, and may be the best there is.
+        outcome = fit(model, examples, collate, loss, validate, settings, conditions, difficulty, bool(solved))
     outcome.seconds += before
     constant = float(np.mean((np.asarray(validation.labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
@@ -133,8 +147,8 @@ def _head_start(settings: Settings) -> HeadStart:
 def _examples(tokenizer: Tokenizer, smiles: Sequence[str], standardised: np.ndarray) -> list[dict]:
     ids = tokenization.encode(tokenizer, smiles)
     return [
-        {"input_ids": row, "smiles": text, "label": float(y)}
-        for row, text, y in zip(ids, smiles, standardised, strict=True)
+        {"input_ids": tokens, "smiles": text, "label": float(y), "row": row}
+        for row, (tokens, text, y) in enumerate(zip(ids, smiles, standardised, strict=True))
     ]
 
 

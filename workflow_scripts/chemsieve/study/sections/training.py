@@ -83,11 +83,17 @@ class Dropout(Section):
 
 
 class Head(Section):
-    """What stands before the linear head: nothing, or two layers that see descriptors beside the pooled output."""
+    """What stands before the linear head: nothing, or layers or a kernel that see descriptors too."""
 
     descriptors: bool = key(False, "whether RDKit's descriptors are among the inputs, standardised")
     morgan: Annotated[int, Field(ge=0, le=2**20)] = key(
         0, "columns of the Morgan fingerprint (radius 2, log counts) among them; 0: none"
+    )
+    kernel: bool = key(
+        False,
+        "in place of the layers a Gaussian kernel to the training molecules, over all inputs and the encoder's output: "
+        "kernel ridge regression, solved anew after each epoch, while the encoder is trained on held-out errors; "
+        "at most 10,000 training molecules",
     )
     hidden: Count = key(256, "width of the two layers, where there are any")
     dropout: Probability = key(0.2, "between them")
