@@ -113,7 +113,7 @@ def study_tables(seeds=(0, 1, 2)):
                 for checkpoint in (1, 2, -1):
                     scores = rng.normal(0, 1, N_POOL)
                     model = (*split.values(), seed, origin, checkpoint, estimator)
-                    influence += [(m, *model, s, -s) for m, s in zip(pool, scores, strict=True)]
+                    influence += [(m, *model, s, -s, None) for m, s in zip(pool, scores, strict=True)]
                     if checkpoint > 0:
                         solved = estimator != "lissa"
                         diagnostics.append(
