@@ -127,7 +127,7 @@ def study_tables(seeds=(0, 1, 2)):
             scores = np.round(rng.normal(0, 1, N_POOL), 1) if strategy != "random" else np.full(N_POOL, np.nan)
             ranks = stats.rankdata(-np.nan_to_num(scores), method="ordinal")
             for molecule, score, rank in zip(pool, scores, ranks, strict=True):
-                selections.append((strategy, *split.values(), seed, molecule, score, rank, rank <= 10))
+                selections.append((strategy, *split.values(), seed, molecule, score, rank, rank <= 10, False))
     control = pd.DataFrame({"molecule_id": pool, "group": [GROUPS[i % 3] for i in range(N_POOL)], "true_label": 1.0})
 
     def frame(rows, table):
