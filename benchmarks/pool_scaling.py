@@ -162,7 +162,7 @@ def scores(folder: Path) -> None:
     problem.train = train
     gram = {"tolerance": 1e-2, "rank": None, "basis": "principal", "largest": MATRIX, "memory_mb": 700}
     kernel = gramfile.compute(problem, query, pool, gram)
-    found, _ = from_kernel(*kernel, lambda: (problem, query, pool), "exact", {"damping": 1.0}, 0.05, 0)
+    found, *_ = from_kernel(*kernel, lambda: (problem, query, pool), "exact", {"damping": 1.0}, 0.05, 0)
     assert np.isfinite(found).all()
 
 

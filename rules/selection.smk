@@ -12,6 +12,7 @@ rule selection:
         training=PLAN.selection_training,
         validation=PLAN.selection_validation,
         gram=PLAN.selection_grams,
+        after=PLAN.selection_after,
     output:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
     log:

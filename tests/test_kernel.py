@@ -92,12 +92,14 @@ def test_shapley_values_are_those_of_all_coalitions(problem):
     model = kernels.refit(kernel, 0.5)
     every = np.mean([np.bincount(o, kernels.marginal_gains(model, np.array(o))) for o in permutations(range(POOL))], 0)
     np.testing.assert_allclose(every, expected, rtol=1e-8)
-    values, half = kernels.shapley(model, 4000, seed=0)
+    found = kernels.shapley(model, 4000, seed=0)
+    values, half = found.values, found.half
     np.testing.assert_allclose(values, expected, atol=0.05 * np.abs(expected).max())
     assert values.sum() == pytest.approx(-kernels.group_effect(model, range(POOL)))
     assert not np.allclose(values, half, rtol=1e-12)
-    again, _ = kernels.shapley(model, 4000, seed=0)
-    np.testing.assert_array_equal(values, again)
+    np.testing.assert_array_equal(values, kernels.shapley(model, 4000, seed=0).values)
+    assert np.mean(np.abs(values - expected) < 2 * found.errors) > 0.7, "95 % of values lie within two standard errors"
+    assert found.agreement > 0.99
 
 
 def test_scores_of_half_the_permutations_are_compared_with_those_of_all():
@@ -110,8 +112,12 @@ def test_scores_of_half_the_permutations_are_compared_with_those_of_all():
         options = {"damping": 0.1, "permutations": permutations}
         return from_kernel(kernel, np.zeros(10), facts, None, "shapley", options, 0.05, 3)
 
-    (whole, diagnostics), (half, _) = scored(8), scored(4)
-    expected = spearmanr(whole, half).statistic
+    (whole, diagnostics, _), _ = scored(8), scored(4)
+    model = kernels.refit(kernel, 0.1)
+    generator = np.random.default_rng(3)
+    orders = [generator.permutation(30) for _ in range(4)]
+    half = sum(np.bincount(o, kernels.marginal_gains(model, o)) for order in orders[::2] for o in (order, order[::-1]))
+    expected = spearmanr(-whole, half).statistic
     assert expected < 0.999, "or it shows nothing"
     assert diagnostics["spearman_vs_half"] == pytest.approx(expected, rel=1e-9)
 
@@ -122,12 +128,47 @@ def test_as_many_permutations_are_made_as_are_asked_for(problem, monkeypatch, as
     orders, gains = [], kernels.marginal_gains
     monkeypatch.setattr(kernels, "marginal_gains", lambda model, order: orders.append(order) or gains(model, order))
     model = kernels.refit(problem[1], 0.5)
-    values, half = kernels.shapley(model, asked, 0)
-    assert len(orders) == made
+    found = kernels.shapley(model, asked, 0)
+    assert len(orders) == made == found.permutations
     assert all((one == other[::-1]).all() for one, other in zip(orders[::2], orders[1::2], strict=True))
     each = [np.bincount(order, gains(model, order)) for order in orders]
-    np.testing.assert_allclose(values, np.mean(each, axis=0))
-    np.testing.assert_allclose(half, np.mean(each[: made // 4 * 2], axis=0))
+    np.testing.assert_allclose(found.values, np.mean(each, axis=0))
+    paired = np.array(each).reshape(-1, 2, POOL).mean(axis=1)
+    np.testing.assert_allclose(found.half, paired[::2].mean(axis=0))
+    np.testing.assert_allclose(found.errors, paired.std(axis=0, ddof=1) / np.sqrt(len(paired)))
+
+
+def sampled(seed=6, pool=30):
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(15 + pool, 8))
+    return kernels.refit(kernels.Kernel(rows @ rows.T, generator.normal(size=15 + pool), 10, 5), 0.1)
+
+
+def test_standard_errors_are_the_spread_over_seeds():
+    model = sampled()
+    runs = [kernels.shapley(model, 40, seed) for seed in range(60)]
+    spread = np.std([run.values for run in runs], axis=0, ddof=1)
+    told = np.sqrt(np.mean([run.errors**2 for run in runs], axis=0))
+    np.testing.assert_allclose(told.mean(), spread.mean(), rtol=0.15)
+
+
+def test_the_expected_agreement_is_that_with_very_many_permutations():
+    model = sampled()
+    truth = kernels.shapley(model, 20_000, 1000).values
+    for made in (4, 16, 64):
+        runs = [kernels.shapley(model, made, seed) for seed in range(60)]
+        wanted = np.mean([spearmanr(run.values, truth).statistic for run in runs])
+        assert np.mean([run.agreement for run in runs]) == pytest.approx(wanted, abs=0.06 if made == 4 else 0.02)
+
+
+def test_permutations_end_where_the_ranking_is_settled_and_it_says_where_it_is_not():
+    model = sampled()
+    enough = kernels.shapley(model, 4000, 0, settled=0.98)
+    assert 2 * kernels.LEAST_PAIRS <= enough.permutations < 4000
+    assert enough.agreement >= 0.98
+    np.testing.assert_array_equal(kernels.shapley(model, enough.permutations, 0).values, enough.values)
+    few = kernels.shapley(model, 20, 0, settled=0.9999)
+    assert (few.permutations, few.agreement < 0.9999) == (20, True)
 
 
 def test_greedy_takes_the_best_next_molecule_each_time(problem):

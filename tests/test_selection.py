@@ -1,7 +1,9 @@
 """Selection strategies against RDKit's own picker, hand-made orders and budgets; aggregation against pandas by hand."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,10 @@ from chemsieve import registry
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence.aggregation import agreement_with_last, over_checkpoints
 from chemsieve.influence.kernel import Kernel
-from chemsieve.selection import Context, select
+from chemsieve.selection import Context, left_in, select
 from chemsieve.study import budgets, configuration
+from chemsieve.study.plan import Plan
+from chemsieve.study.unlabelled import stepped_aside
 from helpers.tiny import SMILES
 
 ROOT = Path(__file__).parent.parent
@@ -203,6 +207,75 @@ def test_budgets(budget, names):
     assert chosen(table) == [f"pool-{'abcde'.index(name)}" for name in names]
 
 
+def test_what_another_strategy_leaves_out_is_set_aside():
+    kept = np.arange(N) % 3 > 0
+    before = pd.DataFrame({"molecule_id": POOL["molecule_id"], "selected": kept, "strategy": "cleaned"}).iloc[::-1]
+    assert (left_in(before, POOL) == kept).all()
+    context = replace(full_context(), available=kept)
+    for strategy in registry.choices("selection"):
+        module = registry.load("selection", strategy)
+        table = select(POOL, context, strategy, strategy, {"count": 5} if module.BUDGET else None, 0, {})
+        assert sorted(table["molecule_id"]) == sorted(POOL["molecule_id"])
+        assert set(table.loc[table["set_aside"], "molecule_id"]) == set(POOL["molecule_id"][~kept])
+        assert not (table["selected"] & table["set_aside"]).any()
+        assert table["selected"].sum() == {"none": 0, "all": kept.sum()}.get(strategy, 5)
+    table = select(POOL, context, "mine", "influence", {"fraction": 0.5}, 0, {})
+    order = [i for i in np.argsort(-GAIN) if kept[i]]
+    assert chosen(table) == [f"pool-{i}" for i in order[: kept.sum() // 2]]
+    with pytest.raises(ChemsieveError, match=r"mine\.budget: count 17 is more than the 16"):
+        select(POOL, context, "mine", "influence", {"count": 17}, 0, {})
+    with pytest.raises(ChemsieveError, match="cleaned leaves no molecule to choose from"):
+        left_in(before.assign(selected=False), POOL)
+
+
+def test_a_design_knows_what_cannot_be_measured():
+    """The batch is that of the pool without the molecules that were set aside."""
+    kept = np.arange(N) % 3 != 2  # pool-5 is the first choice of all
+    random = np.random.default_rng(4)
+    rows = random.normal(size=(8 + N, 12))
+    labels = random.normal(size=5)
+
+    def context(places, available=None):
+        some = rows[[*range(8), *(8 + places)]]
+        kernel = Kernel(some @ some.T, np.zeros(len(some)), 5, 3)
+        given = {"kernels": lambda: [kernel], "gram_labels": lambda: labels, "available": available}
+        return Context(training=POOL.iloc[:5], validation=POOL.iloc[:3], **given)
+
+    options = {"damping": 0.1}
+    whole = select(POOL, context(np.arange(N), kept), "d", "v_optimal", {"count": 6}, 0, options)
+    alone = select(POOL[kept], context(np.flatnonzero(kept)), "d", "v_optimal", {"count": 6}, 0, options)
+    assert chosen(whole) == chosen(alone)
+    assert chosen(whole) != chosen(select(POOL, context(np.arange(N)), "d", "v_optimal", {"count": 6}, 0, options))
+
+
+def test_what_goes_before_a_strategy_is_checked_and_made():
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    strategies = config["selection"]["strategies"]
+    strategies |= {
+        "cleaned": {"strategy": "disagreement", "budget": {"fraction": 0.8}},
+        "clean": {"strategy": "influence", "budget": {"count": 9}, "after": "cleaned"},
+    }
+    config["selection"] |= {"run": ["none", "all", "clean"], "rank": []}
+    config["grid"] |= {"selections": ["none"]}
+    config = configuration.normalise(config)
+    configuration.validate(config)
+    plan = Plan(config)
+    assert plan.strategies == ["none", "all", "clean", "cleaned"]
+    at = SimpleNamespace(splitter="random", split_seed=0, seed=1, strategy="clean")
+    assert plan.selection_after(at) == ["results/embedded/runs/random/0/1/selection/cleaned.parquet"]
+    assert "after" not in plan.strategy("clean")["options"]
+    unlabelled, _ = stepped_aside(config | {"pool": config["pool"] | {"labels": "unlabelled"}})
+    assert unlabelled["selection"]["run"] == ["none"]
+    for before, why in {
+        "nobody": "nobody",
+        "all": "'all' has no budget",
+        "clean": "'clean' has an `after` itself",
+    }.items():
+        config["selection"]["strategies"]["clean"]["after"] = before
+        with pytest.raises(ChemsieveError, match=rf"selection\.strategies\.clean\.after: .*{why}"):
+            configuration.validate(config)
+
+
 def test_a_sweep_is_several_entries_of_one_strategy():
     """Budgets of 2, 8 and 20 as a user writes them; each selection begins as the smaller one."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -261,7 +334,8 @@ def scores():
         (4, "pool-3", 4.0), (4, "pool-1", -1.0), (4, "pool-2", 3.0),
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["checkpoint", "molecule_id", "influence"])
-    return frame.assign(expected_gain=-frame["influence"], estimator="cg", seed=7)
+    errors = np.arange(1, len(frame) + 1) / 10
+    return frame.assign(expected_gain=-frame["influence"], estimator="cg", seed=7, standard_error=errors)
 
 
 def test_mean_over_checkpoints(scores):
@@ -270,6 +344,8 @@ def test_mean_over_checkpoints(scores):
     result = over_checkpoints(shuffled, "mean")
     assert list(result["molecule_id"]) == ["pool-3", "pool-1", "pool-2"]
     np.testing.assert_allclose(result["influence"], [3.0, -1.0, 1.0])
+    by_molecule = scores.groupby("molecule_id")["standard_error"].mean()
+    np.testing.assert_allclose(result["standard_error"], by_molecule[result["molecule_id"]])
     np.testing.assert_allclose(result["expected_gain"], [-3.0, 1.0, -1.0])
     assert set(result["checkpoint"]) == {-1}
     assert set(result["seed"]) == {7}

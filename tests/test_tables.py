@@ -99,7 +99,8 @@ def test_an_empty_table_has_its_columns(tmp_path):
 def test_missing_seeds_stay_whole_numbers(tmp_path):
     frame = pd.DataFrame(
         {"strategy": "x", "splitter": "scaffold", "split_seed": 0, "seed": [3, None], "molecule_id": ["a", "b"],
-         "score": [1.0, None], "rank": [1, 2], "selected": [True, False]}
+         "score": [1.0, None], "rank": [1, 2], "selected": [True, False],
+         "set_aside": False}
     )  # fmt: skip
     write_table(frame, tmp_path / "s.parquet", "selections")
     found = pq.read_table(tmp_path / "s.parquet")

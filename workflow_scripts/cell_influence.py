@@ -20,7 +20,7 @@ if __name__ == "__main__":
         molecules = read_table(snakemake.input.pool, columns=["molecule_id"])
         tables, rows = [], []
         for estimator, options in spec["estimators"].items():
-            scores, facts = from_kernel(*kernel, lambda: problem, estimator, options, spec["tolerance"], seed)
+            scores, facts, _ = from_kernel(*kernel, lambda: problem, estimator, options, spec["tolerance"], seed)
             of_this = axes | {"estimator": estimator}
             tables.append(molecules.assign(**of_this, influence=scores, expected_gain=-scores))
             rows.append(of_this | facts)

@@ -20,9 +20,10 @@ if __name__ == "__main__":
         if matrix := optional_path(snakemake.input.get("gram")):
             kernel = read(matrix, optional_path(snakemake.input.gram_facts))
             options = (w.estimator, spec["options"], spec["tolerance"], int(w.seed))
-            scores, diagnostics = from_kernel(*kernel, lambda: problem(None), *options)
+            scores, diagnostics, errors = from_kernel(*kernel, lambda: problem(None), *options)
         else:
             scores, diagnostics = from_model(*problem(), w.estimator, spec["options"], spec["tolerance"])
+            errors = None
         axes = {
             "splitter": w.splitter,
             "split_seed": int(w.split_seed),
@@ -32,6 +33,6 @@ if __name__ == "__main__":
             "estimator": w.estimator,
         }
         molecules = read_table(snakemake.input.pool, columns=["molecule_id"])
-        table = molecules.assign(**axes, influence=scores, expected_gain=-scores)
+        table = molecules.assign(**axes, influence=scores, expected_gain=-scores, standard_error=errors)
         write_table(table, snakemake.output.scores, "influence")
         write_table(pd.DataFrame([axes | diagnostics]), snakemake.output.diagnostics, "influence_diagnostics")

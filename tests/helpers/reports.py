@@ -113,7 +113,7 @@ def study_tables(seeds=(0, 1, 2)):
                 for checkpoint in (1, 2, -1):
                     scores = rng.normal(0, 1, N_POOL)
                     model = (*split.values(), seed, origin, checkpoint, estimator)
-                    influence += [(m, *model, s, -s) for m, s in zip(pool, scores, strict=True)]
+                    influence += [(m, *model, s, -s, None) for m, s in zip(pool, scores, strict=True)]
                     if checkpoint > 0:
                         solved = estimator != "lissa"
                         diagnostics.append(
@@ -127,7 +127,7 @@ def study_tables(seeds=(0, 1, 2)):
             scores = np.round(rng.normal(0, 1, N_POOL), 1) if strategy != "random" else np.full(N_POOL, np.nan)
             ranks = stats.rankdata(-np.nan_to_num(scores), method="ordinal")
             for molecule, score, rank in zip(pool, scores, ranks, strict=True):
-                selections.append((strategy, *split.values(), seed, molecule, score, rank, rank <= 10))
+                selections.append((strategy, *split.values(), seed, molecule, score, rank, rank <= 10, False))
     control = pd.DataFrame({"molecule_id": pool, "group": [GROUPS[i % 3] for i in range(N_POOL)], "true_label": 1.0})
 
     def frame(rows, table):

@@ -13,7 +13,7 @@ _AXES = ("splitter", "split_seed", "seed", "origin", "checkpoint", "estimator")
 def over_checkpoints(scores: pd.DataFrame, how: str, curve: pd.DataFrame | None = None) -> pd.DataFrame:
     """The table ``influence`` with ``checkpoint`` -1: one score per molecule of one model and one estimator.
 
-    Rows keep the order of the first checkpoint.
+    Rows keep the order of the first checkpoint. Standard errors are added as if they were of one draw.
 
     Args:
         how: ``last``, ``mean``, or ``learning_rate``: the mean with each checkpoint weighted by the mean learning rate
@@ -23,11 +23,15 @@ def over_checkpoints(scores: pd.DataFrame, how: str, curve: pd.DataFrame | None 
     if how == "last":
         result = scores[scores["checkpoint"] == scores["checkpoint"].max()].copy()
     else:
-        order = scores.drop_duplicates("molecule_id").drop(columns=["influence", "expected_gain"])
+        order = scores.drop_duplicates("molecule_id").drop(columns=["influence", "expected_gain", "standard_error"])
         wide = scores.pivot(index="molecule_id", columns="checkpoint", values="influence")
         weights = learning_rates(curve)[wide.columns] if how == "learning_rate" else pd.Series(1.0, wide.columns)
         means = (wide * weights).sum(axis=1) / weights.sum()
-        result = order.assign(influence=means.loc[order["molecule_id"]].to_numpy())
+        # The same draws at each checkpoint: errors that go the same way do not average out.
+        errors = scores.pivot(index="molecule_id", columns="checkpoint", values="standard_error").astype(float)
+        error = (errors * weights).sum(axis=1, skipna=False) / weights.sum()
+        places = order["molecule_id"]
+        result = order.assign(influence=means.loc[places].to_numpy(), standard_error=error.loc[places].to_numpy())
         result["expected_gain"] = -result["influence"]
     return result.assign(checkpoint=-1)
 

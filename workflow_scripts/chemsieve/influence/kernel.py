@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigvalsh, solve_triangular
+from scipy.stats import rankdata
 
 from chemsieve.errors import ChemsieveError, InfluenceDivergence
 from chemsieve.runtime.processes import progress
@@ -206,27 +207,69 @@ def group_effect(model: Refit, group: Sequence[int]) -> float:
     return float(np.mean((model.query_residuals - model.cross[chosen].T @ solved) ** 2)) - model.loss
 
 
-def shapley(model: Refit, permutations: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class ShapleyValues:
+    """Shapley values (pool,), positive helps, and their sampling error.
+
+    ``errors`` are standard errors (pool,), ``half`` the values from half the permutations, ``agreement`` the Spearman
+    correlation that the values are expected to have with those of endless permutations; not a number where half of
+    them say nothing about the ranking. ``permutations`` were made.
+    """
+
+    values: np.ndarray
+    errors: np.ndarray
+    half: np.ndarray
+    agreement: float
+    permutations: int
+
+
+LEAST_PAIRS = 10  # of permutations, before a ranking counts as settled
+
+
+def shapley(model: Refit, permutations: int, seed: int, settled: float | None = None) -> ShapleyValues:
     """Shapley values of the pool molecules in the game *fall of the mean query loss after the refit with a group*.
 
     One Cholesky factor of the kernel in a permuted order gives the loss after every prefix: the players' marginal
     contributions are averaged over random permutations and their reverses (Mitchell et al. 2022, 2104.12199). The
-    values sum to the effect of the whole pool, exactly.
+    values sum to the effect of the whole pool, exactly, for any number of permutations.
 
-    Returns:
-        The values (pool,), positive helps, and their values from the first half of the permutations.
+    Pairs of a permutation and its reverse are independent of each other: standard errors are those of the mean over
+    pairs. The agreement follows from that of two halves of the pairs (Spearman 1910 and Brown 1910, for the reliability
+    of the whole; its root is the correlation with what the whole estimates).
+
+    Args:
+        permutations: at most; pairs, and two at least.
+        settled: the agreement at which no more are made; None: all are.
     """
     n = len(model.pool)
     generator = np.random.default_rng(seed)
-    total, half = np.zeros(n), np.zeros(n)
+    halves, squares = np.zeros((2, n)), np.zeros(n)
     pairs = max(-(-permutations // 2), 2)
-    for pair in progress(range(pairs), "permutations"):
+    agreement, made = np.nan, 0
+    for pair in progress(range(pairs), "permutations", pairs):
         order = generator.permutation(n)
+        gains = np.zeros(n)
         for players in (order, order[::-1]):
-            total[players] += marginal_gains(model, players)
-        if pair + 1 == pairs // 2:
-            half = total / (2 * (pair + 1))
-    return total / (2 * pairs), half
+            gains[players] += marginal_gains(model, players) / 2
+        halves[pair % 2] += gains
+        squares += gains**2
+        made = pair + 1
+        if made >= 2:
+            agreement = _expected_agreement(halves)
+        if settled is not None and made >= LEAST_PAIRS and agreement >= settled:
+            break
+    values = halves.sum(0) / made
+    variances = np.maximum(squares / made - values**2, 0) * made / (made - 1)
+    return ShapleyValues(values, np.sqrt(variances / made), halves[0] / -(-made // 2), agreement, 2 * made)
+
+
+def _expected_agreement(halves: np.ndarray) -> float:
+    """Expected rank correlation of the sum of two halves (2, n) with what both estimate."""
+    ranks = rankdata(halves, axis=1)
+    if not np.ptp(ranks, axis=1).all():
+        return np.nan
+    between = max(float(np.corrcoef(ranks)[0, 1]), 0.0)
+    return float(np.sqrt(2 * between / (1 + between)))
 
 
 def marginal_gains(model: Refit, order: np.ndarray) -> np.ndarray:

@@ -160,10 +160,16 @@ def information(walk: Walk) -> np.ndarray:
     return np.log1p(walk.own / walk.constant) / 2
 
 
-def greedy(start: Posterior, gain: Callable[[Walk], np.ndarray], count: int, floor: float = -np.inf) -> np.ndarray:
+def greedy(
+    start: Posterior,
+    gain: Callable[[Walk], np.ndarray],
+    count: int,
+    floor: float = -np.inf,
+    available: np.ndarray | None = None,
+) -> np.ndarray:
     """Choose ``count`` pool molecules, at each step the one of the largest ``gain``; of equals the first of the file.
 
-    Choosing ends where no gain reaches ``floor``.
+    Choosing ends where no gain reaches ``floor``. Where not all may be chosen, ``available`` (pool,) says which.
 
     Returns:
         One score per pool molecule (pool,), which sorts them in the order of choice: the gain at the moment of choice,
@@ -171,17 +177,19 @@ def greedy(start: Posterior, gain: Callable[[Walk], np.ndarray], count: int, flo
         end, below all others.
     """
     walk, n = Walk(start, count), len(start.own)
-    scores, free, last = np.empty(n), np.ones(n, dtype=bool), np.inf
-    for _ in progress(range(min(count, n)), "choices"):
-        gains = np.where(free, gain(walk), -np.inf)
+    scores, last = np.empty(n), np.inf
+    taken = np.zeros(n, dtype=bool)
+    may = np.ones(n, dtype=bool) if available is None else available
+    for _ in progress(range(min(count, int(may.sum()))), "choices"):
+        gains = np.where(may & ~taken, gain(walk), -np.inf)
         best = gains.max()
         if best < floor:
             break
         place = int(np.argmax(gains >= best - TIED * abs(best)))
         last = min(float(gains[place]), np.nextafter(last, -np.inf))
-        scores[place], free[place] = last, False
+        scores[place], taken[place] = last, True
         walk.take(place)
-    scores[free] = np.minimum(gain(walk)[free], np.nextafter(last, -np.inf))
+    scores[~taken] = np.minimum(gain(walk)[~taken], np.nextafter(last, -np.inf))
     return scores
 
 

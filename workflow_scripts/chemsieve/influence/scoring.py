@@ -43,6 +43,7 @@ class Diagnostics:
     scale: float | None = None
     largest_eigenvalue: float
     spearman_vs_half: float | None
+    expected_agreement: float | None = None
     spearman_vs_last: float | None = None  # added to the table once the scores of all checkpoints are known
     gram_error: float | None = None
     seconds: float
@@ -58,8 +59,10 @@ def from_kernel(
     options: dict[str, Any],
     tolerance: float,
     seed: int,
-) -> tuple[np.ndarray, dict[str, Any]]:
+) -> tuple[np.ndarray, dict[str, Any], np.ndarray | None]:
     """Scores by an estimator that works on the Gram matrix, and its diagnostics, as :func:`from_model`.
+
+    Third come the scores' standard errors (n,), of an estimator that has them.
 
     Args:
         labels, facts: of the training molecules and of the kernel, as ``gramfile`` gives them.
@@ -88,11 +91,12 @@ def from_kernel(
         effective_damping=scores.damping,
         largest_eigenvalue=facts["largest_eigenvalue"],
         spearman_vs_half=None if scores.half is None else _spearman(scores.influence, scores.half),
+        expected_agreement=_finite(scores.agreement),
         gram_error=facts["error"],
         seconds=facts["seconds"] + time.perf_counter() - began,
         peak_memory_mb=max(facts["peak_memory_mb"], peak_memory_mb()),
     )
-    return scores.influence, asdict(diagnostics)
+    return scores.influence, asdict(diagnostics), scores.errors
 
 
 def from_model(
@@ -154,7 +158,12 @@ def _agreement_with_half(problem: Problem, solution: Solution, pool: Molecules, 
     return _spearman(scores[some], -problem.loss_change(solution.half, pool.take(some)))
 
 
+def _finite(value: float | None) -> float | None:
+    """None in place of what is not a number: a table has it as missing."""
+    return None if value is None or np.isnan(value) else float(value)
+
+
 def _spearman(a: np.ndarray, b: np.ndarray) -> float | None:
     """Spearman correlation; None where a side is constant."""
     correlation = pd.Series(a).rank().corr(pd.Series(b).rank())
-    return None if np.isnan(correlation) else float(correlation)
+    return _finite(correlation)

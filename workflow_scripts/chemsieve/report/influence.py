@@ -231,6 +231,18 @@ def _diagnostics(study: Study) -> list[Block]:
             Alarm(f"{len(rows)} of {count(len(diagnostics), 'solve')} failed and gave no score ({names}): {reason}.")
         )
     apart = diagnostics[~diagnostics["converged"] & diagnostics["failure"].isna()]
+    sampled = apart["expected_agreement"].notna()
+    for name, rows in apart[sampled].groupby("estimator"):
+        blocks.append(
+            Alarm(
+                f"{count(len(rows), 'ranking')} of {name} "
+                f"{'is' if len(rows) == 1 else 'are'} not settled: "
+                f"{'it is' if len(rows) == 1 else 'the least is'} expected to agree to "
+                f"{rows['expected_agreement'].min():.2f} with that of endless permutations. Raise its permutations; "
+                "where the estimated residual is above the configured tolerance, lower influence.gram.tolerance."
+            )
+        )
+    apart = apart[~sampled]
     if len(apart):
         names = listing(sorted(apart["estimator"].unique()))
         blocks.append(
@@ -240,7 +252,7 @@ def _diagnostics(study: Study) -> list[Block]:
                 "for. A larger damping, a lower influence.gram.tolerance, or refinements of exact help."
             )
         )
-    elif not len(failed):
+    elif not len(failed) and not sampled.any():
         blocks.append(Paragraph(f"All {count(len(diagnostics), 'solve')} reached the configured tolerance."))
     columns = [name for name in diagnostics.columns if name != "converged"]
     columns = ["estimator", "converged", *(name for name in columns if name != "estimator")]

@@ -5,6 +5,7 @@ Nothing that is handed to a strategy holds a test label or the pool's hidden tru
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chemsieve.influence.kernel import Kernel
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,7 +51,8 @@ class Context:
     ``kernels()`` the Gram matrices at the kept checkpoints, first to last, ``gram_labels()`` the standardised labels of
     the training molecules in them, and ``rates()`` the mean learning rates of their epochs. Of a pool without labels
     the matrices have residuals that are not a number. Embeddings are float32, as the encoder gives them. ``budget`` is
-    for strategies that need not order more of the pool than it can take.
+    for strategies that need not order more of the pool than it can take, and ``available`` (pool,) says which molecules
+    may be chosen, where not all: it is for those whose choice depends on what else they chose.
     """
 
     training: pd.DataFrame | None = None
@@ -62,6 +66,7 @@ class Context:
     validation: pd.DataFrame | None = None
     validation_embeddings: Callable[[], np.ndarray] = _not_needed
     budget: dict[str, Any] | None = None
+    available: np.ndarray | None = None
 
 
 class Strategy(Protocol):
@@ -100,6 +105,8 @@ def select(
 ) -> pd.DataFrame:
     """Order the pool by a strategy and cut it by its budget: the table ``selection``, best first.
 
+    Molecules that are not ``context.available`` come last, and none of them is selected.
+
     Raises:
         ChemsieveError: a score is not finite, there is no budget, or it exceeds the pool.
     """
@@ -107,8 +114,11 @@ def select(
 
     module = load(module_name)
     scores = np.asarray(module.score(pool, replace(context, budget=budget), seed, **options), dtype=float)
+    aside = np.zeros(len(pool), dtype=bool) if context.available is None else ~context.available
+    kept = int((~aside).sum())
     if not module.BUDGET:
-        order, selected = np.arange(len(pool)), np.full(len(pool), module_name == "all")
+        order = np.argsort(aside, kind="stable")
+        selected = (module_name == "all") & ~aside[order]
     elif budget is None:
         raise ChemsieveError(f"selection.strategies.{name}: it needs a budget")
     elif not np.isfinite(scores).all():
@@ -116,13 +126,32 @@ def select(
         raise ChemsieveError(f"selection {name}: the score of {molecule} is not finite; nothing was selected")
     else:
         # Stable: equal scores keep the order of the pool's file.
-        order = np.argsort(-scores, kind="stable")
-        selected = cut(scores[order], budget, name)
+        order = np.lexsort((-scores, aside))
+        selected = np.zeros(len(pool), dtype=bool)
+        selected[:kept] = cut(scores[order[:kept]], budget, name)
     return pd.DataFrame(
         {
             "molecule_id": pool["molecule_id"].to_numpy()[order],
             "score": scores[order] if module.BUDGET else None,
             "rank": np.arange(1, len(pool) + 1),
             "selected": selected,
+            "set_aside": aside[order],
         }
     )
+
+
+def left_in(before: pd.DataFrame, pool: pd.DataFrame) -> np.ndarray:
+    """Which molecules of the pool (n,) a selection that goes before another leaves in.
+
+    Args:
+        before: that selection's table.
+
+    Raises:
+        ChemsieveError: none.
+    """
+    kept = pool["molecule_id"].isin(before.loc[before["selected"], "molecule_id"]).to_numpy()
+    name, out = before["strategy"].iloc[0], int((~kept).sum())
+    if not kept.any():
+        raise ChemsieveError(f"selection.strategies: {name} leaves no molecule to choose from; widen its budget")
+    log.info("%d of %d molecules, which %s leaves out, are set aside", out, len(kept), name)
+    return kept

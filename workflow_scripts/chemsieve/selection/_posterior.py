@@ -75,4 +75,4 @@ def chosen(context: Context, gain: Callable[[Walk], np.ndarray], damping: float 
     start = posterior(context, damping, seed)
     budget = context.budget or {}
     floor = budget.get("threshold", budget.get("magnitude", -np.inf))
-    return greedy(start, gain, most(context.budget, len(start.own)), floor)
+    return greedy(start, gain, most(context.budget, len(start.own)), floor, context.available)

@@ -80,11 +80,26 @@ def _check_strategy(config: Json, name: str) -> None:
         raise ChemsieveError(f"configuration: selection.strategies.{name}: it needs a budget")
     if not module.BUDGET and "budget" in entry:
         raise ChemsieveError(f"configuration: selection.strategies.{name}: a control has no budget")
+    if "after" in entry:
+        _check_after(config, name, module.BUDGET)
     if "influence" not in module.NEEDS:
         return
     for key, listed in (("estimator", "run"), ("origin", "origins")):
         if chosen[key] not in config["influence"][listed]:
             raise ChemsieveError(f"configuration: selection.{key}: {chosen[key]!r} is not in influence.{listed}")
+
+
+def _check_after(config: Json, name: str, has_budget: bool) -> None:
+    """What goes before a strategy leaves something out, and follows from nothing that went before."""
+    strategies, path = config["selection"]["strategies"], f"selection.strategies.{name}.after"
+    before = strategies[name]["after"]
+    check_name(path, before, list(strategies))
+    if not has_budget and module_of(strategies[name], name, "strategy") == "none":
+        raise ChemsieveError(f"configuration: {path}: {name!r} chooses nothing")
+    if "budget" not in strategies[before]:
+        raise ChemsieveError(f"configuration: {path}: {before!r} has no budget, so that it leaves nothing out")
+    if "after" in strategies[before]:
+        raise ChemsieveError(f"configuration: {path}: {before!r} has an `after` itself; one step is all there is")
 
 
 def check_pool_labels(config: Json) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 Json = dict[str, Any]
 
 # Keys of an entry that are no options of its module.
-STRATEGY_KEYS = ("strategy", "budget")
+STRATEGY_KEYS = ("strategy", "budget", "after")
 METHOD_KEYS = ("method", "training")
 BASELINE_KEYS = ("model", "features")
 # Keys of finetune that concern its own run, and that no method of the grid has.
@@ -34,9 +34,11 @@ def pool_is_labelled(config: Json) -> bool:
 
 
 def all_strategies(config: Json) -> list[str]:
-    """Strategies that the study needs: those fine-tuned fully, those of the grid, those that only rank the pool."""
+    """Strategies that the study needs: fine-tuned fully, of the grid, that only rank the pool, that go before one."""
     chosen = config["selection"]
-    return list(dict.fromkeys([*chosen["run"], *config["grid"]["selections"], *chosen["rank"]]))
+    names = [*chosen["run"], *config["grid"]["selections"], *chosen["rank"]]
+    before = [chosen["strategies"].get(name, {}).get("after") for name in names]
+    return list(dict.fromkeys([*names, *filter(None, before)]))
 
 
 def training_of(config: Json, method: str) -> Json:

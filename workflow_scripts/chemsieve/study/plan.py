@@ -462,6 +462,11 @@ class Plan:
             names += [f"influence/{origin}/{checkpoint}/gram.{suffix}" for suffix in ("safetensors", "json")]
         return [self.below(at, name) for name in names]
 
+    def selection_after(self, at: Any) -> list[str]:
+        """What goes before a strategy, where something does: the pool as that orders and cuts it."""
+        before = self.config["selection"]["strategies"][at.strategy].get("after")
+        return [self.below(at, f"selection/{before}.parquet")] if before else []
+
     def selection_training(self, at: Any) -> list[str]:
         """Training molecules, for a strategy that needs them."""
         return self._fold(at, "train") if {"training", "embeddings"} & self.strategy_needs(at.strategy) else []

@@ -15,6 +15,11 @@ from chemsieve.study.sections.training import Regression
 from chemsieve.study.sections.values import json_schema, keys_of
 
 Json = dict[str, Any]
+AFTER = {
+    "type": "string",
+    "description": "an entry with a budget, of a score for wrong labels: what it leaves out is set aside first, and "
+    "cannot be chosen",
+}
 
 
 @cache
@@ -57,7 +62,9 @@ def all_choices() -> tuple[Choices, ...]:
     training = {"training": keys_of(Regression) | {"description": "keys that stand in place of those of finetune"}}
     return (
         Choices("influence", "estimators", "influence.estimators"),
-        Choices("selection", "strategies", "selection", "strategy", {"budget": json_schema(Budget)}),
+        Choices(
+            "selection", "strategies", "selection", "strategy", {"budget": json_schema(Budget), "after": dict(AFTER)}
+        ),
         Choices("grid", "methods", "methods", "method", training),
         Choices("baselines", "methods", "baselines", "model", keys_of(Featured)["properties"]),
         Choices("split", "options", "splitting"),

@@ -37,8 +37,13 @@ def stepped_aside(config: Json) -> tuple[Json, list[str]]:
 
     strategies = config["selection"]["strategies"]
 
+    def asks(name: str) -> bool:
+        entry = strategies.get(name) or {}
+        before = entry.get("after")
+        return needs_labels(module_of(entry, name, "strategy")) or bool(before and asks(before))
+
     def without_labels(names: list[str]) -> list[str]:
-        return [n for n in names if not needs_labels(module_of(strategies.get(n) or {}, n, "strategy"))]
+        return [name for name in names if not asks(name)]
 
     leave_out("pool", "leaks", "keep")
     leave_out("influence", "run", [])

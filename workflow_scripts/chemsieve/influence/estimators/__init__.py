@@ -66,8 +66,9 @@ class Task:
 class Scores:
     """Scores of the pool (n,), positive raises the query loss, and what is known of their error.
 
-    ``half`` are scores from about half the work. ``curvature_molecules`` is how many training molecules define the
-    curvature, where that is not the kernel's.
+    ``errors`` are standard errors of scores that are means over random draws, and ``agreement`` is the rank correlation
+    that they are expected to have with the means of endless draws. ``half`` are scores from about half the work.
+    ``curvature_molecules`` is how many training molecules define the curvature, where that is not the kernel's.
     """
 
     influence: np.ndarray
@@ -75,6 +76,8 @@ class Scores:
     iterations: int
     converged: bool
     half: np.ndarray | None = None
+    errors: np.ndarray | None = None
+    agreement: float | None = None
     relative_residual: float | None = None
     solver: str = "closed form"
     curvature_molecules: int | None = None

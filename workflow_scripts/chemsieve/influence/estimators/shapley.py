@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from chemsieve.influence.estimators import Scores
 
 if TYPE_CHECKING:
@@ -20,18 +18,31 @@ KERNEL = True
 NEEDS_POOL = True
 OPTIONS: dict = {
     "damping": {"type": ["number", "null"], "exclusiveMinimum": 0},
-    "permutations": {"type": "integer", "minimum": 4},
+    "permutations": {"type": "integer", "minimum": 4, "description": "at most"},
+    "settled": {
+        "type": ["number", "null"],
+        "exclusiveMinimum": 0,
+        "exclusiveMaximum": 1,
+        "description": "expected Spearman correlation with the values of endless permutations that ends them early",
+    },
 }
 
 
-def score(task: Task, damping: float | None = 1.0, permutations: int = 400) -> Scores:
-    """Minus the Shapley value of every pool molecule (n,), so that positive raises the query loss."""
-    from chemsieve.influence.kernel import damping_or_choice, group_effect, refit, shapley
+def score(task: Task, damping: float | None = 1.0, permutations: int = 400, settled: float | None = 0.99) -> Scores:
+    """Minus the Shapley value of every pool molecule (n,), so that positive raises the query loss.
+
+    They have converged where the ranking is settled: what they sum to is exact however few the permutations are.
+    """
+    from chemsieve.influence.kernel import damping_or_choice, refit, shapley
 
     damping = damping_or_choice(task.kernel, task.labels, task.seed, damping)
-    model = refit(task.kernel.needs_pool("shapley"), damping)
-    values, half = shapley(model, permutations, task.seed)
-    # The values of any number of permutations sum to the worth of the whole pool.
-    whole = group_effect(model, range(len(values)))
-    error = abs(values.sum() + whole) / max(abs(whole), np.finfo(float).tiny)
-    return Scores(influence=-values, half=-half, damping=damping, iterations=permutations, converged=error < 1e-6)
+    found = shapley(refit(task.kernel.needs_pool("shapley"), damping), permutations, task.seed, settled)
+    return Scores(
+        influence=-found.values,
+        half=-found.half,
+        errors=found.errors,
+        agreement=found.agreement,
+        damping=damping,
+        iterations=found.permutations,
+        converged=settled is None or found.agreement >= settled,
+    )

@@ -33,6 +33,8 @@ v_optimal: {budget: {count: 100}} # needs no labels: makes predictions of the ta
 disagreement: {budget: {fraction: 0.3333}, folds: 5} # cross-validated ridge on embeddings of target and pool
 residual: {budget: {fraction: 0.3333}} # |label - prediction|, small first
 self_influence: {budget: {fraction: 0.3333}, damping: 1.0} # from the Gram matrix, which is made for it if need be
+# likely_right: {strategy: disagreement, budget: {fraction: 0.8}}
+# influence_clean: {strategy: influence, budget: {count: 100}, after: likely_right} # without the worst fifth
 # More, run by name in selection.run:
 # target_alignment: {budget: {count: 100}, k: 5} # cosine to the nearest training molecules
 # gradient_matching: {budget: {count: 100}} # TracIn over the kept checkpoints

@@ -30,6 +30,9 @@ TABLES = {
                 REAL, "I(z) = -grad L(validation)^T H^-1 grad L(z); positive raises the validation loss"
             ),
             "expected_gain": Column(REAL, "-I(z): positive lowers the validation loss"),
+            "standard_error": Column(
+                REAL, "of the score, over random permutations (shapley); missing for other estimators", nullable=True
+            ),
         },
         made=always,
     ),
@@ -68,7 +71,8 @@ TABLES = {
             ),
             "converged": Column(
                 FLAG,
-                "relative residual, or its estimate where none was measured, below the configured tolerance",
+                "relative residual, or its estimate where none was measured, below the configured tolerance; for "
+                "shapley the ranking settled too",
             ),
             "damping": Column(REAL, "damping as configured", nullable=True),
             "effective_damping": Column(
@@ -79,6 +83,12 @@ TABLES = {
             "spearman_vs_half": Column(
                 REAL,
                 "Spearman correlation of the scores (100 of them) with those at half the iterations",
+                nullable=True,
+            ),
+            "expected_agreement": Column(
+                REAL,
+                "Spearman correlation that scores from random permutations (shapley) are expected to have with those "
+                "of endless ones; missing for other estimators",
                 nullable=True,
             ),
             "spearman_vs_last": Column(

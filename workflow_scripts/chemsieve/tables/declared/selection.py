@@ -13,6 +13,9 @@ TABLES = {
             "score": Column(REAL, "the strategy's score; higher is chosen first", nullable=True),
             "rank": Column(INTEGER, "1 is chosen first"),
             "selected": Column(FLAG, "whether the molecule was chosen"),
+            "set_aside": Column(
+                FLAG, "whether it could not be chosen, since what went before the strategy left it out"
+            ),
         },
         made=always,
         collected=lambda plan: plan.selections,
