@@ -402,11 +402,12 @@ class Worker:
         return os.waitstatus_to_exitcode(status)
 
 
-def survivors(mutants: list[Mutant], tests: list[str], folder: Path, jobs: int) -> list[Mutant]:
-    """The faults with which no test fails."""
+def survivors(mutants: list[Mutant], tests: list[str], folder: Path, jobs: int, longest: float) -> list[Mutant]:
+    """The faults with which no test fails that takes at most ``longest`` seconds."""
     files = sorted({mutant.file for mutant in mutants})
     copied(folder / "0")
     seconds, lines = surveyed(folder / "0", tests, files)
+    lines = {name: found for name, found in lines.items() if seconds[name] <= longest}
     for number in range(1, jobs):
         shutil.copytree(folder / "0", folder / str(number))  # with what was compiled
     workers = [Worker(folder / str(number)) for number in range(jobs)]
@@ -468,6 +469,12 @@ def main() -> None:
         "--only", nargs="+", default=[""], help="source files of the module, by the ends of their paths"
     )
     parser.add_argument("--jobs", type=int, default=1, help="faults at a time (default 1)")
+    parser.add_argument(
+        "--longest",
+        type=float,
+        default=float("inf"),
+        help="seconds; tests that take longer on sound sources are left out",
+    )
     arguments = parser.parse_args()
     places, tests = MODULES[arguments.module]
     paths = [path for place in places for path in ([ROOT / PACKAGE / place] if place.endswith(".py") else
@@ -479,7 +486,7 @@ def main() -> None:
     warm()
     with tempfile.TemporaryDirectory() as folder:
         names = [f"tests/{name}" for name in tests]
-        found = survivors(mutants, names, Path(folder).resolve(), arguments.jobs)
+        found = survivors(mutants, names, Path(folder).resolve(), arguments.jobs, arguments.longest)
     known, keys = listed(), {one.key for one in found}
     unexplained = [one for one in found if one.key not in known]
     stale = [key for key in known if key[0] in files and key not in keys]
