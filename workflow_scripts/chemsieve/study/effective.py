@@ -14,6 +14,8 @@ Json = dict[str, Any]
 STRATEGY_KEYS = ("strategy", "budget")
 METHOD_KEYS = ("method", "training")
 BASELINE_KEYS = ("model", "features")
+# Selections that descriptor models are fitted on where baselines.selections says nothing.
+USUAL_SELECTIONS = ("all", "random", "influence")
 # Keys of finetune that concern its own run, and that no method of the grid has.
 _FINETUNE_ALONE = ("checkpoints", "dropout", "head")
 
@@ -37,6 +39,14 @@ def all_strategies(config: Json) -> list[str]:
     """Strategies that the study needs: those fine-tuned fully, those of the grid, those that only rank the pool."""
     chosen = config["selection"]
     return list(dict.fromkeys([*chosen["run"], *config["grid"]["selections"], *chosen["rank"]]))
+
+
+def baseline_selections(config: Json) -> list[str]:
+    """Strategies whose molecules the descriptor models are also fitted on; without the control that adds none."""
+    chosen = config["baselines"]["selections"]
+    if chosen is None:
+        chosen = [name for name in USUAL_SELECTIONS if name in config["selection"]["run"]]
+    return [name for name in chosen if name != "none"]
 
 
 def training_of(config: Json, method: str) -> Json:

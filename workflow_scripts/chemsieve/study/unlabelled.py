@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from chemsieve import registry, selection
-from chemsieve.study.effective import module_of, pool_is_labelled
+from chemsieve.study.effective import baseline_selections, module_of, pool_is_labelled
 
 Json = dict[str, Any]
 
@@ -35,6 +35,8 @@ def stepped_aside(config: Json) -> tuple[Json, list[str]]:
             left_out.append(f"{section}.{key} ({_said(config[section][key], without)})")
             config[section][key] = without
 
+    config["baselines"]["selections"] = baseline_selections(config)  # by name, so that the note can have them
+    leave_out("baselines", "selections", [])
     strategies = config["selection"]["strategies"]
 
     def without_labels(names: list[str]) -> list[str]:
