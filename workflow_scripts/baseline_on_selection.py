@@ -1,4 +1,4 @@
-"""Fit a descriptor model on the training molecules and a selection of the pool; predict validation and test molecules."""
+"""Fit a descriptor model on the training molecules and a selection of the pool; predict validation and test."""
 
 from chemsieve.runtime.job import job
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Added:
-    """Molecules of the pool, a table ``labelled``, that are trained on beside ``train``, and where their features are."""
+    """Molecules of the pool, a table ``labelled``, that are trained on beside ``train``, and the pool's features."""
 
     molecules: pd.DataFrame
     known: Features
