@@ -35,8 +35,6 @@ def stepped_aside(config: Json) -> tuple[Json, list[str]]:
             left_out.append(f"{section}.{key} ({_said(config[section][key], without)})")
             config[section][key] = without
 
-    config["baselines"]["selections"] = baseline_selections(config)  # by name, so that the note can have them
-    leave_out("baselines", "selections", [])
     strategies = config["selection"]["strategies"]
 
     def without_labels(names: list[str]) -> list[str]:
@@ -46,6 +44,8 @@ def stepped_aside(config: Json) -> tuple[Json, list[str]]:
     leave_out("influence", "run", [])
     leave_out("influence", "test_molecules", 0)
     leave_out("validation", "run", False)
+    config["baselines"]["selections"] = baseline_selections(config)  # by name, so that the note has them
+    leave_out("baselines", "selections", [])
     for key in ("run", "rank"):
         leave_out("selection", key, without_labels(config["selection"][key]))
     leave_out("grid", "selections", [name for name in config["grid"]["selections"] if name == "none"])
