@@ -1,5 +1,6 @@
-# Needs: tables/molecules, the encoder, the folds.
-# Makes: features of the target's molecules, and the descriptor models on them that keep the language models honest.
+# Needs: tables/molecules, the encoder, the folds, the selections.
+# Makes: features of the target's molecules, and the descriptor models on them that keep the language models honest;
+# where these are also fitted on selections, features of the pool's molecules, and those models.
 
 
 rule descriptors:
@@ -16,7 +17,7 @@ rule descriptors:
     resources:
         **needs("descriptors"),
     params:
-        spec=spec(),
+        spec=spec(source="target"),
         code=code("descriptors"),
     script:
         "../workflow_scripts/descriptors.py"
@@ -36,7 +37,7 @@ rule morgan:
     resources:
         **needs("morgan"),
     params:
-        spec=spec(),
+        spec=spec(source="target"),
         code=code("morgan"),
     script:
         "../workflow_scripts/morgan.py"
@@ -56,10 +57,37 @@ rule embeddings:
     resources:
         **needs("embeddings"),
     params:
-        spec=spec(family=FAMILY, compute=COMPUTE),
+        spec=spec(source="target", family=FAMILY, compute=COMPUTE),
         code=code("embeddings"),
     script:
         "../workflow_scripts/embeddings.py"
+
+
+use rule descriptors as pool_descriptors with:
+    output:
+        descriptors=f"{RESULTS}/data/pool_descriptors.parquet",
+    log:
+        f"{RESULTS}/logs/pool_descriptors.log",
+    params:
+        spec=spec(source="pool"),
+
+
+use rule morgan as pool_morgan with:
+    output:
+        morgan=f"{RESULTS}/data/pool_morgan.parquet",
+    log:
+        f"{RESULTS}/logs/pool_morgan.log",
+    params:
+        spec=spec(source="pool"),
+
+
+use rule embeddings as pool_embeddings with:
+    output:
+        embeddings=f"{RESULTS}/data/pool_embeddings.parquet",
+    log:
+        f"{RESULTS}/logs/pool_embeddings.log",
+    params:
+        spec=spec(source="pool", family=FAMILY, compute=COMPUTE),
 
 
 rule baseline:
@@ -87,3 +115,33 @@ rule baseline:
         code=code("baseline"),
     script:
         "../workflow_scripts/baseline.py"
+
+
+rule baseline_on_selection:
+    input:
+        features=lambda wildcards: PLAN.baseline_features(wildcards.baseline),
+        train=f"{SPLIT}/train.parquet",
+        validation=f"{SPLIT}/validation.parquet",
+        test=f"{SPLIT}/test.parquet",
+        pool=POOL,
+        pool_features=lambda wildcards: PLAN.baseline_features(wildcards.baseline, pool=True),
+        selection=f"{SEED}/selection/{{strategy}}.parquet",
+    output:
+        predictions=f"{SEED}/descriptors/{{baseline}}/{{strategy}}/predictions.parquet",
+        run=f"{SEED}/descriptors/{{baseline}}/{{strategy}}/run.json",
+    log:
+        f"{RESULTS}/logs/baseline_on_selection/{{splitter}}/{{split_seed}}/{{seed}}/{{baseline}}/{{strategy}}.log",
+    cache: CACHE
+    group:
+        group("baseline_on_selection")
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        **needs("baseline_on_selection"),
+    params:
+        key=cache_key,
+        spec=lambda wildcards: spec(**PLAN.baseline(wildcards.baseline), **PLAN.largest),
+        code=code("baseline_on_selection"),
+    script:
+        "../workflow_scripts/baseline_on_selection.py"

@@ -1,14 +1,22 @@
 """Descriptor baselines on a small synthetic problem, and descriptors against values known by hand."""
 
+from types import SimpleNamespace
+
 import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.svm import SVR
 
 from chemsieve import registry
+from chemsieve.baselines import _run
 from chemsieve.data.descriptors import descriptor_names, descriptors
+from chemsieve.data.features import Features
 from chemsieve.data.morgan import morgan
 from chemsieve.errors import ChemsieveError
+from chemsieve.study.runs import Identity, read_facts
+from chemsieve.tables import write_table
+from helpers.workflow import overlay, snakemake
 
 # Options that make each model quick.
 QUICK = {
@@ -294,3 +302,95 @@ def test_descriptors_that_explode_or_fail():
 def test_an_unreadable_smiles_is_named():
     with pytest.raises(ChemsieveError, match=r"'C\(' of molecule 1"):
         descriptors(["C", "C("])
+
+
+# Fitted on a selection of the pool.
+
+ROWS = {"train": range(30), "validation": range(30, 40), "test": range(40, 50), "pool": range(50, 70)}
+CHOSEN = [61, 53, 66, 50]  # as a strategy ranks them; the pool's order is that of their numbers
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a model of three features on a selection, or on none: its predictions of the test molecules, its facts."""
+    generator = np.random.default_rng(5)
+    features = generator.normal(size=(70, 3)) * [1, 10, 0.1]
+    labels = 4 + features[:, 0] + features[:, 1] / 20 + generator.normal(size=70) / 10
+    names = np.array([f"{'pool' if row in ROWS['pool'] else 'target'}-{row}" for row in range(70)])
+    molecules = pd.DataFrame({"molecule_id": names, "encoder_smiles": "C", "label": labels})
+    folds = [molecules.iloc[list(ROWS[fold])] for fold in ("train", "validation", "test")]
+    write_table(molecules.iloc[list(ROWS["pool"])], tmp_path / "pool.parquet", "labelled")
+    for name, rows in (("target", slice(0, 50)), ("pool_features", slice(50, 70))):
+        table = pd.DataFrame({"molecule_id": names[rows], "values": list(features[rows])})
+        write_table(table, tmp_path / f"{name}.parquet", "descriptors")
+
+    def fit(chosen=None, **spec):
+        more, output = None, SimpleNamespace(predictions=tmp_path / "predictions.parquet", run=tmp_path / "run.json")
+        if chosen is not None:
+            order = [*chosen, *(row for row in ROWS["pool"] if row not in chosen)]
+            table = pd.DataFrame(
+                {"strategy": "mine", "splitter": "random", "split_seed": 0, "seed": 0, "molecule_id": names[order]}
+                | {"score": None, "rank": range(1, 21), "selected": [row in chosen for row in order]}
+            )
+            write_table(table, tmp_path / "selection.parquet", "selections")
+            places = (str(tmp_path / f"{name}.parquet") for name in ("selection", "pool"))
+            more = _run.added(*places, Features([str(tmp_path / "pool_features.parquet")]))
+        identity = Identity("random", 0, 0, "descriptors", "svr", "none" if chosen is None else "mine")
+        spec = {"model": "svr", "options": QUICK["svr"], "largest": 34} | spec
+        _run.fit_and_write(identity, spec, Features([str(tmp_path / "target.parquet")]), folds, output, more)
+        found = pd.read_parquet(output.predictions)
+        return found.loc[found["fold"] == "test", "prediction"].to_numpy(), read_facts(output.run)
+
+    return SimpleNamespace(fit=fit, features=features, labels=labels)
+
+
+def test_a_machine_on_a_selection_is_scikit_learns_on_the_rows_put_together(run):
+    found, facts = run.fit(CHOSEN)
+    rows = [*ROWS["train"], *sorted(CHOSEN)]
+    mean, sd = run.features[rows].mean(axis=0), run.features[rows].std(axis=0)
+    seen = np.clip((run.features - mean) / sd, -5, 5)
+    middle, scale = run.labels[rows].mean(), run.labels[rows].std()
+    machine = SVR(**QUICK["svr"]).fit(seen[rows], (run.labels[rows] - middle) / scale)
+    np.testing.assert_allclose(found, machine.predict(seen[list(ROWS["test"])]) * scale + middle, rtol=1e-9)
+    assert (facts["run_id"], facts["n_train"], facts["n_selected"]) == ("random/0/0/descriptors/svr/mine", 34, 4)
+    assert np.abs(found - run.fit()[0]).max() > 0.01
+
+
+def test_without_pool_molecules_a_run_is_the_model_itself(run):
+    found, facts = run.fit()
+    folds = [list(ROWS[fold]) for fold in ("train", "validation")]
+    data = [part for rows in folds for part in (run.features[rows], run.labels[rows])]
+    model = registry.load("baselines", "svr").fit(*data, 0, [3], **QUICK["svr"])
+    assert (found == model.predict(run.features[list(ROWS["test"])])).all()
+    assert (facts["run_id"], facts["n_train"], facts["n_selected"]) == ("random/0/0/descriptors/svr/none", 30, 0)
+    nothing, facts = run.fit([])  # a threshold that no molecule reaches
+    assert (nothing == found).all()
+    assert (facts["n_train"], facts["n_selected"]) == (30, 0)
+
+
+def test_options_are_chosen_on_validation_with_a_selection_too(run):
+    options = {"C": 5, "epsilon": 0.1, "gamma": [30.0, 0.03]}
+    found, _ = run.fit(CHOSEN, options=options)
+    single = {gamma: run.fit(CHOSEN, options=options | {"gamma": gamma})[0] for gamma in options["gamma"]}
+    assert (found == single[0.03]).all()
+    assert (found != single[30.0]).any()
+
+
+def test_more_molecules_than_are_allowed_are_one_sentence(run):
+    said = (
+        r"34 molecules with the selection mine, and baselines.largest allows 33; raise it, which costs time, or leave"
+    )
+    with pytest.raises(ChemsieveError, match=said):
+        run.fit(CHOSEN, largest=33)
+    run.fit(largest=3)  # the training molecules alone are no selection
+
+
+@pytest.mark.slow
+def test_a_study_fits_a_descriptor_model_on_a_selection(fresh):
+    change = {"baselines": {"run": ["svr"], "selections": ["random"]}}
+    folder = "results/small/runs/scaffold/0/0/descriptors/svr"
+    done = snakemake(fresh, f"{folder}/run.json", f"{folder}/random/run.json", *overlay(fresh, change))
+    assert done.returncode == 0, done.stdout
+    alone, more = (read_facts(fresh / folder / name) for name in ("run.json", "random/run.json"))
+    assert more["n_train"] - alone["n_train"] == more["n_selected"] == 10
+    assert (fresh / "results/small/data/pool_descriptors.parquet").exists()

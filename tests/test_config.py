@@ -148,6 +148,7 @@ NAMES = [
     ("grid.methods.lora.head", "some", "all, bias, none"),
     ("grid.methods.lora.training.schedule", "cosin", "'cosine'"),
     ("baselines.run", ["svm"], "'svr'"),
+    ("baselines.selections", ["influnce"], "'influence'"),
     ("baselines.methods.mine", {"model": "svm"}, "'svr'"),
     ("baselines.methods.mine", {"features": ["morgan"]}, "known: gradient_boosting, random_forest, svr"),
     ("baselines.methods.svr.features", ["descriptors", "mogan"], "'morgan'"),
@@ -290,6 +291,10 @@ CONFLICTS = [
         {"mlm.objectives.descriptors": 1.0, "mlm.descriptors": ["qed"]},
         "mlm.descriptors_left_out: no descriptor is left to learn",
     ),
+    (
+        {"baselines.selections": ["random", "v_optimal"]},
+        "baselines.selections: the study does not select by 'v_optimal'; add it to selection.run",
+    ),
     ({"mlm.unmasked": 0.5}, "mlm.unmasked: molecules that nothing is masked in teach nothing"),
     ({"mlm.objectives.morgan": 1.0, "mlm.unmasked": 1}, "mlm.unmasked: where all molecules stay whole no token"),
     ({"selection.strategies.my-own": {}}, "selection.strategies: 'my-own'"),
@@ -323,11 +328,13 @@ def test_a_pool_without_labels_takes_one_key():
     assert followed["grid"]["selections"] == ["none"]
     assert followed["selection"]["rank"] == followed["influence"]["run"] == []
     assert not followed["validation"]["run"]
+    assert followed["baselines"]["selections"] == []
     assert left_out == [
         "pool.leaks (drop)",
         "influence.run (exact, shapley, lissa)",
         "influence.test_molecules (3)",
         "validation.run (true)",
+        "baselines.selections (all, random, influence)",
         "selection.run (all, influence, influence_bottom)",
         "selection.rank (disagreement, residual, self_influence)",
         "grid.selections (random, uncertainty, diversity, influence)",

@@ -23,7 +23,11 @@ EVERYTHING = {
         "teacher": {"path": "vectors.parquet"},
     },
     "predict": {"input": "new.csv"},
-    "baselines": {"run": ["svr", "svr_morgan", "svr_frozen", "random_forest"], "methods": {"random_forest": {}}},
+    "baselines": {
+        "run": ["svr", "svr_morgan", "svr_frozen", "random_forest"],
+        "methods": {"random_forest": {}},
+        "selections": ["all", "influence"],
+    },
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
 }
 ON_DEMAND = ["all", "figures", "measure_next", "export_model", "predict", "pretrain"]
@@ -42,7 +46,7 @@ CHOOSING = {
     "gram",
 }
 CHOOSING |= {"influence", "influence_per_query", "cell_influence", "aggregate_influence", "selection", "baseline"}
-CHOOSING |= {"validate_influence"}
+CHOOSING |= {"validate_influence", "baseline_on_selection"}
 
 
 def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_that_trains_or_chooses(fresh):
@@ -73,6 +77,7 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     given = {"data", "audit_labels", "export_model"}
     allowed |= {"embedded/target.csv": given, "embedded/pool.csv": given}
     features = {"descriptors", "morgan", "embeddings"}
+    features |= {f"pool_{name}" for name in features}
     everywhere = features | {"split", "sizes", "audit", "audit_shift", "treat_pool", "report", "export_model"}
     everywhere |= {"measure_next", "selected"}  # names and structures, of what is chosen already
     allowed |= {"tables/molecules.parquet": everywhere}
@@ -96,7 +101,8 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     assert not CHOOSING & set().union(*allowed.values())
     # Whatever else a step that trains or chooses reads from the tables would be one that this test does not know.
     assert {path for path, rules in readers.items() if rules & CHOOSING and path.startswith("tables/")} == set()
-    assert readers[f"{split}/test.parquet"] == {"finetune", "finetune_on_selection", "baseline", "influence_on_test"}
+    predicting = {"finetune", "finetune_on_selection", "baseline", "baseline_on_selection"}
+    assert readers[f"{split}/test.parquet"] == predicting | {"influence_on_test"}
     # Adaptation reads training molecules and the pool's structures, and none of the target's others.
     (read,) = ({path.removeprefix(f"{RESULTS}/") for path in job.input} for job in jobs if job.rule == "mlm")
     assert {path for path in read if not path.startswith("encoder/")} == {

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,15 +15,18 @@ from safetensors.numpy import load_file, save_file
 
 from chemsieve import baselines, registry
 from chemsieve import predict as command
-from chemsieve.baselines import _pipeline
+from chemsieve.baselines import _pipeline, _run
 from chemsieve.data.descriptors import descriptors
+from chemsieve.data.features import Features
 from chemsieve.data.morgan import morgan
 from chemsieve.deployment import folder
 from chemsieve.deployment.choice import choose
 from chemsieve.deployment.export import DescribedRun, export_described
+from chemsieve.deployment.restoring import refitted
 from chemsieve.errors import ChemsieveError
 from chemsieve.models.frozen import of_folder
 from chemsieve.study.runs import Identity, predictions_table
+from chemsieve.tables import write_table
 from helpers import processes
 from helpers.inputs import read, write
 from helpers.models import FOLDS, LABELS, molecules
@@ -39,6 +43,17 @@ KINDS = {
     "svr": ["descriptors", "morgan"],
     "random_forest": ["descriptors"],
     "gradient_boosting": ["morgan", "embeddings"],
+}
+
+
+SPEC = {
+    "study": "own",
+    "target": {"label": "exp", "name": "lipophilicity", "unit": "log units"},
+    "family": "molformer",
+    "max_tokens": 50,
+    "stereo": False,
+    "unknown_tokens": "refuse",
+    "predict": {"model": "best", "coverage": 0.5, "uncertainty": "auto", "passes": 4, "seed": 0},
 }
 
 
@@ -68,18 +83,9 @@ def exported(target, encoder, model, names, spoil=0.0):
     predictions = predictions_table(identity, *held, values).assign(label=LABELS[20:24])
     errors = {"rmse": 1.0, "mae": 0.5, "r2": math.nan, "spearman": 0.25}
     chosen = {"run_id": identity.run_id, "n_selected": 0, "test": {**errors, "rmse": 1.25}, "surpassed": None} | errors
-    spec = {
-        "study": "own",
-        "target": {"label": "exp", "name": "lipophilicity", "unit": "log units"},
-        "family": "molformer",
-        "max_tokens": 50,
-        "stereo": False,
-        "unknown_tokens": "refuse",
-        "predict": {"model": "best", "coverage": 0.5, "uncertainty": "auto", "passes": 4, "seed": 0},
-    }
     training = list(table["molecule_id"].iloc[parts["train"]])
     run = DescribedRun(chosen, model, fitted, columns, encoder, training, predictions)
-    export_described(target, run, table, spec, {"target": {"file": "t.csv", "sha256": "0" * 64}}, CPU)
+    export_described(target, run, table, SPEC, {"target": {"file": "t.csv", "sha256": "0" * 64}}, CPU)
     return fitted.predict(features)
 
 
@@ -151,6 +157,46 @@ def test_a_loaded_folder_predicts_as_its_model_did(encoder_folder, tmp_path, mod
     errors = np.abs(wanted[20:22] - LABELS[20:22])
     assert (found["exp_high"] - found["exp_low"]).iloc[0] / 2 == pytest.approx(errors.max(), rel=1e-5)
     assert folder.uses_torch(tmp_path) == ("embeddings" in KINDS[model])
+
+
+def test_a_run_on_a_selection_is_exported_with_what_it_was_trained_on(encoder_folder, tmp_path):
+    """Fitted anew from the run's files, those of the pool among them, and held against its predictions."""
+    table = molecules(encoder_folder).assign(label=lambda rows: rows["label"].astype(float))
+    columns = ["molecule_id", "encoder_smiles", "label"]
+    folds = {name: table.iloc[list(rows)][columns] for name, rows in FOLDS.items()}
+    for name, fold in (*folds.items(), ("pool", table.iloc[24:][columns])):
+        write_table(fold, tmp_path / f"{name}.parquet", "labelled")
+    for name, rows in (("features", table.iloc[:24]), ("pool_features", table.iloc[24:])):
+        values = list(descriptors(list(rows["canonical_smiles"])))
+        write_table(rows[["molecule_id"]].assign(values=values), tmp_path / f"{name}.parquet", "descriptors")
+    selection = {"strategy": "all", "splitter": "random", "split_seed": 0, "seed": 0, "molecule_id": "pool-0"}
+    selection |= {"score": None, "rank": 1, "selected": True}
+    write_table(pd.DataFrame([selection]), tmp_path / "selection.parquet", "selections")
+    place = {path.stem: str(path) for path in tmp_path.glob("*.parquet")}
+    spec = {"model": "svr", "options": QUICK["svr"], "largest": 21}
+    identity = Identity("random", 0, 0, "descriptors", "mine", "all")
+    output = SimpleNamespace(predictions=tmp_path / "own.parquet", run=tmp_path / "run.json")
+    more = _run.added(place["selection"], place["pool"], Features([place["pool_features"]]))
+    _run.fit_and_write(identity, spec, Features([place["features"]]), list(folds.values()), output, more)
+    predictions = pd.read_parquet(output.predictions).assign(label=LABELS[20:24])
+
+    added = {"selection": place["selection"], "pool": place["pool"], "tables": [place["pool_features"]]}
+    cell = {"model": "svr", "options": QUICK["svr"], "features": ["descriptors"], "tables": [place["features"]]}
+    cell |= {"validation": place["validation"], "encoder": str(encoder_folder), "added": added}
+    errors = {"rmse": 1.0, "mae": 0.5, "r2": math.nan, "spearman": 0.25}
+    chosen = vars(identity) | {"run_id": identity.run_id, "n_selected": 1, "test": errors, "surpassed": None} | errors
+    run = refitted(chosen, {"descriptors/mine/all": cell}, place["train"], predictions)
+    assert run.training == [*folds["train"]["molecule_id"], "pool-0"]
+    target = tmp_path / "model"
+    facts = export_described(target, run, table, SPEC, {"target": {"file": "t.csv", "sha256": "0" * 64}}, CPU)
+    found = folder.load(target).predict(SMILES[20:24])["exp"].to_numpy(float)
+    np.testing.assert_allclose(found, predictions["prediction"], rtol=1e-6)
+    assert facts["training"] == {"molecules": 21, "of_the_pool": 1}
+    assert set(pd.read_parquet(target / "training.parquet")["molecule_id"]) == set(run.training)
+    del cell["added"]
+    alone = refitted(chosen, {"descriptors/mine/all": cell}, place["train"], predictions)
+    with pytest.raises(ChemsieveError, match="predictions differ from the run's"):
+        export_described(tmp_path / "other", alone, table, SPEC, {}, CPU)
 
 
 def test_a_molecule_alone_is_predicted_as_among_others(made):

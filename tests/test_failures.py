@@ -61,6 +61,7 @@ def test_other_files_are_no_marks(tmp_path, content):
     ("rule", "wildcards", "spared"),
     [
         ("baseline", {"baseline": "svr"}, True),
+        ("baseline_on_selection", {"baseline": "svr", "strategy": "random"}, True),
         ("finetune_on_selection", {"method": "lora", "strategy": "none"}, True),
         ("influence", {"origin": "adapted", "estimator": "lissa"}, True),
         ("influence", {"origin": "adapted", "estimator": "shapley"}, False),  # the selection's scores

@@ -181,6 +181,35 @@ def test_a_descriptor_model_names_its_module_and_its_features(config):
     assert plan.baseline("svr") == {"model": "svr", "features": ["descriptors"], "options": {}}
 
 
+def test_descriptor_models_are_fitted_on_selections_where_these_are_named(config):
+    config["baselines"] |= {"run": ["svr", "svr_all"], "selections": []}
+    before = Plan(config)
+    assert before.baselines == ["descriptors/svr", "descriptors/svr_all"]
+    assert not any("pool_" in path for path in before.exported_files())
+    config["baselines"]["selections"] = ["none", "random"]
+    config["pool"]["leaks"] = "drop"
+    plan = Plan(config)
+    assert plan.baselines == [*before.baselines, "descriptors/svr/random", "descriptors/svr_all/random"]
+    assert plan.exported_cells["descriptors/svr/none"] == before.exported_cells["descriptors/svr/none"]
+    added = plan.exported_cells["descriptors/svr_all/random"]["added"]
+    assert added["pool"] == f"{plan.split}/pool.parquet"  # with the labels as they are treated
+    assert [Path(path).name for path in added["tables"]] == [
+        "pool_descriptors.parquet", "pool_morgan.parquet", "pool_embeddings.parquet"
+    ]  # fmt: skip
+    config["predict"]["model"] = "scaffold/0/1/descriptors/svr/random"
+    files = Plan(config).exported_files()
+    assert "results/embedded/runs/scaffold/0/1/selection/random.parquet" in files
+    assert {Path(path).name for path in files if "pool_" in path} == {"pool_descriptors.parquet"}
+
+
+def test_by_default_descriptor_models_take_the_usual_selections_of_the_study(config):
+    names = config["baselines"]["run"]
+    usual = [f"descriptors/{name}/{strategy}" for name in names for strategy in ("all", "random", "influence")]
+    assert Plan(config).baselines[len(names) :] == usual
+    config["selection"]["run"] = ["none", "random", "diversity"]
+    assert Plan(config).baselines[len(names) :] == [f"descriptors/{name}/random" for name in names]
+
+
 def test_what_a_selection_depends_on_has_the_model_only_where_it_is_read(config):
     plan = Plan(config)
     assert "family" in plan.strategy("uncertainty")

@@ -384,6 +384,23 @@ def test_an_estimator_that_failed_is_said_to_have_no_scores(tables, tmp_path):
     assert "failed and gave no score" in text
 
 
+def test_what_the_pool_did_for_descriptor_models_stands_beside_the_language_model(page, tables):
+    rows = page.table("Test RMSE by model and selection")
+    assert [row["trained on"] for row in rows] == ["none", "random", "influence"]
+    test = tables["metrics"][tables["metrics"]["fold"] == "test"]
+    for row in rows:
+        of = test[test["selection"] == row["trained on"]]
+        full = of[(of["origin"] == "adapted") & (of["method"] == "full")]["rmse"]
+        assert row["language model"] == words.spread(full.mean(), full.std())
+        own = of[of["method"] == "svr"]["rmse"]
+        assert row["svr"] == words.spread(own.mean(), own.std())
+    assert [row["gradient_boosting"] == words.MISSING for row in rows] == [False, True, True]
+    # Elsewhere a descriptor model is the one without pool molecules.
+    alone = test[(test["method"] == "svr") & (test["selection"] == "none")]["rmse"].mean()
+    assert f"The descriptor model svr has a mean test RMSE of {words.number(alone)}" in page.text
+    assert "Of 2 descriptor models with pool molecules, each against the same model without: " in page.text
+
+
 def test_a_section_that_cannot_be_made_is_left_out_and_named(tables, tmp_path, monkeypatch):
     make(tmp_path, tables)
     monkeypatch.setattr(control_section, "section", lambda study: 1 / 0)

@@ -324,7 +324,8 @@ def test_families_cover_what_a_study_asks():
         *(("adapted", "full", name) for name in ("none", "random", "influence")),
         *(("adapted", "lora", name) for name in ("none", "random")),
         ("baseline", "full", "none"),
-        ("descriptors", "svr", "none"),
+        *(("descriptors", "svr", name) for name in ("none", "influence", "all")),
+        ("descriptors", "forest", "none"),
     ]
     made = {family.name: [(pair.what, pair.versus) for pair in family.pairs] for family in families(found)}
     assert made == {
@@ -333,7 +334,8 @@ def test_families_cover_what_a_study_asks():
         "methods on none": [("lora", "full")],
         "methods on random": [("lora", "full")],
         "descriptors": [
-            (f"{origin}, {name}", "svr")
+            (f"{origin}, {name}", model)
+            for model in ("forest", "svr")
             for origin, name in [
                 ("baseline", "none"),
                 ("adapted", "none"),
@@ -341,6 +343,7 @@ def test_families_cover_what_a_study_asks():
                 ("adapted", "influence"),
             ]
         ],
+        "selections of svr": [("all", "none"), ("influence", "none")],
     }
 
 

@@ -1,4 +1,4 @@
-"""RDKit descriptors of the target molecules, once for all baselines."""
+"""RDKit descriptors of the molecules of target or pool, once for all baselines."""
 
 from chemsieve.runtime.job import job
 
@@ -8,7 +8,7 @@ if __name__ == "__main__":
         from chemsieve.tables import read_table, write_table
 
         molecules = read_table(snakemake.input.molecules)
-        target = molecules.loc[molecules["source"] == "target", ["molecule_id", "canonical_smiles"]]
-        values = descriptors(list(target["canonical_smiles"]))
-        table = target[["molecule_id"]].assign(values=list(values))
+        chosen = molecules.loc[molecules["source"] == spec["source"], ["molecule_id", "canonical_smiles"]]
+        values = descriptors(list(chosen["canonical_smiles"]))
+        table = chosen[["molecule_id"]].assign(values=list(values))
         write_table(table, snakemake.output.descriptors, "descriptors")

@@ -1,4 +1,4 @@
-"""What the study's own encoder, before any adaptation, says of the target molecules: once for all descriptor models."""
+"""What the study's own encoder, before any adaptation, says of molecules of target or pool: once for all models."""
 
 from chemsieve.runtime.job import job, torch_device
 
@@ -11,7 +11,7 @@ if __name__ == "__main__":
 
         encoder = of_folder(Path(snakemake.input.encoder[0]).parent, spec["family"], torch_device(spec))
         molecules = read_table(snakemake.input.molecules, columns=["molecule_id", "source", "encoder_smiles"])
-        target = molecules[molecules["source"] == "target"]
-        values = encoder.features(list(target["encoder_smiles"]))
-        table = target[["molecule_id"]].assign(values=list(values))
+        chosen = molecules[molecules["source"] == spec["source"]]
+        values = encoder.features(list(chosen["encoder_smiles"]))
+        table = chosen[["molecule_id"]].assign(values=list(values))
         write_table(table, snakemake.output.embeddings, "features")

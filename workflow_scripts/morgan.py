@@ -1,4 +1,4 @@
-"""Morgan fingerprints of the target molecules, once for all descriptor models."""
+"""Morgan fingerprints of the molecules of target or pool, once for all descriptor models."""
 
 from chemsieve.runtime.job import job
 
@@ -8,6 +8,6 @@ if __name__ == "__main__":
         from chemsieve.tables import read_table, write_table
 
         molecules = read_table(snakemake.input.molecules, columns=["molecule_id", "source", "canonical_smiles"])
-        target = molecules[molecules["source"] == "target"]
-        table = target[["molecule_id"]].assign(values=list(morgan(list(target["canonical_smiles"]))))
+        chosen = molecules[molecules["source"] == spec["source"]]
+        table = chosen[["molecule_id"]].assign(values=list(morgan(list(chosen["canonical_smiles"]))))
         write_table(table, snakemake.output.morgan, "features")

@@ -34,6 +34,7 @@ SMILES = [
 GROUPS = ["like_target", "other_chemistry", "corrupted_label"]
 N_TARGET, N_POOL = 30, 30
 STRATEGIES = ["random", "influence", "influence_bottom"]
+DESCRIBED = ["random", "influence"]  # selections that a descriptor model is fitted on too
 
 
 def study_tables(seeds=(0, 1, 2)):
@@ -79,6 +80,7 @@ def study_tables(seeds=(0, 1, 2)):
     runs += [("adapted", m, s) for m in ("bitfit", "lora") for s in ("none", "random", "influence")]
     runs = [(seed, *run) for seed in seeds for run in runs]
     runs += [(None, "descriptors", method, "none") for method in ("svr", "gradient_boosting")]
+    runs += [(seed, "descriptors", "svr", name) for seed in seeds for name in DESCRIBED]
     metrics, predictions, curves = [], [], []
     for seed, origin, method, selection in runs:
         run_id = f"scaffold/0/{'-' if seed is None else seed}/{origin}/{method}/{selection}"

@@ -29,6 +29,7 @@ TRAININGS = {
     "finetune_on_selection": "fine-tuning on a selection",
     "retrain": "retraining that the scores are held against",
     "baseline": "descriptor model",
+    "baseline_on_selection": "descriptor model on a selection",
 }
 
 

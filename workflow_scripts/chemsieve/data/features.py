@@ -20,4 +20,5 @@ class Features:
 
     def of(self, molecule_ids: Sequence[str]) -> np.ndarray:
         """(n, d) float64 of (n,) molecules, in their order."""
-        return np.hstack([np.array(table.loc[list(molecule_ids)].to_list(), dtype=float) for table in self._tables])
+        parts = [np.array(table.loc[list(molecule_ids)].to_list(), dtype=float) for table in self._tables]
+        return np.hstack([p.reshape(len(molecule_ids), n) for p, n in zip(parts, self.columns, strict=True)])

@@ -105,7 +105,12 @@ def _settled(facts: dict) -> str:
 def _data(facts: dict) -> list[str]:
     training = facts["training"]
     kept = " and ".join(f"`{member['folder']}/training.parquet`" for member in facts.get("members", ()))
-    alone = ", which the descriptor model does not use" if _mean(facts) and training["of_the_pool"] else ""
+    without = [
+        {"language": "language", "descriptors": "descriptor"}[member["folder"]]
+        for member in facts.get("members", ())
+        if member["run_id"].endswith("/none")
+    ]
+    alone = f", which the {without[0]} model does not use" if without and training["of_the_pool"] else ""
     return [
         "## Data",
         "",

@@ -161,12 +161,13 @@ def export_mean(
         "language": export(target / "language", trained, *given),
         "descriptors": export_described(target / "descriptors", fitted, *given),
     }
-    training = set(trained.training) | set(fitted.training)
+    training = sorted(set(trained.training) | set(fitted.training))
+    of_the_pool = int((molecules.set_index("molecule_id").loc[training, "source"] == "pool").sum())
     facts = {
         "format": folder.MEAN,
         "members": [mean.entry(target, name, one) for name, one in made.items()],
         **{key: made["language"][key] for key in ("chosen", "study", "target", "input", "data", "versions")},
-        "training": {"molecules": len(training), "of_the_pool": made["language"]["training"]["of_the_pool"]},
+        "training": {"molecules": len(training), "of_the_pool": of_the_pool},
         "metrics": {fold: _metrics(both[both["fold"] == fold]) for fold in ("validation", "test")},
         "uncertainty": {"kind": mean.SPREAD},
         **_uncalibrated(spec["predict"]),

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from chemsieve import baselines
+from chemsieve.baselines._run import added, fitted
 from chemsieve.data.features import Features
 from chemsieve.deployment.export import DescribedRun, TrainedRun
 from chemsieve.models import regressor
@@ -41,18 +41,14 @@ def refitted(chosen: dict, cells: dict[str, dict], train: str, predictions: pd.D
     """A run of a descriptor model, of which no model is kept; arguments as of :func:`restored`."""
     cell, trained = _cell(chosen, cells), read_table(train.format(**chosen))
     validation, known = read_table(cell["validation"].format(**chosen)), Features(cell["tables"])
-    fitted = baselines.load(cell["model"]).fit(
-        known.of(trained["molecule_id"]),
-        trained["label"].to_numpy(),
-        known.of(validation["molecule_id"]),
-        validation["label"].to_numpy(),
-        int(chosen["seed"]),
-        known.columns,
-        **cell["options"],
-    )
+    training, more = list(trained["molecule_id"]), None
+    if "added" in cell:
+        places = (cell["added"][name].format(**chosen) for name in ("selection", "pool"))
+        more = added(*places, Features(cell["added"]["tables"]))
+        training += list(more.molecules["molecule_id"])
+    model = fitted(cell, known, trained, validation, int(chosen["seed"]), more)
     columns = dict(zip(cell["features"], known.columns, strict=True))
-    training, own = list(trained["molecule_id"]), _of_run(chosen, predictions)
-    return DescribedRun(chosen, cell["model"], fitted, columns, cell["encoder"], training, own)
+    return DescribedRun(chosen, cell["model"], model, columns, cell["encoder"], training, _of_run(chosen, predictions))
 
 
 def _cell(chosen: dict, cells: dict[str, dict]) -> dict:

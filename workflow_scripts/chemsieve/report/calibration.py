@@ -31,8 +31,9 @@ def section(study: Study) -> Section:
         return Section("calibration", title, [Paragraph("There are no test predictions to hold against labels.")])
     intro = (
         "Shown are the encoders fine-tuned on no pool molecule, the language model with the lowest mean RMSE on the "
-        "validation molecules, and the descriptor models. Replicates are pooled; intervals are 95 % and come from "
-        "resampling the test molecules, each with all its predictions, so they leave out the noise between trainings."
+        "validation molecules, the descriptor models on no pool molecule and, where pool molecules serve it, that with "
+        "the lowest. Replicates are pooled; intervals are 95 % and come from resampling the test molecules, each with "
+        "all its predictions, so they leave out the noise between trainings."
     )
     return Section("calibration", title, [Paragraph(intro), *blocks])
 
@@ -48,8 +49,14 @@ def configurations(study: Study, splitter: str) -> dict[str, tuple[str, str, str
     if len(models) and models.idxmin() not in named.values():
         origin, method, selection = models.idxmin()
         named[f"{origin}, {method} on {selection}"] = (origin, method, selection)
-    described = [key for key in errors.index if key[0] == DESCRIPTORS]
-    return named | {method: (origin, method, selection) for origin, method, selection in described}
+    described = errors[errors.index.get_level_values("origin") == DESCRIPTORS]
+    named |= {
+        method: (origin, method, selection) for origin, method, selection in described.index if selection == "none"
+    }
+    if len(described) and described.idxmin() not in named.values():
+        origin, method, selection = described.idxmin()
+        named[f"{method} on {selection}"] = (origin, method, selection)
+    return named
 
 
 def test_predictions(study: Study, splitter: str) -> dict[str, pd.DataFrame]:

@@ -1,4 +1,4 @@
-"""Error of full fine-tuning on each selection."""
+"""Error of full fine-tuning on each selection, and of descriptor models."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,7 +8,9 @@ from chemsieve.report.figure import around, axis, categories, colours, drawn, pl
 from chemsieve.report.study import DESCRIPTORS, Study, mean_sd, ordered_selections
 from chemsieve.report.words import MISSING, spread
 
+NONE = "none"
 UNADAPTED = "none, baseline encoder"
+LANGUAGE_MODEL = "language model"
 DASHES = ["dash", "dot", "dashdot", "longdash"]
 
 
@@ -21,7 +23,9 @@ def section(study: Study) -> Section:
         if runs.empty:
             continue
         described = here[here["origin"] == DESCRIPTORS]
-        blocks += [Heading(f"{splitter} split"), _figure(study, i, runs, described), _table(runs, described)]
+        alone = described[described["selection"] == NONE]
+        blocks += [Heading(f"{splitter} split"), _figure(study, i, runs, alone), _table(runs, alone)]
+        blocks += _by_model(study, here)
     return Section("strategies", "Error per strategy", blocks or [Paragraph("No full fine-tuning was run.")])
 
 
@@ -110,3 +114,27 @@ def _table(runs: pd.DataFrame, described: pd.DataFrame) -> Block:
         ["trained on", "training molecules", "of them selected", "validation", "test", "replicates"],
         rows,
     )
+
+
+def _by_model(study: Study, metrics: pd.DataFrame) -> list[Block]:
+    """What each selection does for the language model and for descriptor models, where these were fitted on any."""
+    test = metrics[metrics["fold"] == "test"]
+    described = test[test["origin"] == DESCRIPTORS]
+    if (described["selection"] == NONE).all():
+        return []
+    full = test[(test["method"] == "full") & (test["origin"] == study.selection_origin)]
+    models = [LANGUAGE_MODEL, *sorted(described["method"].unique())]
+    means = mean_sd(pd.concat([full.assign(method=LANGUAGE_MODEL), described]), ["selection", "method"])
+    errors = {(row.selection, row.method): spread(row.mean, row.sd) for row in means.itertuples(index=False)}
+    names = [name for name in ordered_selections(means["selection"].unique()) if name in set(described["selection"])]
+    shown = table(
+        "Test RMSE by model and selection, mean ± standard deviation over replicates; the language model is fully "
+        "fine-tuned",
+        ["trained on", *models],
+        [(name, *(errors.get((name, model), MISSING) for model in models)) for name in names],
+    )
+    text = (
+        "Down a column is what the pool did for one model, along a row which model made the most of a selection. Which "
+        "of them is exported the validation molecules decide."
+    )
+    return [shown, Paragraph(text)]

@@ -11,7 +11,7 @@ from chemsieve.report.blocks import Alarm, Block, Bullets, Files, Paragraph, Sec
 from chemsieve.report.comparisons import HEADER, evidence, noise
 from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study, ordered_selections
 from chemsieve.report.words import count, listing, number
-from chemsieve.statistics.families import ADAPTATION, SELECTIONS
+from chemsieve.statistics.families import ADAPTATION, SELECTIONS, SELECTIONS_OF
 from chemsieve.statistics.verdicts import ALONE, LEAST
 
 SPLIT = REPLICATE[:2]
@@ -190,7 +190,12 @@ def _answers(study: Study) -> list[Block]:
 def verdicts(study: Study) -> dict[str, list[str]]:
     """What can be said of each splitter, in sentences: of selections, of adaptation, of descriptor models."""
     return {
-        str(splitter): [*_selections(here), *_adaptation(here), *_descriptors(study, str(splitter), here)]
+        str(splitter): [
+            *_selections(here),
+            *_adaptation(here),
+            *_descriptors(study, str(splitter), here),
+            *_selections_of_descriptors(here),
+        ]
         for splitter, here in study.comparisons.groupby("splitter")
     }
 
@@ -243,6 +248,7 @@ def _descriptors(study: Study, splitter: str, here: pd.DataFrame) -> list[str]:
     sentences = []
     for method, against in rows.groupby("versus"):
         chosen = (test["splitter"] == splitter) & (test["origin"] == DESCRIPTORS) & (test["method"] == method)
+        chosen &= test["selection"] == "none"
         counts = [
             f"{int(n)} {words} it"
             for kind, words in KINDS.items()
@@ -253,6 +259,30 @@ def _descriptors(study: Study, splitter: str, here: pd.DataFrame) -> list[str]:
             f"{count(len(against), 'language model')} with full fine-tuning, {listing(counts)}."
         )
     return sentences
+
+
+def _selections_of_descriptors(here: pd.DataFrame) -> list[str]:
+    """One sentence on what pool molecules did for descriptor models: names where they did something, else counts."""
+    rows = here[here["family"].str.startswith(f"{SELECTIONS_OF} ")]
+    said = []
+    for kind, words in KINDS.items():
+        found = rows[rows["verdict"].str.startswith(kind)]
+        if found.empty:
+            continue
+        if kind in ("better", "worse"):
+            named = (
+                f"{row.method} with {row.what} ({_size(row.verdict, f'{kind} than none ')})"
+                for row in found.itertuples()
+            )
+            said.append(f"{words} it: {listing(named)}")
+        else:
+            said.append(f"{len(found)} {words} it")
+    if not said:
+        return []
+    return [
+        f"Of {count(len(rows), 'descriptor model')} with pool molecules, each against the same model without: "
+        f"{'; '.join(said)}."
+    ]
 
 
 def _useless(study: Study, splitter: str) -> list[Block]:

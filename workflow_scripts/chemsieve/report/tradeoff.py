@@ -20,7 +20,7 @@ def section(study: Study) -> Section:
         models = models[models["selection"].isin(common_selections(models))]
         if models.empty:
             continue
-        described = test[test["origin"] == DESCRIPTORS]
+        described = test[(test["origin"] == DESCRIPTORS) & (test["selection"] == "none")]
         blocks += [Heading(f"{splitter} split"), _figure(study, i, models), _table(study, models, described)]
     return Section("tradeoff", "Cost and error", blocks or [Paragraph("No language model was trained.")])
 

@@ -5,7 +5,7 @@ from itertools import combinations
 
 Configuration = tuple[str, str, str]  # origin, method, selection
 DESCRIPTORS = "descriptors"
-SELECTIONS, ADAPTATION, METHODS = "selections", "adaptation", "methods on"
+SELECTIONS, ADAPTATION, METHODS, SELECTIONS_OF = "selections", "adaptation", "methods on", "selections of"
 CONTROLS = ("none", "random", "all")  # selections that the others are compared with
 
 
@@ -32,11 +32,13 @@ def families(found: list[Configuration]) -> list[Family]:
     """Families of the configurations of a study.
 
     Selections under full fine-tuning, all pairs; the adapted encoder against the baseline; the methods on each
-    selection, all pairs; and full fine-tuning, of either encoder and on each selection, against each descriptor model.
-    Later names are compared with earlier ones, controls and full fine-tuning being the first.
+    selection, all pairs; full fine-tuning, of either encoder and on each selection, against each descriptor model that
+    saw no pool molecule; and of each descriptor model its selections, each against that control. Later names are
+    compared with earlier ones, controls and full fine-tuning being the first.
     """
     origin = "adapted" if any(one[0] == "adapted" for one in found) else "baseline"
     made = [_selections(found, origin), _adaptation(found), *_methods(found, origin), _against_descriptors(found)]
+    made += _of_descriptors(found)
     return [family for family in made if family.pairs]
 
 
@@ -60,12 +62,24 @@ def _methods(found: list[Configuration], origin: str) -> list[Family]:
 
 
 def _against_descriptors(found: list[Configuration]) -> Family:
-    described = sorted(one for one in found if one[0] == DESCRIPTORS)
+    # Without pool molecules alone: with every selection of every model this would be a comparison of many.
+    described = sorted(one for one in found if one[0] == DESCRIPTORS and one[2] == "none")
     models = [one for one in found if one[1] == "full" and one[0] != DESCRIPTORS]
     order = _first([selection for _, _, selection in models], CONTROLS)
     models.sort(key=lambda one: (one[0] != "baseline", order.index(one[2])))
     pairs = [Pair(one, other, f"{one[0]}, {one[2]}", other[1]) for other in described for one in models]
     return Family(DESCRIPTORS, [*models, *described], pairs)
+
+
+def _of_descriptors(found: list[Configuration]) -> list[Family]:
+    """A family for each descriptor model that was fitted on selections too."""
+    made = []
+    for model in sorted({one[1] for one in found if one[0] == DESCRIPTORS}):
+        names = _first([s for o, m, s in found if (o, m) == (DESCRIPTORS, model)], CONTROLS)
+        named = {name: (DESCRIPTORS, model, name) for name in names}
+        pairs = [Pair(named[name], named["none"], name, "none") for name in names[1:] if "none" in named]
+        made.append(Family(f"{SELECTIONS_OF} {model}", list(named.values()), pairs))
+    return made
 
 
 def _all_pairs(name: str, named: dict[str, Configuration]) -> Family:

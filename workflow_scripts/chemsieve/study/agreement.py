@@ -65,6 +65,12 @@ def check_references(config: Json) -> None:
     for section, key in (("grid", "selections"), ("selection", "rank")):
         for name in config[section][key]:
             check_name(f"{section}.{key}", name, list(strategies))
+    for name in config["baselines"]["selections"] or []:
+        check_name("baselines.selections", name, list(strategies))
+        if name not in all_strategies(config):
+            raise ChemsieveError(
+                f"configuration: baselines.selections: the study does not select by {name!r}; add it to selection.run"
+            )
     check_name("selection.measure_next", config["selection"]["measure_next"], list(strategies))
     if "full" in config["grid"]["run"]:
         raise ChemsieveError("configuration: grid.run: 'full' is fine-tuned on every selection anyway; leave it out")

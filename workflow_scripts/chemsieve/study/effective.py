@@ -14,6 +14,8 @@ Json = dict[str, Any]
 STRATEGY_KEYS = ("strategy", "budget", "after")
 METHOD_KEYS = ("method", "training")
 BASELINE_KEYS = ("model", "features")
+# Selections that descriptor models are fitted on where baselines.selections says nothing.
+USUAL_SELECTIONS = ("all", "random", "influence")
 # Keys of finetune that concern its own run, and that no method of the grid has.
 _FINETUNE_ALONE = ("checkpoints", "dropout", "head")
 
@@ -39,6 +41,14 @@ def all_strategies(config: Json) -> list[str]:
     names = [*chosen["run"], *config["grid"]["selections"], *chosen["rank"]]
     before = [chosen["strategies"].get(name, {}).get("after") for name in names]
     return list(dict.fromkeys([*names, *filter(None, before)]))
+
+
+def baseline_selections(config: Json) -> list[str]:
+    """Strategies whose molecules the descriptor models are also fitted on; without the control that adds none."""
+    chosen = config["baselines"]["selections"]
+    if chosen is None:
+        chosen = [name for name in USUAL_SELECTIONS if name in config["selection"]["run"]]
+    return [name for name in chosen if name != "none"]
 
 
 def training_of(config: Json, method: str) -> Json:

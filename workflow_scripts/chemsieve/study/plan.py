@@ -242,8 +242,13 @@ class Plan:
 
     @cached_property
     def baselines(self) -> list[str]:
-        """Folders of the descriptor models' runs below a replicate."""
-        return [f"descriptors/{name}" for name in self.config["baselines"]["run"]]
+        """Folders of the descriptor models' runs below a replicate: on the training molecules, then with selections."""
+        names = self.config["baselines"]["run"]
+        selected = configuration.baseline_selections(self.config)
+        return [
+            *(f"descriptors/{name}" for name in names),
+            *(f"descriptors/{name}/{strategy}" for name in names for strategy in selected),
+        ]
 
     def baseline(self, name: str) -> Json:
         """What a descriptor model depends on, besides the folds: its module, its features, its options."""
@@ -254,9 +259,15 @@ class Plan:
             "options": configuration.options_of(entry, configuration.BASELINE_KEYS),
         }
 
-    def baseline_features(self, name: str) -> list[str]:
-        """The tables of a descriptor model's features, in its order."""
-        return [f"{self.results}/data/{feature}.parquet" for feature in self.baseline(name)["features"]]
+    @property
+    def largest(self) -> Json:
+        """How many molecules a descriptor model may be fitted on with a selection."""
+        return {"largest": self.config["baselines"]["largest"]}
+
+    def baseline_features(self, name: str, pool: bool = False) -> list[str]:
+        """The tables of a descriptor model's features, in its order: of the target's molecules, or of the pool's."""
+        of = "pool_" if pool else ""
+        return [f"{self.results}/data/{of}{feature}.parquet" for feature in self.baseline(name)["features"]]
 
     @property
     def curves(self) -> list[str]:
@@ -562,13 +573,21 @@ class Plan:
                 **{key: made[key] for key in ("method", "options", "dropout", "head")},
                 "averaged": {key: made["training"][key] for key in ("writings", "draws")},
             }
-        for name in self.config["baselines"]["run"]:
-            cells[f"descriptors/{name}/{NONE}"] = {
+        for run in self.baselines:
+            _, name, *selected = run.split("/")
+            cell = {
                 **self.baseline(name),
                 "tables": self.baseline_features(name),
                 "validation": f"{self.split}/validation.parquet",
                 "encoder": self.encoder,
             }
+            for selection in selected:
+                cell["added"] = {
+                    "selection": f"{self.replicate}/selection/{selection}.parquet",
+                    "pool": self.pool,
+                    "tables": self.baseline_features(name, pool=True),
+                }
+            cells["/".join(["descriptors", name, *(selected or [NONE])])] = cell
         return cells
 
     def exported_candidates(self) -> tuple[Json, dict[str, Json]]:
@@ -618,6 +637,8 @@ class Plan:
             patterns += encoder_folder(cell["encoder"])
             if "tables" in cell:
                 patterns += [*cell["tables"], cell["validation"]]
+                if "added" in cell:
+                    patterns += [*cell["added"]["tables"], cell["added"]["pool"], cell["added"]["selection"]]
             else:
                 patterns += [cell[k] for k in ("model", "base", "selection") if cell[k]]
         return sorted({path for pattern in patterns for path in expand(pattern, **replicates)})

@@ -106,6 +106,11 @@ def _short(plan: Plan, at: Any, gpus: int, seconds: float) -> bool:
     return seconds < SHORT and not gpus
 
 
+def _brief(plan: Plan, at: Any, gpus: int, seconds: float) -> bool:
+    """Jobs that never use a GPU share a submission where they are short."""
+    return seconds < SHORT
+
+
 def _without_gpu(plan: Plan, at: Any, gpus: int, seconds: float) -> bool:
     """Selections take seconds each; where one may take a GPU, each is a submission of its own."""
     return not gpus
@@ -154,6 +159,9 @@ STEPS: dict[str, Step] = {
     "descriptors": Step(resources.molecule_table, group="data", optional=True),
     "morgan": Step(resources.fingerprints, group="data", optional=True),
     "embeddings": Step(resources.embeddings, _encoder, gpu=True, optional=True, heavy=True),
+    "pool_descriptors": Step(resources.molecule_table, group="data", optional=True, script="descriptors"),
+    "pool_morgan": Step(resources.fingerprints, group="data", optional=True, script="morgan"),
+    "pool_embeddings": Step(resources.embeddings, _encoder, gpu=True, optional=True, heavy=True, script="embeddings"),
     "split": Step(resources.molecule_table, _splitter, group="split"),
     "treat_pool": Step(resources.molecule_table, group="split"),
     "audit_labels": Step(resources.audit, group="data", lighter="audit.molecules"),
@@ -167,6 +175,14 @@ STEPS: dict[str, Step] = {
     "pretrain": Step(resources.pretrain, _encoder, gpu=True, lighter="pretrain.batch_size"),
     # Models.
     "baseline": Step(resources.baseline, _descriptor_model, group="baselines", optional=True),
+    "baseline_on_selection": Step(
+        resources.baseline_on_selection,
+        _descriptor_model,
+        group="described",
+        grouped=_brief,
+        lighter="baselines.largest",
+        optional=True,
+    ),
     "finetune": Step(resources.finetune, _regressor, gpu=True, lighter="finetune.batch_size", heavy=True),
     "finetune_on_selection": Step(
         resources.selected,

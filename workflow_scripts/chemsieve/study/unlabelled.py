@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from chemsieve import registry, selection
-from chemsieve.study.effective import module_of, pool_is_labelled
+from chemsieve.study.effective import baseline_selections, module_of, pool_is_labelled
 
 Json = dict[str, Any]
 
@@ -49,6 +49,8 @@ def stepped_aside(config: Json) -> tuple[Json, list[str]]:
     leave_out("influence", "run", [])
     leave_out("influence", "test_molecules", 0)
     leave_out("validation", "run", False)
+    config["baselines"]["selections"] = baseline_selections(config)  # by name, so that the note has them
+    leave_out("baselines", "selections", [])
     for key in ("run", "rank"):
         leave_out("selection", key, without_labels(config["selection"][key]))
     leave_out("grid", "selections", [name for name in config["grid"]["selections"] if name == "none"])

@@ -128,6 +128,15 @@ class Baselines(Section):
         ["svr", "svr_morgan", "svr_frozen", "svr_all", "gradient_boosting"],
         "models that are fitted, by their names below",
     )
+    selections: Distinct[Name] | None = key(
+        None,
+        "strategies whose molecules each is also fitted on, beside the training molecules; null: all, random and "
+        "influence, those of them that are in selection.run; []: none",
+    )
+    largest: Count = key(
+        10_000,
+        "molecules that one may be fitted on with a selection: a support vector machine's time grows with their square",
+    )
     methods: Entries = key(
         DESCRIPTOR_MODELS,
         "options of each; an entry names its model where the name differs: {model: svr, features: [embeddings]}",

@@ -120,14 +120,14 @@ TABLES = {
         },
     ),
     "descriptors": Table(
-        "molecule of the target",
+        "molecule of the target, or of the pool",
         {
             "molecule_id": MOLECULE,
             "values": Column(pa.list_(REAL), "RDKit descriptors in the order of RDKit's own list"),
         },
     ),
     "features": Table(
-        "molecule of the target: other features than RDKit descriptors",
+        "molecule of the target, or of the pool: other features than RDKit descriptors",
         {
             "molecule_id": MOLECULE,
             "values": Column(

@@ -90,7 +90,11 @@ TABLES = {
         "two configurations compared: difference, interval, tests, verdict in words",
         {
             "splitter": SPLIT["splitter"],
-            "family": Column(TEXT, "selections, adaptation, methods on a selection, or descriptors: tested together"),
+            "family": Column(
+                TEXT,
+                "selections, adaptation, methods on a selection, descriptors, or selections of a descriptor model: "
+                "tested together",
+            ),
             "what": Column(TEXT, "configuration, as it is called in its family"),
             "versus": Column(TEXT, "what it is compared with"),
             "method": Column(TEXT, "training method of the former"),
