@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,12 @@ from chemsieve.training.curriculum import DIFFICULTIES
 from chemsieve.training.epochs import Outcome, Settings, fit
 from chemsieve.training.head_start import HeadStart, train_head
 from chemsieve.training.loop import Conditions
+from chemsieve.training.mixing import MarkingCollator, Sources, weighted_error, without_pool_head
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from chemsieve.uses import Mixture
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +67,17 @@ def fine_tune(
     settings: Settings,
     conditions: Conditions,
     trained_head: bool = False,
+    mixture: Mixture | None = None,
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
 
     Mean and standard deviation come from the training labels alone. A run that was killed goes on from the state in
-    ``conditions.saves``.
+    ``conditions.saves``. What a ``mixture`` of two sources changes is said in :mod:`chemsieve.training.mixing`.
 
     Args:
         trained_head: whether the head already predicts: another standardisation then leaves its predictions alone, and
             it gets no epochs of its own.
+        mixture: how the molecules of target and pool among ``train`` are treated; None: alike.
 
     Returns:
         The outcome; the curve has ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
@@ -80,7 +85,8 @@ def fine_tune(
     Raises:
         ChemsieveError: the training labels are all the same, or the training diverged.
     """
-    mean, scale = float(np.mean(train.labels)), float(np.std(train.labels))
+    sources = Sources(np.asarray(train.labels), mixture)
+    mean, scale = sources.mean, sources.scale
     if not scale > 0:
         raise ChemsieveError("all training labels are the same: there is nothing to learn")
     model.to(conditions.device)
@@ -88,15 +94,13 @@ def fine_tune(
     pad_id = tokenization.special_id(tokenizer, "pad")
     if model.head_inputs is not None and not trained_head:
         model.head_inputs.standardise(tokenization.encode(tokenizer, train.smiles))
-    examples = _examples(tokenizer, train.smiles, (np.asarray(train.labels) - mean) / scale)
+    examples = _examples(tokenizer, train.smiles, sources.standardised)
     randomised = randomiser(model, tokenizer)
     began = time.perf_counter()
     if settings.head_epochs and not trained_head:
-        labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
-        train_head(
-            model, [row["input_ids"] for row in examples], labels, _head_start(settings), pad_id, conditions.seed
-        )
+        _train_head(model, [examples[i] for i in sources.first], sources, _head_start(settings), pad_id, conditions)
     before = time.perf_counter() - began
+    collate: Callable[[list[dict]], dict[str, Tensor]]
     collate = RandomisingCollator(randomised, pad_id) if settings.randomise else RegressionCollator(pad_id)
     validation_rows = randomised.several(validation.smiles, settings.writings)
 
@@ -106,8 +110,24 @@ def fine_tune(
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
     difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
-    with conditions.followed(settings, model):
-        outcome = fit(model, examples, collate, squared_error, validate, settings, conditions, difficulty)
+    loss: Callable[[nn.Module, dict], Tensor] = squared_error
+    if not sources.alike:
+        examples, collate, loss = sources.marked(examples), MarkingCollator(collate), weighted_error
+    with sources.own_head(model), conditions.followed(settings, model):
+        outcome = fit(
+            model,
+            examples,
+            collate,
+            loss,
+            validate,
+            settings,
+            conditions,
+            difficulty,
+            sources.members(settings.epochs),
+            sources.with_pool,
+        )
+    outcome.best_state = without_pool_head(outcome.best_state)
+    outcome.kept = {epoch: without_pool_head(tensors) for epoch, tensors in outcome.kept.items()}
     outcome.seconds += before
     constant = float(np.mean((np.asarray(validation.labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
@@ -128,6 +148,17 @@ def _head_start(settings: Settings) -> HeadStart:
         warmup=settings.warmup,
         gradient_clip=settings.gradient_clip,
     )
+
+
+def _train_head(
+    model: Regressor, examples: list[dict], sources: Sources, settings: HeadStart, pad_id: int, conditions: Conditions
+) -> None:
+    labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
+    weights = None
+    if sources.weights is not None:
+        weights = torch.tensor(sources.weights[sources.first], dtype=torch.float32, device=conditions.device)
+    ids = [example["input_ids"] for example in examples]
+    train_head(model, ids, labels, settings, pad_id, conditions.seed, weights)
 
 
 def _examples(tokenizer: Tokenizer, smiles: Sequence[str], standardised: np.ndarray) -> list[dict]:
