@@ -165,7 +165,7 @@ def test_vectors_of_a_teacher_rerun_the_training_only_by_their_weight(config):
 
 def test_declared_steps_load_modules_that_there_are(config):
     plan = Plan(config)
-    at = SimpleNamespace(**vars(AT), method="lora", strategy="uncertainty", baseline="svr")
+    at = SimpleNamespace(**vars(AT), method="lora", strategy="uncertainty", baseline="svr", use="weighted")
     package = ROOT / "workflow_scripts" / "chemsieve"
     for rule, declared in STEPS.items():
         for module in declared.loads(plan, at):

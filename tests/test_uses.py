@@ -184,7 +184,10 @@ def test_the_head_alone_comes_first_in_every_use(encoder_folder, name):
 
 # -- what the closed form chose ----------------------------------------------------------------------------------------
 
-CANDIDATES = {"weighted": {"module": "weighted", "options": {}}, "own": {"module": "own_head", "options": {"weight": 2}}}
+CANDIDATES = {
+    "weighted": {"module": "weighted", "options": {}},
+    "own": {"module": "own_head", "options": {"weight": 2}},
+}
 
 
 def chosen(name):
@@ -200,7 +203,9 @@ def test_what_the_closed_form_chose_is_trained():
     own = configured(preferred, OF_POOL, 3, CANDIDATES, chosen("own"))
     assert own.own_head
     assert own.weights.tolist() == [1.0] * 8 + [2.0] * 10
-    assert configured(preferred, OF_POOL, 3, CANDIDATES, chosen("weighted")).weights.tolist() == mixture.weights.tolist()
+    assert (
+        configured(preferred, OF_POOL, 3, CANDIDATES, chosen("weighted")).weights.tolist() == mixture.weights.tolist()
+    )
     assert epochs_seen(configured(preferred, OF_POOL, 3, CANDIDATES, chosen(NONE)), 2) == [set(range(8))] * 2
     with pytest.raises(LookupError, match="closed form"):
         configured(use, OF_POOL, 3, CANDIDATES, None)

@@ -14,6 +14,7 @@ Json = dict[str, Any]
 STRATEGY_KEYS = ("strategy", "budget")
 METHOD_KEYS = ("method", "training")
 BASELINE_KEYS = ("model", "features")
+USE_KEYS = ("use",)
 # Keys of finetune that concern its own run, and that no method of the grid has.
 _FINETUNE_ALONE = ("checkpoints", "dropout", "head")
 

@@ -58,6 +58,7 @@ def all_choices() -> tuple[Choices, ...]:
     return (
         Choices("influence", "estimators", "influence.estimators"),
         Choices("selection", "strategies", "selection", "strategy", {"budget": json_schema(Budget)}),
+        Choices("use", "uses", "uses", "use"),
         Choices("grid", "methods", "methods", "method", training),
         Choices("baselines", "methods", "baselines", "model", keys_of(Featured)["properties"]),
         Choices("split", "options", "splitting"),

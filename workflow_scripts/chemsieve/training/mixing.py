@@ -116,7 +116,7 @@ def _moments(labels: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
 
 
 class MarkingCollator:
-    """What ``collate`` makes of examples, with ``weights`` (batch,) and ``second``, whose head is the pool's (batch,)."""
+    """What ``collate`` makes of examples, with ``weights`` and ``second``, whose head is the pool's; both (batch,)."""
 
     def __init__(self, collate: Callable[[list[dict]], dict[str, Tensor]]):
         self.collate = collate

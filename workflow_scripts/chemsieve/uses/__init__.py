@@ -88,8 +88,8 @@ class Given:
 class Use(Protocol):
     """A module that says how pool molecules enter training.
 
-    ``OPTIONS`` is the JSON Schema of the keyword arguments of its functions. ``NEEDS`` is ``("choice",)`` where it reads
-    what the closed form chose whatever its options are; an option that is ``auto`` asks for that as well.
+    ``OPTIONS`` is the JSON Schema of the keyword arguments of its functions. ``NEEDS`` is ``("choice",)`` where it
+    reads what the closed form chose whatever its options are; an option that is ``auto`` asks for that as well.
     """
 
     OPTIONS: dict
