@@ -25,6 +25,7 @@ EVERYTHING = {
     "predict": {"input": "new.csv"},
     "baselines": {"run": ["svr", "svr_morgan", "svr_frozen", "random_forest"], "methods": {"random_forest": {}}},
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
+    "use": {"run": ["mixed", "weighted", "own_head", "then_target", "auto"]},
 }
 ON_DEMAND = ["all", "figures", "measure_next", "export_model", "predict", "pretrain"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/influence/adapted/2/per_query.parquet"]
@@ -38,6 +39,8 @@ CHOOSING = {
     "mlm",
     "finetune",
     "finetune_on_selection",
+    "finetune_with_use",
+    "pool_use",
     "retrain",
     "gram",
 }
@@ -78,7 +81,8 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     allowed |= {"tables/molecules.parquet": everywhere}
     allowed |= {"tables/predictions.parquet": {"report", "export_model"}}
     # and made from these: errors, explanations of errors, and what the audit finds.
-    allowed |= {"tables/metrics.parquet": {"comparisons_table", "report", "export_model"}}
+    allowed |= {"tables/metrics.parquet": {"comparisons_table", "pool_use_table", "report", "export_model"}}
+    allowed |= {"tables/pool_use.parquet": {"report"}}
     allowed |= {"tables/comparisons.parquet": {"failures_table", "report"}}
     allowed |= {f"{run}/influence/adapted/2/on_test.parquet": {"influence_on_test_table"}}
     allowed |= {"tables/influence_on_test.parquet": {"failures_table", "report"}}
@@ -96,7 +100,8 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     assert not CHOOSING & set().union(*allowed.values())
     # Whatever else a step that trains or chooses reads from the tables would be one that this test does not know.
     assert {path for path, rules in readers.items() if rules & CHOOSING and path.startswith("tables/")} == set()
-    assert readers[f"{split}/test.parquet"] == {"finetune", "finetune_on_selection", "baseline", "influence_on_test"}
+    trained = {"finetune", "finetune_on_selection", "finetune_with_use", "baseline"}
+    assert readers[f"{split}/test.parquet"] == trained | {"influence_on_test"}
     # Adaptation reads training molecules and the pool's structures, and none of the target's others.
     (read,) = ({path.removeprefix(f"{RESULTS}/") for path in job.input} for job in jobs if job.rule == "mlm")
     assert {path for path in read if not path.startswith("encoder/")} == {

@@ -87,17 +87,12 @@ def study_tables(seeds=(0, 1, 2)):
             rmse = 0.8 + 0.1 * rng.random()
             metrics.append(
                 {"run_id": run_id, "study": "small", **split, "seed": seed, "origin": origin, "method": method}
-                | {
-                    "selection": selection,
-                    "use": "mixed",
-                    "n_train": 20,
-                    "n_selected": 0 if selection == "none" else 10,
-                }
+                | {"selection": selection, "n_train": 20, "n_selected": 0 if selection == "none" else 10}
                 | {"trainable_parameters": {"full": 1e6, "bitfit": 1e3, "lora": 1e4}.get(method)}
                 | {"total_parameters": 1e6 if language else None, "fold": fold, "mse": rmse**2, "rmse": rmse}
                 | {"mae": rmse * 0.8, "r2": None, "spearman": 0.5, "best_epoch": 2 if language else None}
                 | {"epochs": 3 if language else None, "train_seconds": 2.5, "peak_memory_mb": 500, "device": "cpu"}
-                | {"precision": "float32", "threads": 1, "instruction_set": "x86_64 avx2"}
+                | {"use": "mixed", "precision": "float32", "threads": 1, "instruction_set": "x86_64 avx2"}
             )
             labels = molecules.set_index("molecule_id").loc[members, "label"]
             for molecule, label in labels.items():
