@@ -91,7 +91,7 @@ def test_without_weight_or_correlation_the_pool_is_left_out():
 
 
 def test_an_offset_of_the_pool_is_found_and_costs_nothing():
-    """A pool of the target's function, three units up, with little noise: it harms as equals and helps with an offset."""
+    """A pool of the target's function, three units up: it harms as equals, and helps with an offset of its own."""
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(60, 12))
     labels = rows @ rng.normal(size=12) + 0.3 * rng.normal(size=60)
