@@ -14,6 +14,7 @@ if PLAN.used:
         output:
             use_choices=f"{SEED}/pool_use/{{strategy}}.parquet",
             pool_use_curves=f"{SEED}/pool_use/{{strategy}}-curve.parquet",
+            pool_use_residuals=f"{SEED}/pool_use/{{strategy}}-residuals.parquet",
         log:
             f"{RESULTS}/logs/pool_use/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
         group:
@@ -40,6 +41,7 @@ if PLAN.used:
             encoder=PLAN.origin_encoder,
             regressor=PLAN.cell_regressor,
             choice=PLAN.use_choice,
+            residuals=PLAN.use_residuals,
         output:
             model=f"{SEED}/used/{{use}}/{{method}}/{{strategy}}/model.safetensors",
             curve=f"{SEED}/used/{{use}}/{{method}}/{{strategy}}/curve.parquet",
@@ -60,4 +62,4 @@ if PLAN.used:
             spec=lambda wildcards: spec(**PLAN.cell(wildcards.method), use=PLAN.use(wildcards.use)),
             code=code("finetune_with_use"),
         script:
-            "../workflow_scripts/finetune_on_selection.py"
+            "../workflow_scripts/finetune_with_use.py"

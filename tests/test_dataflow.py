@@ -25,7 +25,7 @@ EVERYTHING = {
     "predict": {"input": "new.csv"},
     "baselines": {"run": ["svr", "svr_morgan", "svr_frozen", "random_forest"], "methods": {"random_forest": {}}},
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
-    "use": {"run": ["mixed", "weighted", "own_head", "then_target", "auto"]},
+    "use": {"run": ["mixed", "weighted", "own_head", "then_target", "robust", "auto"]},
 }
 ON_DEMAND = ["all", "figures", "measure_next", "export_model", "predict", "pretrain"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/influence/adapted/2/per_query.parquet"]

@@ -78,6 +78,9 @@ def test_other_uses_of_a_selection_have_places_of_their_own(config):
         assert plan.use_choice(SimpleNamespace(**vars(at) | {"use": fixed})) == []
         assert plan.use(fixed)["candidates"] == {}
     assert plan.use("tenth")["options"] == {"weight": 0.1}
+    robust = SimpleNamespace(**vars(at) | {"use": "robust"})
+    assert plan.use_residuals(robust) == [plan.below(at, "pool_use/random-residuals.parquet")]
+    assert plan.use_choice(robust) == plan.use_residuals(at) == []
     assert set(plan.use("auto")["candidates"]) == {"mixed", "weighted", "own_head", "tenth"}
     config["pool"] |= {"labels": "unlabelled"}
     assert Plan(stepped_aside(config)[0]).used == []

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from chemsieve.errors import InfluenceDivergence
 from chemsieve.influence import pool_use
-from chemsieve.influence.pool_use import CORRELATIONS, WEIGHTS, Sources, choose
+from chemsieve.influence.pool_use import CORRELATIONS, WEIGHTS, Sources, choose, standardised_residuals
 from chemsieve.uses import Form
 
 FORMS = {
@@ -122,3 +123,34 @@ def test_a_mean_shift_of_all_labels_changes_no_own_offset_residual():
     np.testing.assert_allclose(one.residuals, other.residuals, rtol=1e-7)
     assert other.offset == pytest.approx(one.offset + 11.0)
     assert pool_use.choose(data, form)["own"].best.offset == one.offset
+
+
+# -- robust ------------------------------------------------------------------------------------------------------------
+
+
+def test_residuals_of_the_pool_are_those_of_refits():
+    data = sources(8)
+    found = standardised_residuals(data, rounds=1)
+    t, p = data.cross.shape
+    matrix = np.block([[data.target, data.cross], [data.cross.T, data.pool]])
+    labels, squares = np.concatenate([data.target_labels, data.pool_labels]), []
+    for left_out in range(t + p):
+        rows = np.delete(np.arange(t + p), left_out)
+        gain = np.linalg.solve(matrix[np.ix_(rows, rows)] + data.noise * np.eye(t + p - 1), matrix[rows, left_out])
+        variance = matrix[left_out, left_out] - gain @ matrix[rows, left_out] + data.noise
+        squares.append((labels[left_out] - gain @ labels[rows]) ** 2 / variance)
+    expected = np.array(squares) / np.median(squares) * stats.chi2.median(1)
+    np.testing.assert_allclose(found**2, expected[t:], rtol=1e-8)
+
+
+def test_wrong_labels_do_not_make_their_neighbours_look_wrong():
+    rng = np.random.default_rng(9)
+    rows = rng.normal(size=(80, 8))
+    labels = rows @ rng.normal(size=8) + 0.3 * rng.normal(size=80)
+    wrong = np.arange(20, 80) % 4 == 0
+    labels[20:][wrong] += 12.0
+    matrix, t, p = rows @ rows.T, slice(0, 20), slice(20, None)
+    data = Sources(matrix[t, t], matrix[t, p], matrix[p, p], labels[t], labels[p], labels[p], 0.09)
+    found, once = np.abs(standardised_residuals(data)), np.abs(standardised_residuals(data, rounds=1))
+    assert found[wrong].min() > 3 * found[~wrong].max()
+    assert found[wrong].min() / found[~wrong].max() > once[wrong].min() / once[~wrong].max()

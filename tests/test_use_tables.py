@@ -35,7 +35,7 @@ def problem(shift=0.0, noise=0.1, seed=0):
 def test_a_shifted_pool_gets_a_head_of_its_own_and_its_offset_in_label_units():
     kernel, labels, train, validation, pool = problem(shift=7.0)
     selected = set(pool["molecule_id"][5:])
-    choices, curves = chosen_use(kernel, labels, train, validation, pool, selected, CANDIDATES, 0.01, 0)
+    choices, curves, residuals = chosen_use(kernel, labels, train, validation, pool, selected, CANDIDATES, 0.01, 0)
     rows = choices.set_index("use")
     assert list(rows.index) == ["none", *CANDIDATES]
     assert rows.index[rows["chosen"]].tolist() == ["own_head"]
@@ -48,28 +48,30 @@ def test_a_shifted_pool_gets_a_head_of_its_own_and_its_offset_in_label_units():
     assert (rows["n_target"] == 18).all()
     for (use, _), curve in curves.groupby(["use", "parameter"]):
         assert curve["loo_rmse"].min() == pytest.approx(rows.loc[use, "loo_rmse"])
+    assert residuals["molecule_id"].tolist() == pool["molecule_id"].tolist()[5:]
     assert set(curves["use"] + curves["parameter"]) == {"weightedweight", "own_headrho"}
 
 
 def test_a_good_pool_is_used_and_of_no_molecule_nothing_is_chosen():
     kernel, labels, train, validation, pool = problem()
     everyone = set(pool["molecule_id"])
-    choices, _ = chosen_use(kernel, labels, train, validation, pool, everyone, CANDIDATES, 0.01, 0)
+    choices, *_ = chosen_use(kernel, labels, train, validation, pool, everyone, CANDIDATES, 0.01, 0)
     errors = choices.set_index("use")["loo_rmse"]
     assert errors["mixed"] < 0.5 * errors["none"]
-    choices, curves = chosen_use(kernel, labels, train, validation, pool, set(), CANDIDATES, None, 0)
+    choices, curves, residuals = chosen_use(kernel, labels, train, validation, pool, set(), CANDIDATES, None, 0)
     assert choices["loo_rmse"].nunique() == 1
     assert choices.loc[choices["chosen"], "use"].tolist() == ["none"]
     assert curves.empty
+    assert residuals.empty
 
 
 def test_no_error_is_of_the_scale_of_the_label():
     """Labels in another unit have errors in that unit, and the same choice."""
     kernel, labels, train, validation, pool = problem(shift=2.0)
     selected = set(pool["molecule_id"])
-    one, _ = chosen_use(kernel, labels, train, validation, pool, selected, CANDIDATES, 0.01, 0)
+    one, *_ = chosen_use(kernel, labels, train, validation, pool, selected, CANDIDATES, 0.01, 0)
     thousand = [frame.assign(label=1000 * frame["label"]) for frame in (train, validation, pool)]
-    other, _ = chosen_use(kernel, labels, *thousand, selected, CANDIDATES, 0.01, 0)
+    other, *_ = chosen_use(kernel, labels, *thousand, selected, CANDIDATES, 0.01, 0)
     for column in ("loo_rmse", "loo_rmse_validation", "offset"):
         np.testing.assert_allclose(other[column].astype(float), 1000 * one[column].astype(float), rtol=1e-8)
     assert other["chosen"].tolist() == one["chosen"].tolist()

@@ -27,8 +27,8 @@ LABELS = np.sin(np.arange(len(SMILES)))
 TARGET, POOL, HELD = slice(0, 8), slice(8, 18), slice(18, 24)
 OF_POOL = np.arange(18) >= 8
 PLAIN = Settings(epochs=3, batch_size=4, learning_rate=5e-3, checkpoints=(2,))
-GIVEN = Given(OF_POOL, 3, weight=lambda: 0.25)
-NAMED = ("mixed", "weighted", "own_head", "then_target")
+GIVEN = Given(OF_POOL, 3, weight=lambda: 0.25, residuals=lambda: np.linspace(-3, 3, 10))
+NAMED = ("mixed", "weighted", "own_head", "then_target", "robust")
 
 
 def tuned(folder, mixture, labels=LABELS, saves=None, train=slice(0, 18), dropout=0.1, **changes):
@@ -209,6 +209,14 @@ def test_what_the_closed_form_chose_is_trained():
     assert epochs_seen(configured(preferred, OF_POOL, 3, CANDIDATES, chosen(NONE)), 2) == [set(range(8))] * 2
     with pytest.raises(LookupError, match="closed form"):
         configured(use, OF_POOL, 3, CANDIDATES, None)
+
+
+def test_a_label_that_does_not_fit_weighs_little():
+    added = pd.DataFrame({"molecule_id": ["pool-3", "pool-1"]})
+    residuals = pd.DataFrame({"molecule_id": ["pool-1", "pool-3"], "residual": [-4.0, 0.0]})
+    use = {"name": "robust", "module": "robust", "options": {"freedom": 2.0}}
+    mixture = configured(use, np.array([False, True, True]), 3, {}, None, residuals, added)
+    assert mixture.weights.tolist() == pytest.approx([1.0, 1.0, 1 / 9])
 
 
 @pytest.mark.parametrize(

@@ -21,5 +21,5 @@ if __name__ == "__main__":
             int(w.seed),
         )
         at = {"strategy": w.strategy, "splitter": w.splitter, "split_seed": int(w.split_seed), "seed": int(w.seed)}
-        for name, table in zip(("use_choices", "pool_use_curves"), tables, strict=True):
+        for name, table in zip(("use_choices", "pool_use_curves", "pool_use_residuals"), tables, strict=True):
             write_table(table.assign(**at), snakemake.output[name], name)

@@ -23,6 +23,8 @@ from chemsieve.errors import InfluenceDivergence
 from chemsieve.uses import Form
 
 WEIGHTS = tuple(float(10**power) for power in np.arange(-2, 1.01, 0.25))
+NORMAL_MEDIAN = 0.4549364231195724  # median of the square of a standard normal number
+SETTLED = 1e-3  # of weights
 CORRELATIONS = tuple(float(step) / 20 for step in range(-20, 21))
 
 
@@ -159,7 +161,35 @@ class _GivenPool:
         return Fit(self.weight, rho, offset, left / diagonal)
 
 
-def _factor(matrix: np.ndarray, noise: float) -> np.ndarray:
+def standardised_residuals(sources: Sources, freedom: float = 4.0, rounds: int = 20) -> np.ndarray:
+    """Label less prediction of each pool molecule given all others of both sources (p,), in standard deviations.
+
+    Under Student's t noise of the pool's labels with ``freedom`` degrees of freedom, so that a wrong label does not
+    make its neighbours look wrong: weights 1 / (1 + z^2 / freedom) and residuals z follow from each other in turn. A
+    molecule is judged by the noise of the target, whatever its own weight. The prior's variance is that at which the
+    median of the squared residuals of all molecules is that of a normal distribution.
+    """
+    t, p = sources.cross.shape
+    matrix = np.block([[sources.target, sources.cross], [sources.cross.T, sources.pool]])
+    labels = np.concatenate([sources.target_labels, sources.pool_labels])
+    weights, squares = np.ones(t + p), np.zeros(t + p)
+    for _ in range(rounds):
+        noise = sources.noise / weights
+        triangle = _factor(matrix, noise)
+        inverse_root = solve_triangular(triangle, np.eye(t + p), lower=True)
+        inverse = inverse_root.T @ inverse_root
+        variances = 1 / np.diag(inverse)
+        left = (inverse @ labels) * variances
+        squares = left**2 / (variances - noise + sources.noise)
+        squares /= np.median(squares) / NORMAL_MEDIAN
+        before, weights = weights, np.ones(t + p)
+        weights[t:] = 1 / (1 + squares[t:] / freedom)
+        if np.abs(weights - before).max() < SETTLED:
+            break
+    return np.sign(left[t:]) * np.sqrt(squares[t:])
+
+
+def _factor(matrix: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
     damped = matrix.copy()
     damped[np.diag_indices_from(damped)] += noise
     try:

@@ -11,7 +11,7 @@ import pandas as pd
 from chemsieve import uses
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence.kernel import damping_or_choice
-from chemsieve.influence.pool_use import Choice, Sources, choose
+from chemsieve.influence.pool_use import Choice, Sources, choose, standardised_residuals
 from chemsieve.uses import Form
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def chosen_use(
     candidates: dict[str, Any],
     damping: float | None,
     seed: int,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables ``use_choices`` and ``pool_use_curves`` of a selection, without its place on the study's axes.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The tables ``use_choices``, ``pool_use_curves`` and ``pool_use_residuals`` of a selection, without its place.
 
     Args:
         kernel: Gram matrix of training, validation and pool molecules at a checkpoint.
@@ -52,7 +52,8 @@ def chosen_use(
     mean, scale = training["label"].mean(), training["label"].std(ddof=0)
     target = slice(0, kernel.train + kernel.query)
     places = kernel.train + kernel.query + np.flatnonzero(pool["molecule_id"].isin(selected))
-    of_pool = pool.loc[pool["molecule_id"].isin(selected), "label"].to_numpy(dtype=float)
+    taken = pool[pool["molecule_id"].isin(selected)]
+    of_pool = taken["label"].to_numpy(dtype=float)
     own_mean, own_scale = _moments(of_pool, mean, scale)
     sources = Sources(
         target=kernel.matrix[target, target],
@@ -70,7 +71,8 @@ def chosen_use(
         forms[name] = form if form is not None and len(of_pool) else forms[NONE]
     found = choose(sources, forms)
     best = min(found, key=lambda name: found[name].best.rmse)  # of equals the first, which leaves the pool out
-    log.info("the closed form prefers %s: %s", best, {name: round(c.best.rmse * scale, 4) for name, c in found.items()})
+    errors = ", ".join(f"{name} {choice.best.rmse * scale:.4f}" for name, choice in found.items())
+    log.info("the closed form prefers %s; leave-one-out RMSE: %s", best, errors)
     rows = [
         {
             "use": name,
@@ -87,7 +89,8 @@ def chosen_use(
         for name, choice in found.items()
     ]
     curves = [row for name, choice in found.items() for row in _curve(name, choice, scale)]
-    return pd.DataFrame(rows), pd.DataFrame(curves, columns=["use", "parameter", "value", "loo_rmse"])
+    residuals = pd.DataFrame({"molecule_id": taken["molecule_id"], "residual": standardised_residuals(sources)})
+    return pd.DataFrame(rows), pd.DataFrame(curves, columns=["use", "parameter", "value", "loo_rmse"]), residuals
 
 
 def _moments(labels: np.ndarray, mean: float, scale: float) -> tuple[float, float]:

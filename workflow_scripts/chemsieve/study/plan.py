@@ -286,6 +286,11 @@ class Plan:
         """What the closed form says of a selection, for a use that reads it."""
         return [self.below(at, f"pool_use/{at.strategy}.parquet")] if self.use_candidates(at.use) else []
 
+    def use_residuals(self, at: Any) -> list[str]:
+        """How badly each label of a selection fits, for a use that reads it."""
+        needs = uses.load(self.use_entries[at.use]["module"]).NEEDS
+        return [self.below(at, f"pool_use/{at.strategy}-residuals.parquet")] if "residuals" in needs else []
+
     def pool_uses(self, suffix: str) -> list[str]:
         """What the closed form says of each selection."""
         return self.of_replicates(f"{self.replicate}/pool_use/{{strategy}}{suffix}.parquet", strategy=self.used)

@@ -200,7 +200,6 @@ STEPS: dict[str, Step] = {
         lighter="finetune.batch_size",
         optional=True,
         heavy=True,
-        script="finetune_on_selection",
     ),
     # Influence.
     "gram": Step(resources.gram, _regressor, gpu=True, lighter=_MATRIX, optional=_serves_no_choice, heavy=True),

@@ -77,19 +77,21 @@ class Given:
         epochs: that are trained, at most.
         weight: the weight that the closed form chose for the use.
         preferred: the mixture of the use that the closed form prefers.
+        residuals: how badly the label of each pool molecule fits all other molecules (pool,), in standard deviations.
     """
 
     pool: np.ndarray
     epochs: int
     weight: Callable[[], float] = _not_needed
     preferred: Callable[[], Mixture] = _not_needed
+    residuals: Callable[[], np.ndarray] = _not_needed
 
 
 class Use(Protocol):
     """A module that says how pool molecules enter training.
 
-    ``OPTIONS`` is the JSON Schema of the keyword arguments of its functions. ``NEEDS`` is ``("choice",)`` where it
-    reads what the closed form chose whatever its options are; an option that is ``auto`` asks for that as well.
+    ``OPTIONS`` is the JSON Schema of the keyword arguments of its functions. ``NEEDS`` is what it reads of the closed
+    form: ``choice``, whatever its options are (an option that is ``auto`` asks for that as well), or ``residuals``.
     """
 
     OPTIONS: dict

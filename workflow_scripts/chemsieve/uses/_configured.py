@@ -17,7 +17,13 @@ NONE = "none"  # the row of the table ``pool_use`` for leaving the pool out
 
 
 def configured(
-    use: dict[str, Any], pool: np.ndarray, epochs: int, candidates: dict[str, Any], choice: pd.DataFrame | None
+    use: dict[str, Any],
+    pool: np.ndarray,
+    epochs: int,
+    candidates: dict[str, Any],
+    choice: pd.DataFrame | None,
+    residuals: pd.DataFrame | None = None,
+    added: pd.DataFrame | None = None,
 ) -> Mixture:
     """The mixture of a use.
 
@@ -26,7 +32,9 @@ def configured(
         pool: which training molecules are of the pool (n,).
         epochs: that are trained, at most.
         candidates: the uses among which the closed form chose, by name: their ``module`` and ``options``.
-        choice: the table ``pool_use`` of one strategy; None where no use reads it.
+        choice: the table ``use_choices`` of one strategy; None where no use reads it.
+        residuals: the table ``pool_use_residuals`` of one strategy; None where the use does not read it.
+        added: the pool molecules among those, in their order.
     """
 
     def weight() -> float:
@@ -42,10 +50,14 @@ def configured(
             return Mixture(pool, with_pool=0)
         return configured({"name": name, **candidates[name]}, pool, epochs, candidates, choice)
 
-    return load(use["module"]).mixture(Given(pool, epochs, weight, preferred), **use["options"])
+    def fits() -> np.ndarray:
+        values = _chosen(residuals).set_index("molecule_id")["residual"]
+        return values.loc[_chosen(added)["molecule_id"]].to_numpy()
+
+    return load(use["module"]).mixture(Given(pool, epochs, weight, preferred, fits), **use["options"])
 
 
-def _chosen(choice: pd.DataFrame | None) -> pd.DataFrame:
-    if choice is None:
-        raise LookupError("the use reads a choice of the closed form that it does not ask for")
-    return choice
+def _chosen(table: pd.DataFrame | None) -> pd.DataFrame:
+    if table is None:
+        raise LookupError("the use reads something of the closed form that it does not ask for")
+    return table

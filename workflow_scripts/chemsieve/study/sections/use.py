@@ -7,6 +7,7 @@ mixed: {}
 weighted: {weight: auto} # auto, or a number: what a pool molecule counts where a target molecule counts 1
 own_head: {weight: auto} # a second head, with an offset and a scale of its own, for the pool's labels
 then_target: {share: 0.5} # of the epochs: with the pool; the target alone after
+robust: {freedom: 4} # each pool molecule has a weight of its own, small where its label fits no other molecule
 auto: {}
 """)
 

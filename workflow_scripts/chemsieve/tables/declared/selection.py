@@ -50,6 +50,21 @@ def _used(plan: Plan) -> bool:
 
 TABLES = {
     "use_choices": Table("use of one selection", _CHOICE),
+    "pool_use_residuals": Table(
+        "selected pool molecule",
+        {
+            "strategy": Column(TEXT, "selection strategy"),
+            **SPLIT,
+            "seed": SEED,
+            "molecule_id": MOLECULE,
+            "residual": Column(
+                REAL,
+                "label less what all other molecules say of it, in closed form under Student's t noise with 4 degrees "
+                "of freedom",
+                "standard deviations",
+            ),
+        },
+    ),
     "pool_use": Table(
         "replicate, strategy and use",
         {
