@@ -137,7 +137,11 @@ def means(directory: Path, config: dict) -> Iterator[dict]:
             best[kind] = min(candidates, key=lambda one: one[:2])[2]
         mean = (best["finetune"].loc[test.index] + best["descriptors"].loc[test.index]) / 2
         names = {"splitter": splitter, "split_seed": 0, "seed": None, "origin": "mean", "method": "of two"}
-        yield names | {"selection": "none", "fold": "test"} | regression_metrics(test.to_numpy(), mean.to_numpy())
+        yield (
+            names
+            | {"selection": "none", "use": "mixed", "fold": "test"}
+            | regression_metrics(test.to_numpy(), mean.to_numpy())
+        )
 
 
 def verdicts(directory: Path, config: dict, rows: pd.DataFrame) -> list[dict]:

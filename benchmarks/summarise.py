@@ -30,7 +30,8 @@ def markdown(frame: pd.DataFrame) -> str:
 def errors(tables: Path) -> pd.DataFrame:
     """Test RMSE by method and selection: mean, and standard deviation over replicates."""
     metrics = pd.read_parquet(tables / "metrics.parquet").query("fold == 'test'")
-    groups = metrics.groupby(["splitter", "origin", "method", "selection"], sort=False)
+    used = ["use"] if "use" in metrics and metrics["use"].nunique() > 1 else []
+    groups = metrics.groupby(["splitter", "origin", "method", "selection", *used], sort=False)
     frame = groups.agg(
         replicates=("rmse", "size"),
         rmse=("rmse", "mean"),

@@ -90,6 +90,7 @@ wildcard_constraints:
     estimator=alternatives(config["influence"]["run"]),
     strategy=alternatives(dict.fromkeys([*PLAN.strategies, config["selection"]["measure_next"]])),
     method=alternatives([plan.FULL, *config["grid"]["run"]]),
+    use=alternatives(PLAN.uses),
     baseline=alternatives(config["baselines"]["run"]),
     subset=r"\d+",
     retrain_seed=r"\d+",

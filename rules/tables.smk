@@ -97,11 +97,35 @@ rule influence_tables:
         "../workflow_scripts/influence_tables.py"
 
 
+if PLAN.used:
+
+    rule pool_use_table:
+        input:
+            choices=PLAN.pool_uses(""),
+            metrics=f"{RESULTS}/tables/metrics.parquet",
+        output:
+            table=f"{RESULTS}/tables/pool_use.parquet",
+        log:
+            f"{RESULTS}/logs/pool_use_table.log",
+        group:
+            group("pool_use_table")
+        conda:
+            ENVIRONMENT
+        resources:
+            **needs("pool_use_table"),
+        params:
+            spec=spec(),
+            code=code("pool_use_table"),
+        script:
+            "../workflow_scripts/pool_use_table.py"
+
+
 rule failures_table:
     input:
         # What may hold the mark of a failure: a file of each optional step.
         runs=PLAN.of_replicates(f"{SEED}/{{run}}/run.json", run=TRAINED),
         selections=PLAN.selections,
+        uses=PLAN.pool_uses(""),
         scores=PLAN.scores("scores"),
         retraining=PLAN.validation_losses if "retraining" in TABLES else [],
         tables=[

@@ -51,6 +51,7 @@ def of_file(path, **changes) -> dict:
          "selection.run": ["mine"]},
         {"grid.methods.wide": {"method": "lora", "rank": 64, "training": {"epochs": 9}}, "grid.run": ["wide"]},
         {"grid.methods.easy": {"method": "full", "training": {"curriculum": "length"}}, "grid.run": ["easy"]},
+        {"use.run": ["mixed", "half", "auto"], "use.uses.half": {"use": "weighted", "weight": 0.5}},
         {"target.binarise": "mean"},
         {"finetune.curriculum": "length", "validation.training": {"curriculum": None}},
         {"split.splitters": ["column"], "target.fold": "part"},
@@ -140,6 +141,8 @@ NAMES = [
     ("selection.strategies.mine", {"strategy": "diversty", "budget": {"count": 1}}, "'diversity'"),
     ("selection.strategies.mine", {"budget": {"count": 1}}, "known: all, curriculum"),
     ("grid.run", ["lorra"], "'lora'"),
+    ("use.run", ["mixed", "weigthed"], "'weighted'"),
+    ("use.uses.half", {"use": "wheighted"}, "'weighted'"),
     ("grid.selections", ["best"], "known: none, all"),
     ("grid.start", "scratch", "encoder, regressor"),
     ("grid.methods.lorra", {}, "'lora'"),
@@ -271,6 +274,15 @@ CONFLICTS = [
     ({"encoder.path": None, "encoder.repository": "a/b"}, "encoder.revision: a repository needs a pinned revision"),
     ({"target.source": "file"}, "target.path: give your file"),
     ({"pool.source": "file"}, "pool.path: give your file"),
+    ({"use.uses.weighted.weight": -1}, "use.uses.weighted.weight: -1 is less than the minimum of 0"),
+    ({"use.uses.then_target.share": 1}, "use.uses.then_target.share: 1 "),
+    ({"use.run": ["weighted"]}, "use.run: the others are compared with 'mixed'; add it"),
+    ({"use.uses.none": {"use": "weighted"}}, "use.uses.none: it is the name of leaving the pool out"),
+    ({"use.uses.mixed": {"use": "own_head"}}, "use.uses.mixed: it is the use of that name and no other"),
+    (
+        {"use.run": ["mixed", "then_target"], "finetune.epochs": 1, "finetune.checkpoints": [1]},
+        "use.run: 'then_target' needs two epochs",
+    ),
     ({"grid.methods.full": {}, "grid.run": ["full"]}, "grid.run: 'full' is fine-tuned on every selection anyway"),
     ({"target.binarise": "mean", "split.seeds": [0, 1]}, "target.binarise: labels are cut at the training mean of one"),
     ({"mlm.objectives.mlm": 0}, "mlm.objectives: all weights are 0"),
@@ -433,7 +445,7 @@ def test_the_file_to_predict_is_looked_at_before_anything_runs(table):
 def test_every_choice_declares_options_that_are_valid_schemas():
     from jsonschema import Draft202012Validator
 
-    for package in ("splitting", "selection", "methods", "influence.estimators", "baselines"):
+    for package in ("splitting", "selection", "methods", "influence.estimators", "baselines", "uses"):
         for name in registry.choices(package):
             options = registry.load(package, name).OPTIONS
             Draft202012Validator.check_schema({"type": "object", "properties": options})

@@ -29,6 +29,7 @@ EVERYTHING = {
         "selections": ["all", "influence"],
     },
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
+    "use": {"run": ["mixed", "weighted", "own_head", "then_target", "robust", "auto"]},
 }
 ON_DEMAND = ["all", "figures", "measure_next", "export_model", "predict", "pretrain"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/influence/adapted/2/per_query.parquet"]
@@ -42,6 +43,8 @@ CHOOSING = {
     "mlm",
     "finetune",
     "finetune_on_selection",
+    "finetune_with_use",
+    "pool_use",
     "retrain",
     "gram",
 }
@@ -83,7 +86,8 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     allowed |= {"tables/molecules.parquet": everywhere}
     allowed |= {"tables/predictions.parquet": {"report", "export_model"}}
     # and made from these: errors, explanations of errors, and what the audit finds.
-    allowed |= {"tables/metrics.parquet": {"comparisons_table", "report", "export_model"}}
+    allowed |= {"tables/metrics.parquet": {"comparisons_table", "pool_use_table", "report", "export_model"}}
+    allowed |= {"tables/pool_use.parquet": {"report"}}
     allowed |= {"tables/comparisons.parquet": {"failures_table", "report"}}
     allowed |= {f"{run}/influence/adapted/2/on_test.parquet": {"influence_on_test_table"}}
     allowed |= {"tables/influence_on_test.parquet": {"failures_table", "report"}}
@@ -101,7 +105,7 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     assert not CHOOSING & set().union(*allowed.values())
     # Whatever else a step that trains or chooses reads from the tables would be one that this test does not know.
     assert {path for path, rules in readers.items() if rules & CHOOSING and path.startswith("tables/")} == set()
-    predicting = {"finetune", "finetune_on_selection", "baseline", "baseline_on_selection"}
+    predicting = {"finetune", "finetune_on_selection", "finetune_with_use", "baseline", "baseline_on_selection"}
     assert readers[f"{split}/test.parquet"] == predicting | {"influence_on_test"}
     # Adaptation reads training molecules and the pool's structures, and none of the target's others.
     (read,) = ({path.removeprefix(f"{RESULTS}/") for path in job.input} for job in jobs if job.rule == "mlm")

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from chemsieve import baselines, methods, registry, selection, splitting
+from chemsieve import baselines, methods, registry, selection, splitting, uses
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence import estimators
 from chemsieve.models import encoders
@@ -19,6 +19,7 @@ PROTOCOLS = {
     methods: [methods.Method],
     selection: [selection.Strategy],
     splitting: [splitting.Splitter, splitting.ColumnSplitter],
+    uses: [uses.Use],
 }
 CHOICES = [
     (package, name) for package in PROTOCOLS for name in registry.choices(package.__name__.removeprefix("chemsieve."))

@@ -53,6 +53,39 @@ def test_every_run_has_its_curve_its_predictions_and_one_place(config):
     assert len(plan.exported_cells) == len(plan.runs) + len(plan.baselines)
 
 
+def test_other_uses_of_a_selection_have_places_of_their_own(config):
+    assert Plan(config).used == []
+    before = Plan(copy.deepcopy(config))
+    config["selection"]["run"] = ["none", "random"]
+    config["use"]["run"] = ["mixed", "weighted", "then_target"]
+    config["use"]["uses"] |= {"tenth": {"use": "weighted", "weight": 0.1}}
+    plan = Plan(config)
+    assert {run for run in plan.runs if run.startswith("used/")} == {
+        "used/weighted/full/random",
+        "used/then_target/full/random",
+    }
+    assert "selected/full/random" in plan.runs
+    assert plan.cell("full") == before.cell("full")
+    cell = plan.exported_cells["adapted/full/random/weighted"]
+    assert cell["model"].endswith("/used/weighted/full/random/model.safetensors")
+    assert cell["selection"].endswith("/selection/random.parquet")
+    assert {"pool_use", "pool_use_curves"} <= set(plan.tables)
+    assert not {"pool_use", "pool_use_curves"} & set(before.tables)
+    # The closed form is read by a use that leaves it a choice, and by no other.
+    at = SimpleNamespace(**vars(AT) | {"strategy": "random", "use": "weighted"})
+    assert plan.use_choice(at) == [plan.below(at, "pool_use/random.parquet")]
+    for fixed in ("then_target", "tenth"):
+        assert plan.use_choice(SimpleNamespace(**vars(at) | {"use": fixed})) == []
+        assert plan.use(fixed)["candidates"] == {}
+    assert plan.use("tenth")["options"] == {"weight": 0.1}
+    robust = SimpleNamespace(**vars(at) | {"use": "robust"})
+    assert plan.use_residuals(robust) == [plan.below(at, "pool_use/random-residuals.parquet")]
+    assert plan.use_choice(robust) == plan.use_residuals(at) == []
+    assert set(plan.use("auto")["candidates"]) == {"mixed", "weighted", "own_head", "tenth"}
+    config["pool"] |= {"labels": "unlabelled"}
+    assert Plan(stepped_aside(config)[0]).used == []
+
+
 def test_a_pool_without_labels_is_ordered_and_trains_nothing(config):
     config["pool"] |= {"labels": "unlabelled"}
     config["pool"]["leaks"] = "drop"
@@ -165,7 +198,7 @@ def test_vectors_of_a_teacher_rerun_the_training_only_by_their_weight(config):
 
 def test_declared_steps_load_modules_that_there_are(config):
     plan = Plan(config)
-    at = SimpleNamespace(**vars(AT), method="lora", strategy="uncertainty", baseline="svr")
+    at = SimpleNamespace(**vars(AT), method="lora", strategy="uncertainty", baseline="svr", use="weighted")
     package = ROOT / "workflow_scripts" / "chemsieve"
     for rule, declared in STEPS.items():
         for module in declared.loads(plan, at):

@@ -347,6 +347,19 @@ def test_families_cover_what_a_study_asks():
     }
 
 
+def test_uses_of_a_selection_are_compared_with_mixed_and_with_none_in_a_family_of_their_own():
+    metrics, splits = study(np.random.default_rng(0), 4)
+    mixed = metrics[(metrics["origin"] == "adapted") & (metrics["selection"] == "random")]
+    weighted = mixed.assign(use="weighted", rmse=mixed["rmse"] - 0.1)
+    table = compare(pd.concat([metrics, weighted]), splits, SETTINGS)
+    rows = table[table["family"] == "uses of random"].set_index("versus")
+    assert set(rows["what"]) == {"weighted"}
+    assert set(rows.index) == {"none", "mixed"}
+    assert rows.loc["mixed", "difference"] == pytest.approx(-0.1)
+    others = table[table["family"] != "uses of random"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, compare(metrics, splits, SETTINGS))
+
+
 def test_table_is_as_declared_and_reads_the_test_fold_only(tmp_path):
     metrics, splits = study(np.random.default_rng(0), 4)
     table = compare(metrics, splits, SETTINGS)

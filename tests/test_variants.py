@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from chemsieve.models import backbone, regressor, tokenization
+from chemsieve.models.checkpoints import read_tensors
 from helpers.tiny import rounding
 from helpers.workflow import RESULTS, overlay, plan, snakemake, study
 
@@ -99,3 +100,36 @@ def test_cut_labels_are_those_of_the_training_mean_wherever_labels_are_read(work
     assert readers == wanted
     plain = plan(workspace, "all", "--forceall", *study(workspace))
     assert not [job.rule for job in plain if str(split / "pool.parquet") in job.input + job.output]
+
+
+def test_a_selection_is_used_in_every_way_and_beside_it_stands_what_the_closed_form_foresaw(workspace):
+    uses = ["mixed", "weighted", "own_head", "then_target", "robust", "auto"]
+    change = {"selection": {"run": ["none", "random"]}, "use": {"run": uses}}
+    change |= {"predict": {"model": "scaffold/0/0/adapted/full/random/own_head"}}
+    arguments = overlay(workspace, change)
+    tables = workspace / RESULTS / "tables"
+    wanted = [str(RESULTS / f"tables/{name}.parquet") for name in ("pool_use", "pool_use_curves")]
+    done = snakemake(workspace, *wanted, str(RESULTS / "model/chemsieve.json"), *arguments)
+    assert done.returncode == 0, done.stdout
+    metrics = pd.read_parquet(tables / "metrics.parquet").query("method == 'full' and origin == 'adapted'")
+    validation = metrics[metrics["fold"] == "validation"]
+    random = validation[validation["selection"] == "random"].set_index("use")
+    assert set(random.index) == set(uses)
+    assert set(validation.loc[validation["selection"] == "none", "use"]) == {"mixed"}
+    assert random["rmse"].nunique() >= len(uses) - 1, "auto is one of the others"
+    table = pd.read_parquet(tables / "pool_use.parquet").set_index("use")
+    assert set(table.index) == {"none", *uses}
+    for use, rmse in random["rmse"].items():
+        assert table.loc[use, "validation_rmse"] == rmse
+    alone = validation.loc[validation["selection"] == "none", "rmse"].item()
+    assert table.loc["none", "validation_rmse"] == alone
+    known = ["none", "mixed", "weighted", "own_head"]
+    assert table["loo_rmse"].notna().pipe(lambda found: set(found.index[found])) == set(known)
+    assert table.index[table["chosen"]].tolist() == [table["loo_rmse"].idxmin()]
+    if (chosen := table["loo_rmse"].idxmin()) != "none":
+        assert random.loc["auto", "rmse"] == random.loc[chosen, "rmse"]
+    # Whatever it was trained with, a model has the target's head alone; the export holds it against its predictions.
+    folder = workspace / RESULTS / "runs/scaffold/0/0"
+    places = [folder / "selected/full/random", *(folder / f"used/{use}/full/random" for use in uses[1:])]
+    assert len({tuple(sorted(read_tensors(place / "model.safetensors"))) for place in places}) == 1
+    assert "adapted/full/random/own_head" in (workspace / RESULTS / "model/README.md").read_text(encoding="utf-8")

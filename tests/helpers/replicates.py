@@ -20,7 +20,7 @@ def study(rng, n, deviation=0.02, means=None, n_splits=1, seeds=None):
                 rows.append(("scaffold", split, seed, "adapted", "full", name, "test", rmse))
     metrics = pd.DataFrame(
         rows, columns=["splitter", "split_seed", "seed", "origin", "method", "selection", "fold", "rmse"]
-    )
+    ).assign(use="mixed")
     return metrics, divisions(n_splits)
 
 

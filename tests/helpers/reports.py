@@ -94,7 +94,7 @@ def study_tables(seeds=(0, 1, 2)):
                 | {"total_parameters": 1e6 if language else None, "fold": fold, "mse": rmse**2, "rmse": rmse}
                 | {"mae": rmse * 0.8, "r2": None, "spearman": 0.5, "best_epoch": 2 if language else None}
                 | {"epochs": 3 if language else None, "train_seconds": 2.5, "peak_memory_mb": 500, "device": "cpu"}
-                | {"precision": "float32", "threads": 1, "instruction_set": "x86_64 avx2"}
+                | {"use": "mixed", "precision": "float32", "threads": 1, "instruction_set": "x86_64 avx2"}
             )
             labels = molecules.set_index("molecule_id").loc[members, "label"]
             for molecule, label in labels.items():

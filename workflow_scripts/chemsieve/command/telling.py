@@ -27,6 +27,7 @@ TRAININGS = {
     "mlm": "adaptation of the encoder",
     "finetune": "fine-tuning on the training molecules",
     "finetune_on_selection": "fine-tuning on a selection",
+    "finetune_with_use": "fine-tuning on a selection in another way (use.run)",
     "retrain": "retraining that the scores are held against",
     "baseline": "descriptor model",
     "baseline_on_selection": "descriptor model on a selection",

@@ -7,6 +7,7 @@ from chemsieve.data.features import Features
 from chemsieve.deployment.export import DescribedRun, TrainedRun
 from chemsieve.models import regressor
 from chemsieve.tables import read_table
+from chemsieve.uses import MIXED
 
 
 def restored(chosen: dict, cells: dict[str, dict], family: str, train: str, predictions: pd.DataFrame) -> TrainedRun:
@@ -14,7 +15,8 @@ def restored(chosen: dict, cells: dict[str, dict], family: str, train: str, pred
 
     Args:
         chosen: as :func:`chemsieve.deployment.choice.choose` returns it.
-        cells: what models are made of, by origin/method/selection (:attr:`chemsieve.study.plan.Plan.exported_cells`).
+        cells: what models are made of, by origin/method/selection, with /use where that is not mixed
+            (:attr:`chemsieve.study.plan.Plan.exported_cells`).
         family: of the encoder.
         train: pattern of the table of the training molecules.
         predictions: table ``predictions`` of all runs.
@@ -43,8 +45,8 @@ def refitted(chosen: dict, cells: dict[str, dict], train: str, predictions: pd.D
     validation, known = read_table(cell["validation"].format(**chosen)), Features(cell["tables"])
     training, more = list(trained["molecule_id"]), None
     if "added" in cell:
-        places = (cell["added"][name].format(**chosen) for name in ("selection", "pool"))
-        more = added(*places, Features(cell["added"]["tables"]))
+        chosen_file, pool = (cell["added"][name].format(**chosen) for name in ("selection", "pool"))
+        more = added(chosen_file, pool, Features(cell["added"]["tables"]))
         training += list(more.molecules["molecule_id"])
     model = fitted(cell, known, trained, validation, int(chosen["seed"]), more)
     columns = dict(zip(cell["features"], known.columns, strict=True))
@@ -52,7 +54,8 @@ def refitted(chosen: dict, cells: dict[str, dict], train: str, predictions: pd.D
 
 
 def _cell(chosen: dict, cells: dict[str, dict]) -> dict:
-    return cells["{origin}/{method}/{selection}".format(**chosen)]
+    name = "{origin}/{method}/{selection}".format(**chosen)
+    return cells[name if chosen["use"] == MIXED else f"{name}/{chosen['use']}"]
 
 
 def _of_run(chosen: dict, predictions: pd.DataFrame) -> pd.DataFrame:

@@ -79,9 +79,13 @@ class Regressor(nn.Module):
 
         ``ids``: token ids of the same molecules, which :attr:`head_inputs` reads where there is one.
         """
+        return self.head(self.entering_head(pooled, ids)).squeeze(-1)
+
+    def entering_head(self, pooled: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
+        """What the linear head takes, (batch, width), for the arguments of :meth:`readout`."""
         if self.head_inputs is not None:
             pooled = self.head_inputs(pooled, ids)
-        return self.head(self.dropout(pooled)).squeeze(-1)
+        return self.dropout(pooled)
 
     def in_label_units(self, standardised: Tensor) -> Tensor:
         """Standardised predictions in the label's own units, float64."""

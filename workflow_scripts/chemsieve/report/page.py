@@ -26,6 +26,7 @@ from chemsieve.report import (
     strategies,
     summary,
     tradeoff,
+    use,
 )
 from chemsieve.report.blocks import Section
 from chemsieve.report.rendering import html
@@ -46,6 +47,7 @@ SECTIONS = [
     curves,
     influence,
     strategies,
+    use,
     grid,
     tradeoff,
     calibration,

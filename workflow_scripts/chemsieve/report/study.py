@@ -11,9 +11,10 @@ import pandas as pd
 from chemsieve.runtime import failures
 from chemsieve.statistics.families import DESCRIPTORS
 from chemsieve.tables import DECLARED, read_table
+from chemsieve.uses import MIXED
 
 REPLICATE = ["splitter", "split_seed", "seed"]
-RUN_PARTS = [*REPLICATE, "origin", "method", "selection"]
+RUN_PARTS = [*REPLICATE, "origin", "method", "selection", "use"]
 CONTROLS = ("none", "random")
 LONGEST = 40  # characters of a molecule's own name that are shown
 AGGREGATE = -1  # the checkpoint that stands for all checkpoints of a model
@@ -45,6 +46,8 @@ class Study:
     label_sources: pd.DataFrame | None = None
     nearest_training: pd.DataFrame | None = None
     pool_treatment: pd.DataFrame | None = None
+    pool_use: pd.DataFrame | None = None
+    pool_use_curves: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:
@@ -146,7 +149,15 @@ def load(tables: Path, config: dict[str, Any]) -> Study:
     for name in set(shown).difference(names):
         path = tables / f"{name}.parquet"
         frames[name] = read_table(path) if path.exists() and not failures.of(path) else None
+    if "use" in frames["metrics"]:  # not in those of an earlier release
+        frames["metrics"] = used(frames["metrics"])
     return Study(config=config, **frames)
+
+
+def used(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with the use of a selection behind its name, where that is another than mixed."""
+    otherwise = ~frame["use"].isin(["", MIXED])
+    return frame.assign(selection=frame["selection"].mask(otherwise, frame["selection"] + ", " + frame["use"]))
 
 
 def ordered(names: Iterable[str], first: Iterable[str]) -> list[str]:
@@ -164,7 +175,7 @@ def ordered_selections(names: Iterable[str]) -> list[str]:
 def run_parts(frame: pd.DataFrame) -> pd.DataFrame:
     """``frame`` with the parts of its ``run_id`` as columns; parts that a name lacks are empty."""
     parts = frame["run_id"].str.split("/")
-    return frame.assign(**{name: parts.str.get(i).fillna("") for i, name in enumerate(RUN_PARTS)})
+    return used(frame.assign(**{name: parts.str.get(i).fillna("") for i, name in enumerate(RUN_PARTS)}))
 
 
 def mean_sd(frame: pd.DataFrame, by: list[str], value: str = "rmse") -> pd.DataFrame:

@@ -6,6 +6,8 @@ from itertools import combinations
 Configuration = tuple[str, str, str]  # origin, method, selection
 DESCRIPTORS = "descriptors"
 SELECTIONS, ADAPTATION, METHODS, SELECTIONS_OF = "selections", "adaptation", "methods on", "selections of"
+USES = "uses of"
+OTHERWISE = "/"  # between a selection and a use of it other than mixed
 CONTROLS = ("none", "random", "all")  # selections that the others are compared with
 
 
@@ -33,12 +35,15 @@ def families(found: list[Configuration]) -> list[Family]:
 
     Selections under full fine-tuning, all pairs; the adapted encoder against the baseline; the methods on each
     selection, all pairs; full fine-tuning, of either encoder and on each selection, against each descriptor model that
-    saw no pool molecule; and of each descriptor model its selections, each against that control. Later names are
-    compared with earlier ones, controls and full fine-tuning being the first.
+    saw no pool molecule; and of each descriptor model its selections, each against that control. A selection that is
+    used in several ways has a family of these, with no pool at all: each other use is compared with none and with
+    mixed. Later names are compared with earlier ones, controls and full fine-tuning being the first.
     """
     origin = "adapted" if any(one[0] == "adapted" for one in found) else "baseline"
-    made = [_selections(found, origin), _adaptation(found), *_methods(found, origin), _against_descriptors(found)]
-    made += _of_descriptors(found)
+    otherwise = [one for one in found if OTHERWISE in one[2]]
+    found = [one for one in found if OTHERWISE not in one[2]]
+    made = [_selections(found, origin), _adaptation(found), *_methods(found, origin)]
+    made += [*_uses(found, otherwise), _against_descriptors(found), *_of_descriptors(found)]
     return [family for family in made if family.pairs]
 
 
@@ -58,6 +63,20 @@ def _methods(found: list[Configuration], origin: str) -> list[Family]:
     for selection in _first([s for o, m, s in found if o == origin and m != "full"], CONTROLS):
         names = _first([m for o, m, s in found if (o, s) == (origin, selection)], ("full",))
         made.append(_all_pairs(f"{METHODS} {selection}", {name: (origin, name, selection) for name in names}))
+    return made
+
+
+def _uses(found: list[Configuration], otherwise: list[Configuration]) -> list[Family]:
+    """A family for each selection that is used in other ways than mixed."""
+    made = []
+    for selection in _first([s.partition(OTHERWISE)[0] for *_, s in otherwise], CONTROLS):
+        mine = sorted(one for one in otherwise if one[2].partition(OTHERWISE)[0] == selection)
+        known = {"none": (*mine[0][:2], "none"), "mixed": (*mine[0][:2], selection)}
+        known = {name: one for name, one in known.items() if one in found}
+        pairs = [
+            Pair(one, other, one[2].partition(OTHERWISE)[2], versus) for versus, other in known.items() for one in mine
+        ]
+        made.append(Family(f"{USES} {selection}", [*known.values(), *mine], pairs))
     return made
 
 

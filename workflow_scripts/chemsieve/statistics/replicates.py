@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from chemsieve.statistics.families import OTHERWISE
+from chemsieve.uses import MIXED
+
 CONFIGURATION = ["origin", "method", "selection"]
 REPLICATE = ["split", "seed"]
 
@@ -42,6 +45,11 @@ class Replicates:
         return paired if self.splits < 2 else paired.groupby(level="split").mean()
 
 
+def named(selection: str, use: str) -> str:
+    """A selection as comparisons call it: with its use behind a slash where that is not mixed."""
+    return selection if use == MIXED else f"{selection}{OTHERWISE}{use}"
+
+
 def inflation(n: int, shared: float) -> float:
     """Factor on the variance of a mean of n units that share training molecules (Nadeau and Bengio 2003)."""
     return 1 + n * shared
@@ -59,6 +67,7 @@ def replicates(metrics: pd.DataFrame, splits: pd.DataFrame) -> Replicates:
     """
     same = _same(splits)
     runs = metrics.assign(split=metrics["split_seed"].map(lambda seed: same.get(seed, seed)))
+    runs = runs.assign(selection=[named(*one) for one in zip(runs["selection"], runs["use"], strict=True)])
     seeded, unseeded = runs[runs["seed"].notna()], runs[runs["seed"].isna()]
     beside = unseeded.drop(columns="seed").merge(seeded[REPLICATE].drop_duplicates(), on="split")
     errors = pd.concat([seeded, beside]).groupby([*CONFIGURATION, *REPLICATE])["rmse"].mean().unstack(CONFIGURATION)

@@ -16,6 +16,7 @@ from chemsieve.models.bundled import BUNDLED
 from chemsieve.study.effective import all_strategies, module_of, pool_is_labelled
 from chemsieve.study.mistakes import check_name
 from chemsieve.study.unlabelled import needs_labels
+from chemsieve.uses import MIXED
 
 Json = dict[str, Any]
 
@@ -59,6 +60,7 @@ def check_references(config: Json) -> None:
     strategies = config["selection"]["strategies"]
     for section, key in (
         ("influence", "estimators"), ("selection", "strategies"), ("grid", "methods"), ("baselines", "methods"),
+        ("use", "uses"),
     ):  # fmt: skip
         for name in config[section]["run"]:
             check_name(f"{section}.run", name, list(config[section][key]))
@@ -106,6 +108,29 @@ def _check_after(config: Json, name: str, has_budget: bool) -> None:
         raise ChemsieveError(f"configuration: {path}: {before!r} has no budget, so that it leaves nothing out")
     if "after" in strategies[before]:
         raise ChemsieveError(f"configuration: {path}: {before!r} has an `after` itself; one step is all there is")
+
+
+def check_uses(config: Json) -> None:
+    """Uses can be told apart, and one that has an epoch without the pool has epochs to divide."""
+    chosen = config["use"]
+    if MIXED not in chosen["run"]:
+        raise ChemsieveError(f"configuration: use.run: the others are compared with {MIXED!r}; add it")
+    if config["finetune"]["head"]["kernel"] and (others := [name for name in chosen["run"] if name != MIXED]):
+        raise ChemsieveError(
+            f"configuration: use.run: {others[0]!r} needs a trained head, and finetune.head.kernel is solved for; take "
+            f"{MIXED!r} alone, or finetune.head.kernel: false"
+        )
+    for name, entry in chosen["uses"].items():
+        module = module_of(entry, name, "use")
+        if name == "none":
+            raise ChemsieveError("configuration: use.uses.none: it is the name of leaving the pool out; give another")
+        if name == MIXED != module:
+            raise ChemsieveError(f"configuration: use.uses.{MIXED}: it is the use of that name and no other")
+        if name in chosen["run"] and module == "then_target" and config["finetune"]["epochs"] < 2:
+            raise ChemsieveError(
+                f"configuration: use.run: {name!r} needs two epochs, one with the pool and one without it, and "
+                "finetune.epochs is 1"
+            )
 
 
 def check_pool_labels(config: Json) -> None:

@@ -16,6 +16,7 @@ from chemsieve.study.effective import (
     BASELINE_KEYS,
     METHOD_KEYS,
     STRATEGY_KEYS,
+    USE_KEYS,
     all_strategies,
     baseline_selections,
     canonical,
@@ -34,6 +35,7 @@ __all__ = [
     "BUNDLED",
     "METHOD_KEYS",
     "STRATEGY_KEYS",
+    "USE_KEYS",
     "all_strategies",
     "baseline_selections",
     "canonical",
@@ -152,6 +154,7 @@ def validate(config: Json) -> None:
         check(entry.options, entry.choices.rules(entry.name), entry.path)
     agreement.check_paths(config)
     agreement.check_references(config)
+    agreement.check_uses(config)
     agreement.check_pool_labels(config)
     published.check(config["published"])
     check_trackers(config["tracking"]["run"])

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
-from chemsieve import selection
+from chemsieve import selection, uses
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence import estimators
 from chemsieve.models.bundled import BUNDLED, local_folder
@@ -237,8 +237,67 @@ class Plan:
             "finetune/adapted",
             # A pool without labels is ordered, and nothing is trained on it.
             *(f"selected/{FULL}/{strategy}" for strategy in selected if self.labelled),
+            *(f"used/{use}/{FULL}/{strategy}" for use in self.uses for strategy in self.used),
             *(f"selected/{method}/{strategy}" for method in grid["run"] for strategy in grid["selections"]),
         ]
+
+    # How selected molecules are used.
+
+    @property
+    def uses(self) -> list[str]:
+        """Uses that are trained beside mixed, which is the runs in ``selected``."""
+        return [name for name in self.config["use"]["run"] if name != uses.MIXED]
+
+    @property
+    def used(self) -> list[str]:
+        """Strategies whose molecules are used in other ways than mixed."""
+        return [name for name in self.config["selection"]["run"] if name != NONE and self.labelled and self.uses]
+
+    @property
+    def use_entries(self) -> dict[str, Json]:
+        """Module and options of each use, by name."""
+        return {
+            name: {
+                "module": configuration.module_of(entry, name, "use"),
+                "options": configuration.options_of(entry, configuration.USE_KEYS),
+            }
+            for name, entry in self.config["use"]["uses"].items()
+        }
+
+    @property
+    def closed_form(self) -> Json:
+        """What the closed form of the uses depends on, besides its files."""
+        known = {
+            name: entry
+            for name, entry in self.use_entries.items()
+            if uses.load(entry["module"]).form(**entry["options"]) is not None
+        }
+        return {"uses": known, "damping": self.config["influence"]["estimators"]["exact"].get("damping")}
+
+    def use_candidates(self, name: str) -> dict[str, Json]:
+        """The uses that the closed form chose among, where a use reads what it chose."""
+        return self.closed_form["uses"] if uses.asks(**self.use_entries[name]) else {}
+
+    def use(self, name: str) -> Json:
+        """What a use of the selected molecules depends on."""
+        return {"name": name, **self.use_entries[name], "candidates": self.use_candidates(name)}
+
+    def use_choice(self, at: Any) -> list[str]:
+        """What the closed form says of a selection, for a use that reads it."""
+        return [self.below(at, f"pool_use/{at.strategy}.parquet")] if self.use_candidates(at.use) else []
+
+    def use_residuals(self, at: Any) -> list[str]:
+        """How badly each label of a selection fits, for a use that reads it."""
+        needs = uses.load(self.use_entries[at.use]["module"]).NEEDS
+        return [self.below(at, f"pool_use/{at.strategy}-residuals.parquet")] if "residuals" in needs else []
+
+    def pool_uses(self, suffix: str) -> list[str]:
+        """What the closed form says of each selection."""
+        return self.of_replicates(f"{self.replicate}/pool_use/{{strategy}}{suffix}.parquet", strategy=self.used)
+
+    def last_gram(self, at: Any) -> list[str]:
+        """The scoring model's last Gram matrix and the facts about it."""
+        return self._scoring_grams(at)[-2:]
 
     @cached_property
     def baselines(self) -> list[str]:
@@ -438,12 +497,12 @@ class Plan:
     def strategy(self, name: str) -> Json:
         """What a selection depends on."""
         entry = self.config["selection"]["strategies"][name]
-        uses = {"family": self.family, "compute": self.compute, **self.regressor}
+        read = {"family": self.family, "compute": self.compute, **self.regressor}
         return {
             "module": self.strategy_module(name),
             "budget": entry.get("budget"),
             "options": configuration.options_of(entry, configuration.STRATEGY_KEYS),
-            **(uses if self.strategy_uses_model(name) else {}),
+            **(read if self.strategy_uses_model(name) else {}),
         }
 
     def selection_model(self, at: Any) -> list[str]:
@@ -509,8 +568,8 @@ class Plan:
     def measuring(self) -> Json:
         """What that list depends on, besides its files."""
         entry = self.config["selection"]["strategies"][self.config["selection"]["measure_next"]]
-        uses = {"family": self.family, "compute": self.compute, **self.regressor}
-        return {"seed": self.replicates["seed"][0], "damping": entry.get("damping"), **uses}
+        read = {"family": self.family, "compute": self.compute, **self.regressor}
+        return {"seed": self.replicates["seed"][0], "damping": entry.get("damping"), **read}
 
     # Lists of what was chosen.
 
@@ -558,18 +617,19 @@ class Plan:
 
     @cached_property
     def exported_cells(self) -> dict[str, Json]:
-        """What each model is made of: settings, and files as patterns; by origin/method/selection."""
+        """What each model is made of: settings, and files as patterns; by origin/method/selection, with /use if any."""
         cells = {}
         for run in self.runs:
             kind, *names = run.split("/")
-            origin, method, selection = (names[0], FULL, NONE) if kind == "finetune" else ("adapted", *names)
+            used = names[:1] if kind == "used" else []
+            origin, method, selection = (names[0], FULL, NONE) if kind == "finetune" else ("adapted", *names[-2:])
             made = self.cell(method)
             on_regressor = method != FULL and self.config["grid"]["start"] == "regressor"
-            cells[f"{origin}/{method}/{selection}"] = {
+            cells["/".join([origin, method, selection, *used])] = {
                 "model": f"{self.replicate}/{run}/model.safetensors",
                 "encoder": self.encoder if origin == "baseline" else f"{self.replicate}/mlm",
                 "base": f"{self.replicate}/finetune/adapted/model.safetensors" if on_regressor else None,
-                "selection": f"{self.replicate}/selection/{selection}.parquet" if kind == "selected" else None,
+                "selection": None if kind == "finetune" else f"{self.replicate}/selection/{selection}.parquet",
                 **{key: made[key] for key in ("method", "options", "dropout", "head")},
                 "averaged": {key: made["training"][key] for key in ("writings", "draws")},
             }

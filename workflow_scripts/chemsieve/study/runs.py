@@ -9,6 +9,7 @@ import pandas as pd
 
 from chemsieve.runtime.files import write_json
 from chemsieve.runtime.processor import instruction_set
+from chemsieve.uses import MIXED
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,13 @@ class Identity:
     origin: str
     method: str
     selection: str
+    use: str = MIXED
 
     @property
     def run_id(self) -> str:
-        return "/".join(str(value) for value in asdict(self).values())
+        """Its values by ``/``, the use only where it is another than mixed."""
+        values = {name: value for name, value in asdict(self).items() if (name, value) != ("use", MIXED)}
+        return "/".join(str(value) for value in values.values())
 
 
 def predictions_table(

@@ -65,6 +65,7 @@ def all_choices() -> tuple[Choices, ...]:
         Choices(
             "selection", "strategies", "selection", "strategy", {"budget": json_schema(Budget), "after": dict(AFTER)}
         ),
+        Choices("use", "uses", "uses", "use"),
         Choices("grid", "methods", "methods", "method", training),
         Choices("baselines", "methods", "baselines", "model", keys_of(Featured)["properties"]),
         Choices("split", "options", "splitting"),

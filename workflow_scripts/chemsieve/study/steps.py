@@ -5,7 +5,7 @@ what makes them need less memory, and whether the study goes on without them. Th
 made, and its script, of the same name, how.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,19 @@ def _regressor(plan: Plan, at: Any) -> list[str]:
 
 def _cell(plan: Plan, at: Any) -> list[str]:
     return [f"models.encoders.{plan.family}", f"methods.{plan.cell(at.method)['method']}"]
+
+
+def _used(plan: Plan, at: Any) -> list[str]:
+    use = plan.use(at.use)
+    return [*_cell(plan, at), *_uses([use, *use["candidates"].values()])]
+
+
+def _known_uses(plan: Plan, at: Any) -> list[str]:
+    return _uses(plan.closed_form["uses"].values())
+
+
+def _uses(entries: Iterable[Json]) -> list[str]:
+    return sorted({f"uses.{entry['module']}" for entry in entries})
 
 
 def _estimator(plan: Plan, at: Any) -> list[str]:
@@ -194,6 +207,16 @@ STEPS: dict[str, Step] = {
         optional=True,
         heavy=True,
     ),
+    "finetune_with_use": Step(
+        resources.selected,
+        _used,
+        gpu=True,
+        group="cells",
+        grouped=_short,
+        lighter="finetune.batch_size",
+        optional=True,
+        heavy=True,
+    ),
     # Influence.
     "gram": Step(resources.gram, _regressor, gpu=True, lighter=_MATRIX, optional=_serves_no_choice, heavy=True),
     "influence": Step(
@@ -224,6 +247,9 @@ STEPS: dict[str, Step] = {
         grouped=_without_gpu,
         optional=_is_no_control,
     ),
+    "pool_use": Step(
+        resources.selection, _known_uses, group="selection", lighter="influence.gram.largest", optional=True
+    ),
     "selected": Step(resources.table, group="tables"),
     "retrain": Step(
         resources.retrain,
@@ -239,6 +265,7 @@ STEPS: dict[str, Step] = {
     # Tables and pages.
     "splits_table": Step(resources.table, group="audit", script="collect_table"),  # the audit reads it
     "metrics_table": Step(resources.table, group="tables"),
+    "pool_use_table": Step(resources.table, group="tables"),
     "comparisons_table": Step(resources.table, group="tables", optional=True),
     "influence_tables": Step(resources.table, group="tables"),
     "failures_table": Step(resources.table, group="tables"),

@@ -54,7 +54,7 @@ SPLIT = {
     "split_seed": Column(INTEGER, "seed of the division"),
 }
 SEED = Column(INTEGER, "training seed", nullable=True)
-RUN = Column(TEXT, "splitter/split_seed/seed/origin/method/selection")
+RUN = Column(TEXT, "splitter/split_seed/seed/origin/method/selection, and /use where that is not mixed")
 LABEL_UNIT = "unit of the label"
 UNREAD = Column(
     TEXT, "what the encoder does not know or its tokenizer passes over, divided by blanks; empty where it reads all"

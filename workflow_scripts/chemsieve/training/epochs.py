@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import get_scheduler
@@ -84,6 +85,8 @@ def fit(
     conditions: Conditions,
     difficulty: Sequence[float] | None = None,
     untrained: bool = False,
+    members: Sequence[np.ndarray] | None = None,
+    patient_until: int = 0,
 ) -> Outcome:
     """Train ``model`` on ``examples`` and restore the epoch with the lowest validation loss.
 
@@ -96,6 +99,8 @@ def fit(
         difficulty: one number for each example makes the epochs those of a curriculum; the schedule is over the steps
             that these have.
         untrained: whether the model is validated before the first epoch too, as epoch 0, which may be the best.
+        members: positions of the examples that each epoch may be over, ascending; all where it is None.
+        patient_until: epochs, the first ones, that patience does not count.
 
     Raises:
         ChemsieveError: there is nothing to train on, or a loss is not finite.
@@ -106,7 +111,7 @@ def fit(
         raise ChemsieveError(f"checkpoints {list(settings.checkpoints)} lie beyond the last epoch, {settings.epochs}")
     seed_generators(conditions.seed)
     model.to(conditions.device)
-    order = _order(examples, settings, conditions.seed, difficulty)
+    order = _order(examples, settings, conditions.seed, difficulty, members)
     round_ends = list(itertools.accumulate(order.steps(epoch) for epoch in range(settings.epochs)))
     round_ends = [0] * untrained + round_ends
     grouped = groups(model, decayed_names(model), settings.learning_rate, settings.weight_decay, settings.layer_decay)
@@ -124,6 +129,7 @@ def fit(
         validation=validate,
         settings=settings,
         first=0 if untrained else 1,
+        patient_until=patient_until,
     )
     progress, outcome = train(training, conditions), training.outcome
     outcome.curve, outcome.seconds = progress.curve, progress.seconds
@@ -132,11 +138,22 @@ def fit(
     return outcome
 
 
-def _order(examples: list[dict], settings: Settings, seed: int, difficulty: Sequence[float] | None) -> Order:
+def _order(
+    examples: list[dict],
+    settings: Settings,
+    seed: int,
+    difficulty: Sequence[float] | None,
+    members: Sequence[np.ndarray] | None,
+) -> Order:
     lengths = [len(example["input_ids"]) for example in examples] if settings.group_by_length else None
     epochs = None if difficulty is None else admitted(difficulty, settings.epochs)
     if epochs is not None:
         log.info("curriculum: %s molecules in the epochs", ", ".join(str(len(epoch)) for epoch in epochs))
+    if members is not None:
+        easy = epochs or [np.arange(len(examples))] * settings.epochs
+        both = [np.intersect1d(one, other) for one, other in zip(easy, members, strict=True)]
+        # No easy molecule may be a member: an epoch is over something.
+        epochs = [found if len(found) else member for found, member in zip(both, members, strict=True)]
     return Order(len(examples), settings.batch_size, seed, lengths, epochs)
 
 
@@ -145,7 +162,8 @@ class _EpochTraining(Training):
     """A training whose rounds are epochs.
 
     ``first`` is the first round's epoch: 0 where the model is validated before training. ``reference`` is the
-    validation loss that a fall is measured against, and ``waited`` the number of epochs since.
+    validation loss that a fall is measured against, and ``waited`` the number of epochs since, without the epochs up to
+    ``patient_until``.
     """
 
     batches: EpochBatches
@@ -156,6 +174,7 @@ class _EpochTraining(Training):
     outcome: Outcome = field(default_factory=Outcome)
     reference: float = math.inf
     waited: int = 0
+    patient_until: int = 0
 
     def batch(self, step: int) -> dict[str, Tensor]:
         return self.batches.next()
@@ -203,7 +222,7 @@ class _EpochTraining(Training):
         """Stop where patience is spent."""
         if loss < self.reference - self.settings.minimum_delta:
             self.reference, self.waited = loss, 0
-        else:
+        elif epoch > self.patient_until:
             self.waited += 1
         done = epoch >= max(self.settings.checkpoints, default=0)
         if self.settings.patience is not None and self.waited >= self.settings.patience and done:

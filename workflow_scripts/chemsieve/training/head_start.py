@@ -32,7 +32,13 @@ class HeadStart:
 
 
 def train_head(
-    model: Regressor, ids: Sequence[Sequence[int]], labels: Tensor, settings: HeadStart, pad_id: int, seed: int
+    model: Regressor,
+    ids: Sequence[Sequence[int]],
+    labels: Tensor,
+    settings: HeadStart,
+    pad_id: int,
+    seed: int,
+    weights: Tensor | None = None,
 ) -> None:
     """Train the trainable parameters of the head, and no others, by mean squared error.
 
@@ -42,6 +48,7 @@ def train_head(
     Args:
         ids: token ids of the training molecules.
         labels: their standardised labels, (molecules,), on the model's device.
+        weights: of their squared errors, (molecules,), on that device too; None: all weigh the same.
 
     Raises:
         ChemsieveError: the training diverged.
@@ -69,7 +76,8 @@ def train_head(
         losses = []
         for batch in torch.randperm(len(ids)).split(settings.batch_size):
             predicted = model.readout(outputs[batch], [ids[i] for i in batch.tolist()])
-            loss = ((predicted.float() - labels[batch]) ** 2).mean()
+            errors = (predicted.float() - labels[batch]) ** 2
+            loss = (errors if weights is None else weights[batch] * errors).mean()
             _step(loss, trained.values(), optimizer, settings.gradient_clip)
             schedule.step()
             losses.append(loss.detach())

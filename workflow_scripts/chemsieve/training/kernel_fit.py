@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.models.descriptor_head import unpadded
@@ -84,9 +84,12 @@ class KernelFit:
             self._place(self._outputs(self.ids))
             self._solve()
 
-    def loss(self, model: Regressor, batch: dict[str, Tensor]) -> Tensor:
-        """Mean squared error of a batch, each molecule predicted without its own fold; ``rows`` are its places."""
-        pooled = model.pooled_output(batch["input_ids"], batch["attention_mask"])
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Mean squared error of a batch, each molecule predicted without its own fold; ``rows`` are its places.
+
+        ``model`` is the one that this was made for.
+        """
+        pooled = self.model.pooled_output(batch["input_ids"], batch["attention_mask"])
         values = self.head(pooled, unpadded(batch["input_ids"], batch["attention_mask"]))
         predicted = (values * self._coefficients()[self.folds[batch["rows"]]]).sum(1)
         return ((predicted - batch["labels"]) ** 2).mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,12 @@ from chemsieve.training.epochs import Outcome, Settings, fit
 from chemsieve.training.head_start import HeadStart, train_head
 from chemsieve.training.kernel_fit import KernelFit
 from chemsieve.training.loop import Conditions
+from chemsieve.training.mixing import MarkingCollator, Sources, weighted_error, without_pool_head
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from chemsieve.uses import Mixture
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +70,17 @@ def fine_tune(
     settings: Settings,
     conditions: Conditions,
     trained_head: bool = False,
+    mixture: Mixture | None = None,
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
 
     Mean and standard deviation come from the training labels alone. A run that was killed goes on from the state in
-    ``conditions.saves``.
+    ``conditions.saves``. What a ``mixture`` of two sources changes is said in :mod:`chemsieve.training.mixing`.
 
     Args:
         trained_head: whether the head already predicts: another standardisation then leaves its predictions alone, and
             it gets no epochs of its own.
+        mixture: how the molecules of target and pool among ``train`` are treated; None: alike.
 
     Returns:
         The outcome; the curve has ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
@@ -83,7 +88,8 @@ def fine_tune(
     Raises:
         ChemsieveError: the training labels are all the same, or the training diverged.
     """
-    mean, scale = float(np.mean(train.labels)), float(np.std(train.labels))
+    sources = Sources(np.asarray(train.labels), mixture)
+    mean, scale = sources.mean, sources.scale
     if not scale > 0:
         raise ChemsieveError("all training labels are the same: there is nothing to learn")
     model.to(conditions.device)
@@ -91,22 +97,19 @@ def fine_tune(
     pad_id = tokenization.special_id(tokenizer, "pad")
     if isinstance(model.head_inputs, DescriptorHead) and not trained_head:
         model.head_inputs.standardise(tokenization.encode(tokenizer, train.smiles))
-    examples = _examples(tokenizer, train.smiles, (np.asarray(train.labels) - mean) / scale)
+    examples = _examples(tokenizer, train.smiles, sources.standardised)
     randomised = randomiser(model, tokenizer)
     began = time.perf_counter()
-    ids = [example["input_ids"] for example in examples]
-    labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
-    solved = (
-        KernelFit(model, ids, labels, pad_id, conditions.seed) if isinstance(model.head_inputs, KernelHead) else None
-    )
+    solved = _kernel_fit(model, examples, sources, pad_id, conditions)
     if solved and trained_head:
         solved.refresh()
     elif solved:
         others = torch.tensor((np.asarray(validation.labels) - mean) / scale, device=conditions.device)
         solved.start(tokenization.encode(tokenizer, validation.smiles), others)
     elif settings.head_epochs and not trained_head:
-        train_head(model, ids, labels, _head_start(settings), pad_id, conditions.seed)
+        _train_head(model, [examples[i] for i in sources.first], sources, _head_start(settings), pad_id, conditions)
     before = time.perf_counter() - began
+    collate: Callable[[list[dict]], dict[str, Tensor]]
     collate = RandomisingCollator(randomised, pad_id) if settings.randomise else RegressionCollator(pad_id)
     validation_rows = randomised.several(validation.smiles, settings.writings)
 
@@ -118,10 +121,25 @@ def fine_tune(
         return {"validation_loss": mse / scale**2, "validation_rmse": math.sqrt(mse)}
 
     difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
-    with conditions.followed(settings, model):
-        loss = solved.loss if solved else squared_error
-        # What is solved in closed form predicts before any training, and may be the best there is.
-        outcome = fit(model, examples, collate, loss, validate, settings, conditions, difficulty, bool(solved))
+    loss: Callable[[nn.Module, dict], Tensor] = solved.loss if solved else squared_error
+    if not sources.alike:
+        examples, collate, loss = sources.marked(examples), MarkingCollator(collate), weighted_error
+    with sources.own_head(model), conditions.followed(settings, model):
+        outcome = fit(
+            model,
+            examples,
+            collate,
+            loss,
+            validate,
+            settings,
+            conditions,
+            difficulty,
+            bool(solved),  # in closed form: it predicts before any training, and may be the best there is
+            sources.members(settings.epochs),
+            sources.with_pool,
+        )
+    outcome.best_state = without_pool_head(outcome.best_state)
+    outcome.kept = {epoch: without_pool_head(tensors) for epoch, tensors in outcome.kept.items()}
     outcome.seconds += before
     constant = float(np.mean((np.asarray(validation.labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
@@ -142,6 +160,29 @@ def _head_start(settings: Settings) -> HeadStart:
         warmup=settings.warmup,
         gradient_clip=settings.gradient_clip,
     )
+
+
+def _kernel_fit(
+    model: Regressor, examples: list[dict], sources: Sources, pad_id: int, conditions: Conditions
+) -> KernelFit | None:
+    """What solves for the head, where that is a kernel regression."""
+    if not isinstance(model.head_inputs, KernelHead):
+        return None
+    if sources.mixture is not None:
+        raise ChemsieveError("finetune.head.kernel: it takes pool molecules as mixed alone")
+    labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
+    return KernelFit(model, [example["input_ids"] for example in examples], labels, pad_id, conditions.seed)
+
+
+def _train_head(
+    model: Regressor, examples: list[dict], sources: Sources, settings: HeadStart, pad_id: int, conditions: Conditions
+) -> None:
+    labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
+    weights = None
+    if sources.weights is not None:
+        weights = torch.tensor(sources.weights[sources.first], dtype=torch.float32, device=conditions.device)
+    ids = [example["input_ids"] for example in examples]
+    train_head(model, ids, labels, settings, pad_id, conditions.seed, weights)
 
 
 def _examples(tokenizer: Tokenizer, smiles: Sequence[str], standardised: np.ndarray) -> list[dict]:

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -19,6 +20,7 @@ from chemsieve.training.epochs import Settings
 from chemsieve.training.loop import Conditions, low_precision
 from chemsieve.training.regression import Labelled, fine_tune
 from chemsieve.training.saves import Saves
+from chemsieve.uses import Mixture
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,11 @@ class Folds:
     test: pd.DataFrame
     added: pd.DataFrame
 
+    @property
+    def of_pool(self) -> np.ndarray:
+        """Which of the molecules that are trained on, those of ``added`` last, are of the pool."""
+        return np.arange(len(self.train) + len(self.added)) >= len(self.train)
+
 
 def train_and_write(
     identity: Identity,
@@ -45,6 +52,7 @@ def train_and_write(
     output,
     regressor_checkpoint: str | Path | None = None,
     saves: Saves | None = None,
+    mixture: Mixture | None = None,
 ) -> None:
     """Fine-tune on ``train`` and ``added``, predict validation and test molecules, and write the run's files.
 
@@ -54,6 +62,7 @@ def train_and_write(
         output: named paths ``model``, ``curve``, ``predictions``, ``run``, ``checkpoint_2`` of epoch 2 and so on.
         regressor_checkpoint: a fully fine-tuned regressor to start from, in place of the encoder and a fresh head.
         saves: the state that a run that was killed goes on from.
+        mixture: how ``added`` is trained on beside ``train``; None: as its equal.
     """
     torch.manual_seed(identity.seed)
     model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint, spec["head"])
@@ -66,9 +75,8 @@ def train_and_write(
     tokenizer = backbone.load_tokenizer(encoder_folder)
     conditions = Conditions(identity.seed, device, saves, tracking.of(identity.run_id))
     train, validation = Labelled.of(data), Labelled.of(folds.validation)
-    outcome = fine_tune(
-        model, tokenizer, train, validation, settings, conditions, trained_head=regressor_checkpoint is not None
-    )
+    trained_head = regressor_checkpoint is not None
+    outcome = fine_tune(model, tokenizer, train, validation, settings, conditions, trained_head, mixture)
     of_validation, of_test = (
         predict_smiles(model, tokenizer, list(fold["encoder_smiles"]), settings.writings, settings.draws, device)
         for fold in (folds.validation, folds.test)

@@ -12,6 +12,7 @@ from chemsieve.study.sections.published import Published
 from chemsieve.study.sections.running import Compute, Predict, Statistics, Tracking
 from chemsieve.study.sections.selection import Baselines, Grid, Selection
 from chemsieve.study.sections.training import Finetune
+from chemsieve.study.sections.use import Use
 from chemsieve.study.sections.values import Section, Seed, Several, StudyName, key
 
 
@@ -36,6 +37,7 @@ class Configuration(Section):
     influence: Influence = Field(default_factory=Influence)
     validation: Validation = Field(default_factory=Validation)
     selection: Selection = Field(default_factory=Selection)
+    use: Use = Field(default_factory=Use)
     grid: Grid = Field(default_factory=Grid)
     baselines: Baselines = Field(default_factory=Baselines)
     published: Published | None = key(

@@ -54,6 +54,10 @@ TABLES = {
             "origin": Column(TEXT, "baseline, adapted or descriptors"),
             "method": Column(TEXT, "full, bitfit, lora, ia3, svr, gradient_boosting, ..."),
             "selection": Column(TEXT, "strategy whose pool molecules were added; none and all are controls"),
+            "use": Column(
+                TEXT,
+                "how they were trained on: mixed, as equals of the target's, or another use of use.run; mixed for none",
+            ),
             "n_train": Column(INTEGER, "training molecules, selected ones included"),
             "n_selected": Column(INTEGER, "pool molecules among them"),
             "trainable_parameters": Column(INTEGER, "parameters that training changed", nullable=True),
@@ -92,8 +96,8 @@ TABLES = {
             "splitter": SPLIT["splitter"],
             "family": Column(
                 TEXT,
-                "selections, adaptation, methods on a selection, descriptors, or selections of a descriptor model: "
-                "tested together",
+                "selections, adaptation, methods on a selection, uses of one, descriptors, or selections of a "
+                "descriptor model: tested together",
             ),
             "what": Column(TEXT, "configuration, as it is called in its family"),
             "versus": Column(TEXT, "what it is compared with"),

@@ -1,0 +1,40 @@
+"""Fine-tune from the adapted encoder on the training molecules and a selection of the pool, used in another way."""
+
+from chemsieve.runtime.job import job, optional_path, torch_device, training_state
+
+if __name__ == "__main__":
+    with job(snakemake) as spec:
+        from pathlib import Path
+
+        from chemsieve.study.runs import Identity
+        from chemsieve.tables import read_table
+        from chemsieve.training.run import Folds, train_and_write
+        from chemsieve.uses._configured import configured
+
+        w, use = snakemake.wildcards, spec["use"]
+        selection, pool = read_table(snakemake.input.selection), read_table(snakemake.input.pool)
+        chosen = set(selection.loc[selection["selected"], "molecule_id"])
+        choice, residuals = (
+            read_table(path) if (path := optional_path(snakemake.input.get(name))) else None
+            for name in ("choice", "residuals")
+        )
+        folds = Folds(
+            read_table(snakemake.input.train),
+            read_table(snakemake.input.validation),
+            read_table(snakemake.input.test),
+            # In the pool's order, as all selections are.
+            added=pool[pool["molecule_id"].isin(chosen)],
+        )
+        train_and_write(
+            Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", w.method, w.strategy, w.use),
+            Path(snakemake.input.encoder[0]).parent,
+            folds,
+            spec,
+            torch_device(spec),
+            snakemake.output,
+            regressor_checkpoint=optional_path(snakemake.input.get("regressor")),
+            saves=training_state(snakemake, snakemake.output.model),
+            mixture=configured(
+                use, folds.of_pool, spec["training"]["epochs"], use["candidates"], choice, residuals, folds.added
+            ),
+        )
