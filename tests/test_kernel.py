@@ -138,6 +138,35 @@ def test_as_many_permutations_are_made_as_are_asked_for(problem, monkeypatch, as
     np.testing.assert_allclose(found.errors, paired.std(axis=0, ddof=1) / np.sqrt(len(paired)))
 
 
+def test_cross_fitted_values_are_those_of_held_out_errors_of_all_labelled_molecules():
+    """Three players: each coalition's worth by explicit ridge regressions on the labels of the other folds."""
+    random = np.random.default_rng(8)
+    rows, labels = random.normal(size=(18, 6)), random.normal(size=18)
+    kernel = kernels.Kernel(rows @ rows.T, random.normal(size=18), 11, 4, labels)
+    folds = np.array_split(np.random.default_rng(0).permutation(15), 5)
+
+    def worth(group):
+        total = 0.0
+        for held in folds:
+            rest = [*np.setdiff1d(np.arange(15), held), *(15 + np.array(group, dtype=int))]
+            ridge = (15 - len(held)) * 0.3 / 2
+            weights = np.linalg.solve(rows[rest].T @ rows[rest] + ridge * np.eye(6), rows[rest].T @ labels[rest])
+            total -= np.sum((rows[held] @ weights - labels[held]) ** 2) / 15
+        return total
+
+    orders = list(permutations(range(3)))
+    wanted = np.zeros(3)
+    for order in orders:
+        for place, player in enumerate(order):
+            wanted[player] += (worth(order[: place + 1]) - worth(order[:place])) / len(orders)
+    task = Task(kernel, labels[:11], 0, None)
+    found = shapley.score(task, damping=0.3, permutations=20_000, settled=None)
+    np.testing.assert_allclose(-found.influence, wanted, atol=6 * found.errors.max())
+    assert found.influence.sum() == pytest.approx(-(worth(range(3)) - worth([])))
+    plain = shapley.score(task, damping=0.3, permutations=400, settled=None, query="validation")
+    assert not np.allclose(plain.influence, found.influence, rtol=0.1)
+
+
 def sampled(seed=6, pool=30):
     generator = np.random.default_rng(seed)
     rows = generator.normal(size=(15 + pool, 8))

@@ -50,9 +50,8 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
         log.info("the pool of %d is scored by directional derivatives, not in the Gram matrix", len(pool))
     molecules = Molecules.joined(parts)
     result = gram(problem, molecules, **options)
-    kernel = Kernel(
-        result.matrix.cpu().numpy(), result.outputs.cpu().numpy() - molecules.labels, len(landmarks), len(query)
-    )
+    residuals = result.outputs.cpu().numpy() - molecules.labels
+    kernel = Kernel(result.matrix.cpu().numpy(), residuals, len(landmarks), len(query), molecules.labels)
     facts = {
         "train": kernel.train,
         "all_train": len(problem.train),
@@ -78,7 +77,8 @@ def write(kernel: Kernel, labels: np.ndarray, facts: dict, matrix_path: str | Pa
     """Write what :func:`read` reads."""
     from safetensors.numpy import save_file
 
-    tensors = {"matrix": kernel.matrix, "residuals": kernel.residuals, "labels": labels}
+    every = labels if kernel.labels is None else kernel.labels
+    tensors = {"matrix": kernel.matrix, "residuals": kernel.residuals, "labels": every}
     write_atomically(matrix_path, lambda temporary: save_file(tensors, temporary))
     write_json(facts_path, facts)
 
@@ -97,4 +97,8 @@ def read(matrix_path: str | Path, facts_path: str | Path) -> tuple[Kernel, np.nd
 
     tensors = load_file(matrix_path)
     facts = json.loads(Path(facts_path).read_text(encoding="utf-8"))
-    return Kernel(tensors["matrix"], tensors["residuals"], facts["train"], facts["query"]), tensors["labels"], facts
+    train, labels = facts["train"], tensors["labels"]
+    every = (
+        labels if len(labels) == len(tensors["matrix"]) else None
+    )  # a file of an earlier release has those of training
+    return Kernel(tensors["matrix"], tensors["residuals"], train, facts["query"], every), labels[:train], facts

@@ -30,13 +30,15 @@ class Kernel:
     """Gram matrix (n, n) of training, query and pool molecules in this order, and residuals f - y (n,).
 
     Residuals of pool molecules without a label are not a number, and so is all that would follow from them. The matrix
-    must not be changed: :meth:`solve` keeps a factor of it.
+    must not be changed: :meth:`solve` keeps a factor of it. ``labels`` are the standardised labels of all (n,), where
+    they are known.
     """
 
     matrix: np.ndarray
     residuals: np.ndarray
     train: int
     query: int
+    labels: np.ndarray | None = None
     _factors: dict[float, Factor] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -116,6 +118,33 @@ def per_query(kernel: Kernel, damping: float) -> np.ndarray:
     """I_q(z) = -grad L(q)^T (G + damping)^-1 grad L(z) for each query molecule's own loss: (pool, query)."""
     _, q, z = kernel.parts
     return -4 * kernel.residuals[z, None] * inverse_products(kernel, damping) * kernel.residuals[None, q]
+
+
+def cross_fitted(kernel: Kernel, seed: int, folds: int = 5) -> list[tuple[float, Kernel]]:
+    """Kernels in which each fold of the target's molecules, training and query, is the query, and the rest trains.
+
+    A query set of a few molecules is overfitted by what is chosen with it; held-out errors of all labelled molecules of
+    the target ask the same question of more. The checkpoint's own outputs have seen the training labels: its kernel
+    serves as features here, and the linearised model begins at nothing, as in :func:`choose_damping`.
+
+    Returns:
+        The share of each fold and its kernel, with the same pool.
+
+    Raises:
+        ChemsieveError: the labels are not known.
+    """
+    if kernel.labels is None:
+        raise ChemsieveError("influence: the Gram matrix has no labels of its molecules; make it anew")
+    known, n = kernel.train + kernel.query, len(kernel.matrix)
+    made = []
+    for held in np.array_split(np.random.default_rng(seed).permutation(known), min(folds, known)):
+        rest = np.setdiff1d(np.arange(known), held)
+        order = np.concatenate([rest, held, np.arange(known, n)])
+        labels = kernel.labels[order]
+        made.append(
+            (len(held) / known, Kernel(kernel.matrix[np.ix_(order, order)], -labels, len(rest), len(held), labels))
+        )
+    return made
 
 
 def first_order(kernel: Kernel, damping: float) -> np.ndarray:
@@ -226,7 +255,9 @@ class ShapleyValues:
 LEAST_PAIRS = 10  # of permutations, before a ranking counts as settled
 
 
-def shapley(model: Refit, permutations: int, seed: int, settled: float | None = None) -> ShapleyValues:
+def shapley(
+    model: Refit | Sequence[tuple[float, Refit]], permutations: int, seed: int, settled: float | None = None
+) -> ShapleyValues:
     """Shapley values of the pool molecules in the game *fall of the mean query loss after the refit with a group*.
 
     One Cholesky factor of the kernel in a permuted order gives the loss after every prefix: the players' marginal
@@ -238,10 +269,13 @@ def shapley(model: Refit, permutations: int, seed: int, settled: float | None = 
     of the whole; its root is the correlation with what the whole estimates).
 
     Args:
+        model: one, or several with their weights: the game is then the weighted sum of theirs, whose values are the
+            weighted sums of the values.
         permutations: at most; pairs, and two at least.
         settled: the agreement at which no more are made; None: all are.
     """
-    n = len(model.pool)
+    games = [(1.0, model)] if isinstance(model, Refit) else list(model)
+    n = len(games[0][1].pool)
     generator = np.random.default_rng(seed)
     halves, squares = np.zeros((2, n)), np.zeros(n)
     pairs = max(-(-permutations // 2), 2)
@@ -250,7 +284,8 @@ def shapley(model: Refit, permutations: int, seed: int, settled: float | None = 
         order = generator.permutation(n)
         gains = np.zeros(n)
         for players in (order, order[::-1]):
-            gains[players] += marginal_gains(model, players) / 2
+            for weight, game in games:
+                gains[players] += weight * marginal_gains(game, players) / 2
         halves[pair % 2] += gains
         squares += gains**2
         made = pair + 1
