@@ -330,7 +330,12 @@ def run(tmp_path):
             order = [*chosen, *(row for row in ROWS["pool"] if row not in chosen)]
             table = pd.DataFrame(
                 {"strategy": "mine", "splitter": "random", "split_seed": 0, "seed": 0, "molecule_id": names[order]}
-                | {"score": None, "rank": range(1, 21), "selected": [row in chosen for row in order]}
+                | {
+                    "score": None,
+                    "rank": range(1, 21),
+                    "selected": [row in chosen for row in order],
+                    "set_aside": False,
+                }
             )
             write_table(table, tmp_path / "selection.parquet", "selections")
             places = (str(tmp_path / f"{name}.parquet") for name in ("selection", "pool"))

@@ -170,7 +170,7 @@ def test_a_run_on_a_selection_is_exported_with_what_it_was_trained_on(encoder_fo
         values = list(descriptors(list(rows["canonical_smiles"])))
         write_table(rows[["molecule_id"]].assign(values=values), tmp_path / f"{name}.parquet", "descriptors")
     selection = {"strategy": "all", "splitter": "random", "split_seed": 0, "seed": 0, "molecule_id": "pool-0"}
-    selection |= {"score": None, "rank": 1, "selected": True}
+    selection |= {"score": None, "rank": 1, "selected": True, "set_aside": False}
     write_table(pd.DataFrame([selection]), tmp_path / "selection.parquet", "selections")
     place = {path.stem: str(path) for path in tmp_path.glob("*.parquet")}
     spec = {"model": "svr", "options": QUICK["svr"], "largest": 21}
