@@ -354,7 +354,7 @@ def test_uses_of_a_selection_are_compared_with_mixed_and_with_none_in_a_family_o
     assert set(rows.index) == {"none", "mixed"}
     assert rows.loc["mixed", "difference"] == pytest.approx(-0.1)
     others = table[table["family"] != "uses of random"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(others, compare(metrics, splits, SETTINGS))
+    pd.testing.assert_frame_equal(others, compare(metrics, splits, SETTINGS), check_dtype=False)
 
 
 def test_table_is_as_declared_and_reads_the_test_fold_only(tmp_path):
