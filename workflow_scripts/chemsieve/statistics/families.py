@@ -7,7 +7,7 @@ Configuration = tuple[str, str, str]  # origin, method, selection
 DESCRIPTORS = "descriptors"
 SELECTIONS, ADAPTATION, METHODS, SELECTIONS_OF = "selections", "adaptation", "methods on", "selections of"
 USES = "uses of"
-OTHERWISE = "/"  # between a selection and a use of it other than mixed
+OTHERWISE = "\x1f"  # between a selection and a use of it other than mixed: a character that no name has
 CONTROLS = ("none", "random", "all")  # selections that the others are compared with
 
 

@@ -46,7 +46,7 @@ class Replicates:
 
 
 def named(selection: str, use: str) -> str:
-    """A selection as comparisons call it: with its use behind a slash where that is not mixed."""
+    """A selection as comparisons call it: with its use behind a separator where that is not mixed."""
     return selection if use == MIXED else f"{selection}{OTHERWISE}{use}"
 
 
