@@ -109,7 +109,7 @@ def compare(
         # them is left out instead.
         lacking = found.errors.isna().mean()
         made = families(list(found.errors.columns[lacking < 0.5]))
-        meant = families(_configurations(planned)) if planned else families(list(found.errors.columns))
+        meant = families(_configurations(planned)) if planned else made
         for one in judged(made, meant, settings.get("compare", ()), splitters):
             rows += [{"splitter": splitter, **row} for row in compare_family(one, found, settings)]
     return pd.DataFrame(rows, columns=list(TABLES["comparisons"]))

@@ -1,9 +1,10 @@
 """What counts as a replicate, and how independent the replicates are.
 
-Runs that share a split share their test molecules. With one split the units are the training seeds; what they tell holds
-for it alone, and the noise of its test molecules is added (:mod:`chemsieve.statistics.molecules`). With several, the
-seeds of a split are averaged first and the units are the splits. Their training molecules overlap, so that the variance
-of a mean is that of Nadeau and Bengio 2003 (10.1023/A:1024068626366), sd^2 (1 / n + n_test / n_train), not sd^2 / n.
+Runs that share a split share their test molecules. With one split the units are the training seeds: what they tell
+holds for it alone, and the noise of its test molecules is added (:mod:`chemsieve.statistics.molecules`). With several,
+the seeds of a split are averaged first and the units are the splits. Their training molecules overlap, so that the
+variance of a mean is that of Nadeau and Bengio 2003 (10.1023/A:1024068626366), sd^2 (1 / n + n_test / n_train), not
+sd^2 / n.
 """
 
 from dataclasses import dataclass
