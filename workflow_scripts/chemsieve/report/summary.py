@@ -285,9 +285,9 @@ def _descriptors(rows: pd.DataFrame) -> list[str]:
 
 def _sentence(rows: pd.DataFrame, versus: str, size: Callable[[Any], str]) -> str:
     """Who is better, worse, equivalent, or not distinguishable, each with its size, in one sentence."""
-    said = []
+    said, each = [], list(rows.itertuples(index=False))
     for kind, words in KINDS.items():
-        named = [size(row) for row in rows.itertuples(index=False) if row.verdict.startswith(kind)]
+        named = [size(row) for row in each if row.verdict.startswith(kind)]
         if named:
             said.append(f"{words} {versus}: {listing(named)}")
     sentence = "; ".join(said)
