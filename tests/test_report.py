@@ -211,6 +211,20 @@ def test_questions_alone_stand_on_the_first_screen(tables, tmp_path):
     assert sum("exploratory" in word for word in words) == len(words) - 1
 
 
+def test_a_score_above_its_ceiling_is_said_to_say_no_more(tables, tmp_path):
+    facts = {"splitter": "scaffold", "split_seed": 0, "seed": 0, "origin": "adapted", "checkpoint": -1}
+    facts |= {"kind": "estimator", "low": 0.6, "high": 1.0, "ceiling": 0.43, "ceiling_low": 0.0, "ceiling_high": 0.95}
+    rows = [
+        facts | {"estimator": name, "datamodelling_score": value, "subsets": 6, "retrain_seeds": 2}
+        for name, value in (("exact", 1.0), ("lissa", 0.2))
+    ]
+    text = make(
+        tmp_path, {**tables, "influence_validation": pd.DataFrame(rows)[list(TABLES["influence_validation"])]}
+    ).text
+    assert "limit any score to 0.43 (0.00 to 0.95)" in text
+    assert "Above that limit, which none can truly be, stands exact:" in text
+
+
 def test_auroc_is_the_share_of_pairs_in_order():
     rng = np.random.default_rng(1)
     scores, positive = rng.integers(0, 8, 40).astype(float), rng.random(40) < 0.4
