@@ -1,6 +1,7 @@
 """How often the first screen states a difference where there is none.
 
-python benchmarks/error_rates.py [--studies 300] [--keep benchmarks/results/error_rates.json]
+python benchmarks/error_rates.py [--studies 300] [--designs "5 random splits" ...]
+    [--keep benchmarks/results/error_rates.json]    # update a file of benchmarks/results, design by design
 
 Simulates the errors of whole studies with the configurations of config.yaml, all equally good on average, and counts
 the studies of which any sentence of the report's first screen states a difference. The comparisons are made, and the
@@ -144,26 +145,33 @@ def simulate(design: str, studies: int, seed: int = 0) -> tuple[int, int]:
     return stated, beyond
 
 
+def keep(path: Path, columns: list[str], row: list) -> None:
+    """Put a design's row into a file of measurements, in place of what it says of that design."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = {one[0]: one for one in kept.get("rows", [])} | {row[0]: row}
+    kept |= {"columns": columns, "rows": [known[design] for design in DESIGNS if design in known]}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=300)
+    parser.add_argument("--designs", nargs="+", choices=list(DESIGNS), default=list(DESIGNS))
     parser.add_argument("--keep", type=Path, help="update a file of benchmarks/results")
     arguments = parser.parse_args()
     leave_out_what_decides_nothing()
     rows, began = [], time.monotonic()
+    columns = ["design", "studies", "share that state a difference", "low", "high", "beyond their split"]
     print(f"{'design':48} {'studies':>7} {'stated':>7} {'share':>6} {'95 %':>14} {'beyond':>7}")
-    for design in DESIGNS:
+    for design in arguments.designs:
         stated, beyond = simulate(design, arguments.studies)
         low, high = stats.binomtest(stated, arguments.studies).proportion_ci(method="exact")
         one = DESIGNS[design][0] is one_split
         rows.append([design, arguments.studies, stated / arguments.studies, low, high, beyond if one else None])
         share = f"{stated / arguments.studies:6.3f} {low:6.3f} to {high:.3f}"
         print(f"{design:48} {arguments.studies:7} {stated:7} {share} {beyond if one else '':>7}", flush=True)
-    columns = ["design", "studies", "share that state a difference", "low", "high", "beyond their split"]
-    if arguments.keep:
-        kept = json.loads(arguments.keep.read_text(encoding="utf-8")) if arguments.keep.exists() else {}
-        kept |= {"columns": columns, "rows": rows}
-        arguments.keep.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        if arguments.keep:
+            keep(arguments.keep, columns, rows[-1])
     seconds = round(time.monotonic() - began)
     print(json.dumps({"columns": columns, "rows": rows, "seconds": seconds}))
 
