@@ -57,6 +57,7 @@ rule comparisons_table:
     input:
         metrics=f"{RESULTS}/tables/metrics.parquet",
         splits=f"{RESULTS}/tables/splits.parquet",
+        predictions=f"{RESULTS}/tables/predictions.parquet",
     output:
         table=f"{RESULTS}/tables/comparisons.parquet",
     log:
@@ -68,7 +69,7 @@ rule comparisons_table:
     resources:
         **needs("comparisons_table"),
     params:
-        spec=spec(statistics=config["statistics"]),
+        spec=spec(statistics=config["statistics"], planned=PLAN.compared),
         code=code("comparisons_table"),
     script:
         "../workflow_scripts/comparisons_table.py"

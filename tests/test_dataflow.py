@@ -84,7 +84,7 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     everywhere = features | {"split", "sizes", "audit", "audit_shift", "treat_pool", "report", "export_model"}
     everywhere |= {"measure_next", "selected"}  # names and structures, of what is chosen already
     allowed |= {"tables/molecules.parquet": everywhere}
-    allowed |= {"tables/predictions.parquet": {"report", "export_model"}}
+    allowed |= {"tables/predictions.parquet": {"comparisons_table", "report", "export_model"}}
     # and made from these: errors, explanations of errors, and what the audit finds.
     allowed |= {"tables/metrics.parquet": {"comparisons_table", "pool_use_table", "report", "export_model"}}
     allowed |= {"tables/pool_use.parquet": {"report"}}

@@ -273,3 +273,16 @@ def test_a_collected_table_brings_its_rule(config):
 
 def test_the_page_of_tables_says_what_is_declared():
     assert (ROOT / "docs" / "tables.md").read_text(encoding="utf-8") == page()
+
+
+def test_questions_are_comparisons_of_the_study(config):
+    config["statistics"]["compare"] = ["influence vs random", "adapted, none vs svr", "methods"]
+    planned = Plan(config).compared
+    assert planned["splitters"] == len(config["split"]["splitters"])
+    for one in (["baseline", "full", "none"], ["adapted", "lora", "none"], ["descriptors", "svr", "none"]):
+        assert one in planned["configurations"]
+    config["statistics"]["compare"] = ["influence vs randon"]
+    with pytest.raises(
+        ChemsieveError, match=r"statistics\.compare: unknown comparison 'influence vs randon'; did you mean"
+    ):
+        _ = Plan(config).compared

@@ -143,7 +143,10 @@ def test_first_screen_shows_the_comparisons_with_the_controls(page, tables):
         assert row["verdict"] == known["verdict"]
     assert ("adapted", "baseline") in rows
     assert ("none", "random") not in rows
-    assert "verdict holds for its test molecules alone" in page.text
+    assert "Seeds of one split are no independent replicates of a method" in page.text
+    assert page.text.count("On this split alone") >= 4, "in the sentence of each verdict"
+    errors = [float(rows["influence", "random"][name]) for name in ("error", "of the other")]
+    assert errors == pytest.approx([by_seed["influence"].mean(), by_seed["random"].mean()], abs=5e-4)
 
 
 def shifted(tables, **changes):
@@ -159,8 +162,11 @@ def shifted(tables, **changes):
 def test_the_answer_stands_in_words(tables, tmp_path):
     page = make(tmp_path, shifted(tables, influence=-0.1, influence_bottom=0.2))
     text = page.text
-    assert re.search(r"Better than none: influence \(by 0\.\d+ to 0\.\d+\); worse than none: influence_bottom", text)
-    assert re.search(r"equivalent to none: random[.;]", text)
+    assert re.search(
+        r"On this split alone, better than none: influence \(by 0\.\d+ to 0\.\d+\); worse than none: influence_bottom",
+        text,
+    )
+    assert re.search(r"equivalent to none: random \(within 0\.05\)[.;]", text)
     verdicts = {(row["strategy"], row["compared with"]): row["verdict"] for row in page.table("Difference of the test")}
     assert re.fullmatch(r"better than random by 0\.\d+ to 0\.\d+ \(this split alone\)", verdicts["influence", "random"])
     assert verdicts["random", "none"] == "equivalent to none (within 0.05, this split alone)"
@@ -187,9 +193,36 @@ def test_descriptors_that_beat_every_language_model_are_named(tables, tmp_path):
     metrics.loc[metrics["method"] == "svr", "rmse"] = 0.1
     metrics.loc[metrics["method"] == "gradient_boosting", "rmse"] = 5.0
     text = make(tmp_path, changed).text
-    svr = r"The descriptor model svr has a mean test RMSE of 0\.1000; of 5 language models with full fine-tuning, "
-    assert re.search(svr + "5 worse than it", text)
-    assert re.search(r"RMSE of 5; of 5 language models with full fine-tuning, 5 better than it", text)
+    svr = r"The descriptor model svr has a test RMSE of 0\.100\. On this split alone, worse than it: "
+    assert re.search(svr + r"baseline/none \(0\.8\d\d, by 0\.\d+ to 0\.\d+\), adapted/none ", text)
+    assert re.search(r"RMSE of 5\. On this split alone, better than it: baseline/none \(0\.8", text)
+
+
+def test_questions_alone_stand_on_the_first_screen(tables, tmp_path):
+    asked = {"statistics": CONFIG["statistics"] | {"compare": ["influence vs random", "adaptation"]}}
+    page = make(tmp_path, shifted(tables, influence=-0.1), CONFIG | asked)
+    rows = {(row["strategy"], row["compared with"]) for row in page.table("Difference of the test RMSE")}
+    assert rows == {("influence", "random"), ("adapted", "baseline")}
+    assert "The study asks 2 questions (statistics.compare): influence vs random and adaptation." in page.text
+    assert "better than random: influence (by" in page.text
+    assert "has a test RMSE of" not in page.text
+    (heatmap,) = page.figures["comparisons-heatmap-0"]["data"]
+    words = [word for row in heatmap["customdata"] for word in row if word]
+    assert sum("exploratory" in word for word in words) == len(words) - 1
+
+
+def test_a_score_above_its_ceiling_is_said_to_say_no_more(tables, tmp_path):
+    facts = {"splitter": "scaffold", "split_seed": 0, "seed": 0, "origin": "adapted", "checkpoint": -1}
+    facts |= {"kind": "estimator", "low": 0.6, "high": 1.0, "ceiling": 0.43, "ceiling_low": 0.0, "ceiling_high": 0.95}
+    rows = [
+        facts | {"estimator": name, "datamodelling_score": value, "subsets": 6, "retrain_seeds": 2}
+        for name, value in (("exact", 1.0), ("lissa", 0.2))
+    ]
+    text = make(
+        tmp_path, {**tables, "influence_validation": pd.DataFrame(rows)[list(TABLES["influence_validation"])]}
+    ).text
+    assert "limit any score to 0.43 (0.00 to 0.95)" in text
+    assert "Above that limit, which none can truly be, stands exact:" in text
 
 
 def test_auroc_is_the_share_of_pairs_in_order():
@@ -254,7 +287,7 @@ def test_scaffolds_shared_between_folds_are_counted(page, tables):
 def test_one_replicate_carries_no_verdict(tmp_path):
     page = make(tmp_path, study_tables(seeds=(7,)))
     words = {row["verdict"] for row in page.table("Difference of the test RMSE")}
-    assert words == {"cannot tell with 1 replicate"}
+    assert words == {"cannot tell with 1 seed of one split"}
     assert "carry no verdict" in page.text
 
 

@@ -4,8 +4,11 @@ from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
-        from chemsieve.statistics.comparisons import compare
+        from chemsieve.statistics.comparisons import Planned, compare
         from chemsieve.tables import read_table, write_table
 
-        metrics, splits = read_table(snakemake.input.metrics), read_table(snakemake.input.splits)
-        write_table(compare(metrics, splits, spec["statistics"]), snakemake.output.table, "comparisons")
+        metrics, splits, predictions = (
+            read_table(snakemake.input[name]) for name in ("metrics", "splits", "predictions")
+        )
+        table = compare(metrics, splits, spec["statistics"], predictions, Planned(**spec["planned"]))
+        write_table(table, snakemake.output.table, "comparisons")

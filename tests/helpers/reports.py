@@ -206,7 +206,7 @@ class Page(HTMLParser):
 
 def make(folder, tables, config=CONFIG):
     """Render the report of these tables in a folder; its page."""
-    compared = compare(tables["metrics"], tables["splits"], CONFIG["statistics"])
+    compared = compare(tables["metrics"], tables["splits"], config.get("statistics", CONFIG["statistics"]))
     write_tables(folder / "tables", {**tables, "comparisons": compared})
     render(folder / "tables", config, folder / "report.html")
     return Page((folder / "report.html").read_text(encoding="utf-8"))

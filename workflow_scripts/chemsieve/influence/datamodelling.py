@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 from chemsieve.errors import ChemsieveError
 
+LEAST = 6  # subsets; of fewer a rank correlation says nothing, whatever its interval
+LEVEL = 0.95
 ESTIMATOR, STRATEGY = "estimator", "strategy"
 _REPLICATE = ["splitter", "split_seed", "seed"]
 
@@ -38,35 +40,51 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(x @ y / size) if size > 0 else float("nan")
 
 
-def score(
-    gains: np.ndarray, membership: np.ndarray, losses: np.ndarray, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Datamodelling score with a 95 % percentile interval over resampled subsets.
+def interval(value: float, n: int) -> tuple[float, float]:
+    """95 % interval of a rank correlation over n subsets.
+
+    Fisher's transformation with the variance of Bonett and Wright 2000 (10.1007/BF02294183). A correlation of one is
+    taken halfway to the next that n ranks can have, since no few ranks prove a perfect order.
+    """
+    if np.isnan(value) or n < 4:
+        return float("nan"), float("nan")
+    most = 1 - 6 / (n * (n * n - 1))
+    half = norm.ppf((1 + LEVEL) / 2) * np.sqrt((1 + value**2 / 2) / (n - 3))
+    centre = np.arctanh(np.clip(value, -most, most))
+    low, high = np.tanh([centre - half, centre + half])
+    return float(min(low, value)), float(max(high, value))
+
+
+def score(gains: np.ndarray, membership: np.ndarray, losses: np.ndarray) -> tuple[float, float, float]:
+    """Datamodelling score with a 95 % interval over the subsets.
 
     Args:
         gains: (pool,) expected gain of each molecule.
         membership: (subsets, pool) flags.
         losses: (subsets, seeds) validation losses after retraining.
     """
-    predicted, measured = membership @ gains, -losses.mean(axis=1)
-    generator = np.random.default_rng(seed)
-    resampled = generator.integers(len(measured), size=(resamples, len(measured)))
-    values = [spearman(predicted[subsets], measured[subsets]) for subsets in resampled]
-    low, high = np.nanpercentile(values, [2.5, 97.5]) if not np.isnan(values).all() else (np.nan, np.nan)
-    return spearman(predicted, measured), float(low), float(high)
+    value = spearman(membership @ gains, -losses.mean(axis=1))
+    return value, *interval(value, len(losses))
 
 
-def ceiling(losses: np.ndarray) -> float:
-    """Correlation that a perfect score would have with the mean over seeds of ``losses`` (subsets, seeds).
+def ceiling(losses: np.ndarray) -> tuple[float, float, float]:
+    """Correlation that a perfect score would have with the mean over seeds of ``losses`` (subsets, seeds), and a 95 %
+    interval.
 
     The square root of the reliability of that mean, from the mean correlation r between seeds (Spearman 1910, Brown
-    1910): s r / (1 + (s - 1) r) for s seeds. NaN with one seed; 0 where the seeds do not agree at all.
+    1910): s r / (1 + (s - 1) r) for s seeds. NaN with one seed; 0 where the seeds do not agree at all. The interval is
+    that of r, transformed alike: with more than two seeds it is on the wide side.
     """
-    seeds = losses.shape[1]
+    subsets, seeds = losses.shape
     if seeds < 2:
-        return float("nan")
+        return float("nan"), float("nan"), float("nan")
     pairs = [spearman(losses[:, i], losses[:, j]) for i in range(seeds) for j in range(i)]
     agreement = float(np.mean(pairs))
+    low, high = interval(agreement, subsets)
+    return _reached(agreement, seeds), _reached(low, seeds), _reached(high, seeds)
+
+
+def _reached(agreement: float, seeds: int) -> float:
     if np.isnan(agreement):
         return float("nan")
     return float(np.sqrt(max(seeds * agreement / (1 + (seeds - 1) * agreement), 0.0))) if agreement > 0 else 0.0
@@ -76,13 +94,13 @@ def complete(retraining: pd.DataFrame) -> pd.DataFrame:
     """The table ``retraining`` without subsets that lack the training of a seed.
 
     Raises:
-        ChemsieveError: fewer than three subsets are left.
+        ChemsieveError: fewer than ``LEAST`` subsets are left.
     """
     subset = [*_REPLICATE, "subset"]
     trained = retraining.groupby(subset)["retrain_seed"].transform("nunique")
     kept = retraining[trained == retraining["retrain_seed"].nunique()]
-    if len(kept[subset].drop_duplicates()) < 3:
-        raise ChemsieveError("validation: fewer than three subsets were retrained with every seed")
+    if not len(kept) or kept.groupby(_REPLICATE)["subset"].nunique().min() < LEAST:
+        raise ChemsieveError(f"validation: fewer than {LEAST} subsets were retrained with every seed")
     return kept
 
 
@@ -104,7 +122,14 @@ def table(
     membership = np.zeros((len(losses), len(pool)))
     for row, names in enumerate(members):
         membership[row, [place[name] for name in names]] = 1
-    shared = {"ceiling": ceiling(losses.to_numpy()), "subsets": len(losses), "retrain_seeds": losses.shape[1]}
+    top, low, high = ceiling(losses.to_numpy())
+    shared = {
+        "ceiling": top,
+        "ceiling_low": low,
+        "ceiling_high": high,
+        "subsets": len(losses),
+        "retrain_seeds": losses.shape[1],
+    }
     rows = []
     for facts, gains in _scores(influence, selections):
         value, low, high = score(gains.loc[list(pool)].to_numpy(), membership, losses.to_numpy())

@@ -11,11 +11,30 @@ from chemsieve.report.study import Study
 from chemsieve.report.words import MISSING, count, number
 from chemsieve.statistics.families import SELECTIONS
 
-HEADER = ["", "compared with", "verdict", "difference", "interval", "sd", "units", "decided by"]
+HEADER = [
+    "",
+    "compared with",
+    "verdict",
+    "error",
+    "of the other",
+    "difference",
+    "interval",
+    "sd",
+    "units",
+    "decided by",
+]
 DETAILS = [
     "family",
+    "question",
+    "level",
     "what",
     "versus",
+    "r2",
+    "r2_versus",
+    "median",
+    "molecules",
+    "molecules_sd",
+    "molecules_needed",
     "omnibus",
     "p_tukey",
     "p_paired",
@@ -56,6 +75,8 @@ def evidence(rows: pd.DataFrame) -> list[tuple]:
             row.what,
             row.versus,
             row.verdict,
+            number(row.error, 3),
+            number(row.error_versus, 3),
             number(row.difference, 3, sign=True),
             MISSING if pd.isna(row.low) else f"{number(row.low, 3, sign=True)} to {number(row.high, 3, sign=True)}",
             number(row.sd, 3),
@@ -89,13 +110,15 @@ def noise(rows: pd.DataFrame) -> str:
 def _method(study: Study) -> str:
     chosen = study.statistics
     return (
-        "Verdicts come from repeated-measures tests on the test RMSE, one family of comparisons at a time: Tukey's HSD "
-        "with simultaneous intervals; where one noise does not fit all pairs, paired t tests at Bonferroni's level; "
-        "where the noise is not normal, Conover's test after Friedman's. Equivalence comes from "
-        f"two one-sided tests against the margin of {number(chosen.get('margin'), 2)} that was stated beforehand. The "
-        f"error probability of a family is {number(chosen.get('alpha'), 2)}, the stated power "
-        f"{number(chosen.get('power'), 2)}. With one split the units are its training seeds; with several they are the "
-        "splits, seeds averaged, and the variance allows for the molecules that they share."
+        "One rule decides, by the interval beside each verdict: beyond zero it is a difference, within the margin of "
+        f"{number(chosen.get('margin'), 2)} it is equivalence, and otherwise nothing can be told. Nothing is said "
+        "where neither side predicts better than the mean label. Intervals are Tukey's, simultaneous over a family; "
+        "where one noise does not fit all its pairs, and with one split, those of paired t tests at Bonferroni's "
+        "level, corrected for skewness. The questions of statistics.compare share an error probability of "
+        f"{number(chosen.get('alpha'), 2)}; a family that is no question is exploratory and has as much for itself. "
+        f"The stated power is {number(chosen.get('power'), 2)}. With several splits the units are the splits, seeds "
+        "averaged, and the variance allows for the molecules that they share; with one they are its training seeds, "
+        "which are no independent replicates, and the noise of its test molecules is added."
     )
 
 

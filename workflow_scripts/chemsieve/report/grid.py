@@ -58,8 +58,8 @@ def _heatmap(study: Study, i: int, cells: pd.DataFrame) -> Block:
     return drawn(
         f"grid-heatmap-{i}",
         figure,
-        "Mean test RMSE ± standard deviation over replicates; blue is lower. A difference between two cells that is "
-        "smaller than the deviations says nothing.",
+        "Mean test RMSE ± standard deviation over replicates; blue is lower. Whether two cells differ, the verdicts "
+        "under Comparisons say, which are paired; the deviations are not.",
         140 + 56 * len(methods),
     )
 

@@ -127,8 +127,15 @@ def _validation(study: Study) -> list[Block]:
         ["origin", "datamodelling_score"], ascending=[True, False]
     )
     subsets, seeds = int(shown["subsets"].iloc[0]), int(shown["retrain_seeds"].iloc[0])
-    top = shown["ceiling"].mean()
-    reached = "unknown with one seed" if np.isnan(top) else f"{top:.2f}"
+    top, lowest, highest = (shown[name].mean() for name in ("ceiling", "ceiling_low", "ceiling_high"))
+    reached = "what one seed cannot tell" if np.isnan(top) else f"{top:.2f} ({lowest:.2f} to {highest:.2f})"
+    above = sorted(set(shown.loc[shown["datamodelling_score"] > shown["ceiling"], "estimator"]))
+    beyond = (
+        f" Above that limit, which none can truly be, {'stands' if len(above) == 1 else 'stand'} {listing(above)}: "
+        "score and limit are both estimates from few subsets, so that such a score says no more than the limit does."
+        if above
+        else ""
+    )
     block = table(
         "Rank correlation between the gain that a score predicts for a random subset of the pool and the fall of the "
         "validation loss that retraining with it gave",
@@ -144,7 +151,7 @@ def _validation(study: Study) -> list[Block]:
         Paragraph(
             f"The adapted model was retrained with {count(subsets, 'random subset')} of the pool, "
             f"{count(seeds, 'seed')} each. The seeds alone limit any score to {reached}. An interval that holds zero "
-            "says nothing about the score."
+            f"says nothing about the score.{beyond}"
         ),
         block,
     ]

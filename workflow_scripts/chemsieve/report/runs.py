@@ -11,9 +11,10 @@ CONFIGURATION = ["splitter", "origin", "method", "selection", "fold"]
 FOOTNOTES = [
     "RMSE, MAE and MSE are in the unit of the label; losses are of standardised labels.",
     "A replicate is one splitter, split seed and training seed. Differences are paired: both runs share all three. "
-    "Intervals are simultaneous over a family of comparisons: mean ± q(1 - α, k, df) · √(MS of replicate × "
-    "configuration / n), or where its assumptions fail mean ± t(1 - α / 2m, n - 1) · sd / √n; with several splits "
-    "1 / n becomes 1 / n + n_test / n_train.",
+    "Intervals are simultaneous, with the share of α that their question has: mean ± q(1 - α, k, df) · √(MS of split × "
+    "configuration · (1 / n + n_test / n_train)), or where its assumptions fail mean ± t(1 - α / 2m, n - 1) · sd · "
+    "√(1 / n + n_test / n_train), each end the wider of Student's and Hall's. With one split they are mean ± "
+    "t(1 - α / 2m, df) · √(sd² / n + variance from the choice of its test molecules).",
     "none adds no pool molecule; random adds as many as a strategy does, drawn blindly; all adds the whole pool.",
     "baseline is the encoder as published, adapted the same after adaptation to the study's molecules; descriptors is "
     "a descriptor model: a classical regression on features of molecules that no training changes (RDKit descriptors, "

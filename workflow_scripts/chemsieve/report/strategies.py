@@ -92,7 +92,7 @@ def _figure(study: Study, i: int, runs: pd.DataFrame, described: pd.DataFrame) -
         f"strategies-rmse-{i}",
         figure,
         "A point is a replicate and a bar is their mean, grey on the validation and blue on the test molecules; the "
-        "dashed lines are descriptor models. Strategies whose points overlap are not distinguishable here.",
+        "dashed lines are descriptor models. Whether two strategies differ, the verdicts say, which are paired.",
         440,
     )
 

@@ -1,7 +1,7 @@
 """The first screen: what was compared, and what can be said from it."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -11,8 +11,8 @@ from chemsieve.report.blocks import Alarm, Block, Bullets, Files, Paragraph, Sec
 from chemsieve.report.comparisons import HEADER, evidence, noise
 from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study, ordered_selections
 from chemsieve.report.words import count, listing, number
-from chemsieve.statistics.families import ADAPTATION, SELECTIONS, SELECTIONS_OF
-from chemsieve.statistics.verdicts import ALONE, LEAST
+from chemsieve.statistics.families import ADAPTATION, SELECTIONS, SELECTIONS_OF, VERSUS
+from chemsieve.statistics.verdicts import ALONE, LEAST, units
 
 SPLIT = REPLICATE[:2]
 SHOWN_LEAKS = 3
@@ -21,8 +21,10 @@ KINDS = {
     "better": "better than",
     "worse": "worse than",
     "equivalent": "equivalent to",
-    "no difference": "not different beyond noise from",
-    "cannot tell": "not distinguishable from",
+    "chose the same": "the same molecules as",
+    "the same errors": "the same errors as",
+    "cannot tell": "cannot tell from",
+    "no verdict": "no verdict against",
 }
 
 
@@ -160,9 +162,11 @@ def _answers(study: Study) -> list[Block]:
         ]
     blocks: list[Block] = []
     for splitter, sentences in verdicts(study).items():
-        blocks += [Paragraph(f"On the {splitter} split, by the error on test molecules:"), Bullets(sentences)]
-        blocks += _useless(study, splitter)
-    asked = made[_asked(made)]
+        here = made[made["splitter"] == splitter]
+        blocks += [Paragraph(f"On the {splitter} split, {_units(here)}, by the error on test molecules:")]
+        blocks += [Bullets(sentences), *_useless(study, splitter)]
+    questions = _questions(study)
+    asked = questions[_asked(questions)]
     if len(asked):
         blocks.append(
             table(
@@ -172,117 +176,153 @@ def _answers(study: Study) -> list[Block]:
                 [(splitter, *cells) for splitter, cells in zip(asked["splitter"], evidence(asked), strict=True)],
             )
         )
+        blocks.append(Paragraph(_together(study, made)))
     blocks += [Paragraph(noise(rows)) for _, rows in made[made["family"] == SELECTIONS].groupby("splitter")]
     if made["n_units"].min() < LEAST:
         blocks.append(
-            Alarm(f"Fewer than {LEAST} replicates carry no verdict: the size of the noise between runs is unknown.")
+            Alarm(
+                f"Fewer than {LEAST} splits, or seeds of one split, carry no verdict: the size of the noise is unknown."
+            )
         )
     if (made["n_splits"] < 2).any():
         blocks.append(
             Paragraph(
-                "Where all replicates share one split, a verdict holds for its test molecules alone: another split may "
-                "answer otherwise."
+                "Seeds of one split are no independent replicates of a method: what they tell holds for that split "
+                "alone, and another may answer otherwise. Several split seeds (split.seeds) would tell more."
             )
         )
     return [*blocks, *_no_descriptors(study)]
 
 
 def verdicts(study: Study) -> dict[str, list[str]]:
-    """What can be said of each splitter, in sentences: of selections, of adaptation, of descriptor models."""
+    """What can be said of each splitter, in sentences: of selections, of adaptation, of descriptor models, and of the
+    single comparisons and other families that the study asks about."""
     return {
         str(splitter): [
-            *_selections(here),
-            *_adaptation(here),
-            *_descriptors(study, str(splitter), here),
-            *_selections_of_descriptors(here),
+            *_selections(here[here["family"] == SELECTIONS]),
+            *_singly(here[~here["family"].isin([SELECTIONS, DESCRIPTORS])]),
+            *_descriptors(here[here["family"] == DESCRIPTORS]),
         ]
-        for splitter, here in study.comparisons.groupby("splitter")
+        for splitter, here in _questions(study).groupby("splitter")
     }
 
 
+def _questions(study: Study) -> pd.DataFrame:
+    """The comparisons that the study asks about; all, where its configuration states no question."""
+    made = study.comparisons
+    return made[made["question"] != ""] if study.statistics.get("compare") else made
+
+
+def _together(study: Study, made: pd.DataFrame) -> str:
+    """How the sentences are controlled."""
+    questions, rest = [name for name in dict.fromkeys(made["question"]) if name], made[made["question"] == ""]
+    alpha = number(study.statistics.get("alpha"), 2)
+    if not questions:
+        return f"Each family of comparisons has its own error probability of {alpha}: statistics.compare is not set."
+    text = (
+        f"The study asks {count(len(questions), 'question')} (statistics.compare): {listing(questions)}. Their "
+        f"intervals hold together: with a probability of at most {alpha} any of them misses its difference."
+    )
+    return f"{text} All other comparisons, under Comparisons, are exploratory." if len(rest) else text
+
+
+def _units(here: pd.DataFrame) -> str:
+    """What the replicates of a splitter are."""
+    alone = int(here["n_splits"].max()) < 2
+    most = units(int(here["n_units"].max()), alone)
+    return most if alone else f"{most} with {count(int(here['n_replicates'].max()), 'replicate')}"
+
+
 def _asked(made: pd.DataFrame) -> pd.Series:
-    """Which comparisons the first screen shows: selections against the controls, and adaptation."""
+    """Which comparisons stand in the first screen's table: selections against the controls, adaptation, and singles."""
     controls = (made["family"] == SELECTIONS) & made["versus"].isin(CONTROLS)
-    return (
+    shown = (
         (made["family"] == ADAPTATION)
         | (controls & ~made["what"].isin(CONTROLS))
         | (controls & (made["what"] == "random"))
     )
+    return (shown | made["question"].str.contains(VERSUS, regex=False)).astype(bool)
 
 
-def _selections(here: pd.DataFrame) -> list[str]:
-    """One sentence per control: which strategies are better, worse, equivalent or not distinguishable from it."""
+def _selections(rows: pd.DataFrame) -> list[str]:
+    """One sentence per control, or per other selection that a single comparison names: which strategies are better,
+    worse, equivalent, or cannot be told from it."""
+    single = rows["question"].str.contains(VERSUS, regex=False)
     sentences = []
-    for control in CONTROLS:
-        rows = here[(here["family"] == SELECTIONS) & (here["versus"] == control)]
-        said = []
-        for kind, words in KINDS.items():
-            names = [
-                f"{row.what} ({_size(row.verdict, f'{kind} than {control} ')})"
-                if kind in ("better", "worse")
-                else row.what
-                for row in rows.itertuples(index=False)
-                if row.verdict.startswith(kind)
-            ]
-            if names:
-                said.append(f"{words} {control}: {listing(names)}")
-        if said:
-            sentence = "; ".join(said)
-            sentences.append(f"{sentence[0].upper()}{sentence[1:]}.")
+    for versus in dict.fromkeys([*CONTROLS, *rows.loc[single, "versus"]]):
+        chosen = rows[(rows["versus"] == versus) & (single | (versus in CONTROLS))]
+        if len(chosen):
+            sentences.append(_sentence(chosen, versus, _size))
     return sentences
 
 
-def _size(verdict: str, start: str) -> str:
-    """A verdict without its beginning and without the note that follows for all of them."""
-    return re.sub(rf"(, | \(){ALONE}\)$", lambda note: ")" if note[1] == ", " else "", verdict.removeprefix(start))
-
-
-def _adaptation(here: pd.DataFrame) -> list[str]:
-    rows = here[here["family"] == ADAPTATION]
-    return [f"The {row.what} encoder against the {row.versus} one: {row.verdict}." for row in rows.itertuples()]
-
-
-def _descriptors(study: Study, splitter: str, here: pd.DataFrame) -> list[str]:
-    """Fully fine-tuned language models against each descriptor model, counted by verdict."""
-    rows, test = here[here["family"] == DESCRIPTORS], study.test
-    sentences = []
-    for method, against in rows.groupby("versus"):
-        chosen = (test["splitter"] == splitter) & (test["origin"] == DESCRIPTORS) & (test["method"] == method)
-        chosen &= test["selection"] == "none"
-        counts = [
-            f"{int(n)} {words} it"
-            for kind, words in KINDS.items()
-            if (n := against["verdict"].str.startswith(kind).sum())
-        ]
-        sentences.append(
-            f"The descriptor model {method} has a mean test RMSE of {number(test.loc[chosen, 'rmse'].mean())}; of "
-            f"{count(len(against), 'language model')} with full fine-tuning, {listing(counts)}."
-        )
-    return sentences
-
-
-def _selections_of_descriptors(here: pd.DataFrame) -> list[str]:
-    """One sentence on what pool molecules did for descriptor models: names where they did something, else counts."""
-    rows = here[here["family"].str.startswith(f"{SELECTIONS_OF} ")]
-    said = []
-    for kind, words in KINDS.items():
-        found = rows[rows["verdict"].str.startswith(kind)]
-        if found.empty:
-            continue
-        if kind in ("better", "worse"):
-            named = (
-                f"{row.method} with {row.what} ({_size(row.verdict, f'{kind} than none ')})"
-                for row in found.itertuples()
-            )
-            said.append(f"{words} it: {listing(named)}")
-        else:
-            said.append(f"{len(found)} {words} it")
-    if not said:
-        return []
+def _singly(rows: pd.DataFrame) -> list[str]:
+    """A sentence for each comparison of families that are shown in full."""
     return [
-        f"Of {count(len(rows), 'descriptor model')} with pool molecules, each against the same model without: "
-        f"{'; '.join(said)}."
+        f"{'On this split alone, the' if row.n_splits < 2 else 'The'} {_named(row)}: {_bare(row.verdict)}."
+        for row in rows.itertuples(index=False)
+        if row.question or row.family == ADAPTATION
     ]
+
+
+def _named(row: Any) -> str:
+    errors = f"{number(row.error, 3)} and {number(row.error_versus, 3)}"
+    if row.family == ADAPTATION:
+        return f"{row.what} encoder against the {row.versus} one (test RMSE {errors})"
+    return f"comparison of {row.what} with {row.versus}, {row.family} (test RMSE {errors})"
+
+
+def _descriptors(rows: pd.DataFrame) -> list[str]:
+    """Language models against each descriptor model, both errors beside each verdict."""
+    sentences = []
+    for versus, against in rows.groupby("versus", sort=False):
+        # Replicates that a pair lacks may differ from those of another pair.
+        error = number(against["error_versus"].mean(), 3)
+        words = _sentence(against, "it", _both)
+        sentences.append(f"The descriptor model {versus} has a test RMSE of {error}. {words}")
+    return sentences
+
+
+def _sentence(rows: pd.DataFrame, versus: str, size: Callable[[Any], str]) -> str:
+    """Who is better, worse, equivalent, or not distinguishable, each with its size, in one sentence."""
+    said, each = [], list(rows.itertuples(index=False))
+    for kind, words in KINDS.items():
+        named = [size(row) for row in each if row.verdict.startswith(kind)]
+        if named:
+            said.append(f"{words} {versus}: {listing(named)}")
+    sentence = "; ".join(said)
+    if int(rows["n_splits"].max()) < 2:
+        return f"On this split alone, {sentence}."
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _size(row: Any) -> str:
+    """What is compared, with what the verdict says of it beyond its beginning."""
+    return f"{row.what} ({_beyond(row)})" if _beyond(row) else row.what
+
+
+def _both(row: Any) -> str:
+    """What is compared, its error, and what the verdict says beyond its beginning."""
+    beyond = _beyond(row)
+    name = row.what.replace(", ", "/")
+    return f"{name} ({number(row.error, 3)}{', ' + beyond if beyond else ''})"
+
+
+def _beyond(row: Any) -> str:
+    """A verdict without its beginning, and without the note on its split, which the sentence begins with."""
+    text = _bare(row.verdict)
+    for start in (f"better than {row.versus} ", f"worse than {row.versus} ", f"equivalent to {row.versus} "):
+        if text.startswith(start):
+            return text.removeprefix(start).replace(" (", ", ").strip("()")
+    if text.startswith(("chose the same", "the same errors")):
+        return ""
+    text = text.removeprefix(f"cannot tell with {units(int(row.n_units), int(row.n_splits) < 2)}")
+    return text.removeprefix("cannot tell").removeprefix("no verdict").lstrip(":; ")
+
+
+def _bare(verdict: str) -> str:
+    """A verdict without the note on its split."""
+    return verdict.replace(f" ({ALONE})", "").replace(f", {ALONE})", ")").replace(f"({ALONE}, ", "(")
 
 
 def _useless(study: Study, splitter: str) -> list[Block]:

@@ -22,6 +22,12 @@ def cohen_dav(errors: np.ndarray, others: np.ndarray) -> float:
     return math.nan if negligible(sd, errors) else float(np.mean(errors) - np.mean(others)) / sd
 
 
+def hodges_lehmann(difference: np.ndarray) -> float:
+    """Median of the averages of all pairs of (n,) differences, each with itself too (Hodges and Lehmann 1963)."""
+    one, other = np.triu_indices(len(difference))
+    return float(np.median((difference[one] + difference[other]) / 2))
+
+
 def noise_floor(errors: pd.DataFrame) -> float:
     """Standard deviation between the seeds of one configuration on one split, pooled over both.
 

@@ -1,13 +1,24 @@
-"""Which configurations are compared with which: the families within which errors of the tests are bounded."""
+"""Which configurations are compared with which, and which of these comparisons the study asks about.
 
-from dataclasses import dataclass
+A question is an entry of ``statistics.compare``: the name of a kind of family, or one comparison, "what vs versus". The
+questions share the study's error probability equally, whatever else is trained; all other comparisons are exploratory.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
+
+from chemsieve.uses import MIXED
 
 Configuration = tuple[str, str, str]  # origin, method, selection
 DESCRIPTORS = "descriptors"
 SELECTIONS, ADAPTATION, METHODS, SELECTIONS_OF = "selections", "adaptation", "methods on", "selections of"
 USES = "uses of"
 OTHERWISE = "\x1f"  # between a selection and a use of it other than mixed: a character that no name has
+# What statistics.compare may name as a whole.
+QUESTIONS = (SELECTIONS, ADAPTATION, "methods", DESCRIPTORS, "uses", "descriptor_selections")
+VERSUS = " vs "  # between the two sides of a single comparison
 CONTROLS = ("none", "random", "all")  # selections that the others are compared with
 
 
@@ -28,6 +39,87 @@ class Family:
     name: str
     configurations: list[Configuration]
     pairs: list[Pair]
+
+    @property
+    def kind(self) -> str:
+        """The question that it answers: its name without the selection or the model that it is on or of."""
+        if self.name.startswith(f"{SELECTIONS_OF} "):
+            return "descriptor_selections"
+        return re.split(" on | of ", self.name)[0]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A family, or a single comparison of it, as it is judged.
+
+    Attributes:
+        question: the entry of ``statistics.compare`` that asks for it; empty where none does.
+        share: of the study's error probability.
+        configurations: how many the study has in the family, whether they could be trained or not.
+        pairs: likewise, of the comparisons that are judged together.
+    """
+
+    family: Family
+    question: str
+    share: float
+    configurations: int
+    pairs: int
+
+
+def judged(found: list[Family], planned: list[Family], compare: Sequence[str], splitters: int = 1) -> list[Judged]:
+    """Each comparison that can be made with its question and its share of the error probability.
+
+    Shares depend on what the study was meant to compare (``planned``), not on what could be trained (``found``): a
+    question has one over the number of questions and of splitters, which its families divide equally. What nobody asked
+    about has the whole of it for each family.
+    """
+    members = {entry: _asked(entry, planned) for entry in compare}
+    members = {entry: asked for entry, asked in members.items() if asked}
+    share = 1 / (max(1, len(members)) * splitters)
+    single = {next(iter(asked)): entry for entry, asked in members.items() if VERSUS in entry}
+    made = []
+    for family in found:
+        whole = next((one for one in planned if one.name == family.name), family)
+        alone = [pair for pair in family.pairs if (family.name, pair.what, pair.versus) in single]
+        rest = [pair for pair in family.pairs if pair not in alone]
+        for pair in alone:
+            entry = single[family.name, pair.what, pair.versus]
+            made.append(Judged(Family(family.name, [pair.one, pair.other], [pair]), entry, share, 2, 1))
+        if rest:
+            entry = family.kind if family.kind in members else ""
+            kin = len({name for name, *_ in members[entry]}) if entry else 1
+            pairs = sum((whole.name, pair.what, pair.versus) not in single for pair in whole.pairs)
+            made.append(
+                Judged(
+                    replace(family, pairs=rest),
+                    entry,
+                    share / kin if entry else 1.0,
+                    max(len(whole.configurations), len(family.configurations)),
+                    max(pairs, len(rest)),
+                )
+            )
+    return made
+
+
+def unknown(compare: Iterable[str], planned: list[Family]) -> str | None:
+    """The first entry that is neither a kind of family nor a comparison of the study."""
+    return next((entry for entry in compare if entry not in QUESTIONS and not _asked(entry, planned)), None)
+
+
+def _asked(entry: str, planned: list[Family]) -> set[tuple[str, str, str]]:
+    """The comparisons that an entry asks for, each by its family's name and its two sides."""
+    sides = {side.strip() for side in entry.split(VERSUS)} if VERSUS in entry else set()
+    return {
+        (family.name, pair.what, pair.versus)
+        for family in planned
+        for pair in family.pairs
+        if ({pair.what, pair.versus} == sides if sides else family.kind == entry)
+    }
+
+
+def named(selection: str, use: str) -> str:
+    """A selection as comparisons call it: with its use behind a separator where that is not mixed."""
+    return selection if use == MIXED else f"{selection}{OTHERWISE}{use}"
 
 
 def families(found: list[Configuration]) -> list[Family]:

@@ -63,9 +63,9 @@ def to_detect(mean: float, error_of: OfUnits, critical: OfUnits, df: Callable[[i
 
 
 def to_equate(
-    mean: float, margin: float, error_of: OfUnits, alpha: float, df: Callable[[int], int], power: float
+    mean: float, margin: float, error_of: OfUnits, critical: OfUnits, df: Callable[[int], int], power: float
 ) -> int | None:
-    """Units with which two one-sided tests would find equivalence if the true difference is ``mean``.
+    """Units with which the interval would lie within the margin if the true difference is ``mean``.
 
     The power is Phillips's 1990 (10.1007/BF01063556) without the joint term, a bound that is tight where it is high.
     """
@@ -73,9 +73,8 @@ def to_equate(
         return None
 
     def enough(n: int) -> bool:
-        error, free = error_of(n), df(n)
-        critical = float(stats.t.ppf(1 - alpha, free))
-        tails = (upper_tail(critical, free, (margin - side * mean) / error) for side in (-1, 1))
+        error, free, least = error_of(n), df(n), critical(n)
+        tails = (upper_tail(least, free, (margin - side * mean) / error) for side in (-1, 1))
         return sum(tails) - 1 >= power
 
     return _least(enough)

@@ -1,17 +1,18 @@
 """What counts as a replicate, and how independent the replicates are.
 
-Runs that share a split share their test molecules. With one split the units are the training seeds, and what they tell
-holds for that split alone. With several, the seeds of a split are averaged first and the units are the splits; their
-training molecules overlap, so that the variance of a mean is that of Nadeau and Bengio 2003 (10.1023/A:1024068626366),
-sd^2 (1 / n + n_test / n_train), and not sd^2 / n.
+Runs that share a split share their test molecules. With one split the units are the training seeds: what they tell
+holds for it alone, and the noise of its test molecules is added (:mod:`chemsieve.statistics.molecules`). With several,
+the seeds of a split are averaged first and the units are the splits. Their training molecules overlap, so that the
+variance of a mean is that of Nadeau and Bengio 2003 (10.1023/A:1024068626366), sd^2 (1 / n + n_test / n_train), not
+sd^2 / n.
 """
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-from chemsieve.statistics.families import OTHERWISE
-from chemsieve.uses import MIXED
+from chemsieve.statistics.families import named
+from chemsieve.statistics.molecules import Molecules, molecules
 
 CONFIGURATION = ["origin", "method", "selection"]
 REPLICATE = ["split", "seed"]
@@ -25,16 +26,20 @@ class Replicates:
         errors: a row per replicate (split, seed), a column per configuration (origin, method, selection).
         splits: distinct divisions of the molecules.
         shared: n_test / n_train where the units are splits, and 0 where they are seeds.
+        r2: of the same replicates and configurations; None where the metrics have none.
+        molecules: their test molecules; None where the predictions are not known.
     """
 
     errors: pd.DataFrame
     splits: int
     shared: float
+    r2: pd.DataFrame | None = None
+    molecules: Molecules | None = None
 
     @property
-    def unit(self) -> str:
-        """What a unit is called."""
-        return "split" if self.splits > 1 else "replicate"
+    def alone(self) -> bool:
+        """Whether all replicates are seeds of one split, so that nothing is known of other splits."""
+        return self.splits < 2
 
     def paired(self, configurations: list[tuple[str, str, str]]) -> pd.DataFrame:
         """(replicates, configurations) errors of the replicates that all of them have."""
@@ -45,17 +50,12 @@ class Replicates:
         return paired if self.splits < 2 else paired.groupby(level="split").mean()
 
 
-def named(selection: str, use: str) -> str:
-    """A selection as comparisons call it: with its use behind a separator where that is not mixed."""
-    return selection if use == MIXED else f"{selection}{OTHERWISE}{use}"
-
-
 def inflation(n: int, shared: float) -> float:
     """Factor on the variance of a mean of n units that share training molecules (Nadeau and Bengio 2003)."""
     return 1 + n * shared
 
 
-def replicates(metrics: pd.DataFrame, splits: pd.DataFrame) -> Replicates:
+def replicates(metrics: pd.DataFrame, splits: pd.DataFrame, predictions: pd.DataFrame | None = None) -> Replicates:
     """Replicates of one splitter.
 
     Splits that put every molecule into the same fold are one split, however many seeds they were made with: several
@@ -64,17 +64,21 @@ def replicates(metrics: pd.DataFrame, splits: pd.DataFrame) -> Replicates:
     Args:
         metrics: rows of the table ``metrics`` of one splitter and one fold.
         splits: rows of the table ``splits`` of that splitter.
+        predictions: rows of the table ``predictions`` of that fold, of other splitters too.
     """
     same = _same(splits)
     runs = metrics.assign(split=metrics["split_seed"].map(lambda seed: same.get(seed, seed)))
     runs = runs.assign(selection=[named(*one) for one in zip(runs["selection"], runs["use"], strict=True)])
     seeded, unseeded = runs[runs["seed"].notna()], runs[runs["seed"].isna()]
     beside = unseeded.drop(columns="seed").merge(seeded[REPLICATE].drop_duplicates(), on="split")
-    errors = pd.concat([seeded, beside]).groupby([*CONFIGURATION, *REPLICATE])["rmse"].mean().unstack(CONFIGURATION)
+    values = pd.concat([seeded, beside]).groupby([*CONFIGURATION, *REPLICATE])
+    errors = values["rmse"].mean().unstack(CONFIGURATION)
+    r2 = values["r2"].mean().unstack(CONFIGURATION) if "r2" in runs and runs["r2"].notna().any() else None
     n_splits = runs["split"].nunique()
     folds = splits.groupby("split_seed")["fold"].value_counts().unstack(fill_value=0)
     shared = float((folds["test"] / folds["train"]).mean()) if n_splits > 1 else 0.0
-    return Replicates(errors, n_splits, shared)
+    tested = None if predictions is None else molecules(predictions, runs, CONFIGURATION)
+    return Replicates(errors, n_splits, shared, r2, tested)
 
 
 def _same(splits: pd.DataFrame) -> dict[int, int]:

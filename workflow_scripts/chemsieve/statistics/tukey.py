@@ -27,17 +27,20 @@ def standard_error(of: Anova) -> float:
     return math.sqrt(2 * of.ms_residual * of.inflation / of.n)
 
 
-def p_values(errors: np.ndarray, of: Anova) -> np.ndarray:
+def p_values(errors: np.ndarray, of: Anova, size: int | None = None) -> np.ndarray:
     """(k, k) adjusted p values of all pairs of (n, k) errors; 1 on the diagonal.
+
+    ``size`` is the number of configurations whose pairs they are adjusted for, k by default.
 
     Tukey 1953; on repeated measures with the residual of unit x configuration as the error term (Winer, Brown and
     Michels 1991, chapter 4).
     """
     means = np.asarray(errors, dtype=float).mean(axis=0)
     t = np.abs(means[:, None] - means[None]) / standard_error(of)
-    if of.k == 2:
+    size = size or of.k
+    if size == 2:
         return np.clip(2 * stats.t.sf(t, of.df_residual), 0, 1)
     found = np.ones_like(t)
     upper = np.triu_indices(of.k, 1)
-    found[upper] = np.clip(stats.studentized_range.sf(t[upper] * math.sqrt(2), of.k, of.df_residual), 0, 1)
+    found[upper] = np.clip(stats.studentized_range.sf(t[upper] * math.sqrt(2), size, of.df_residual), 0, 1)
     return np.minimum(found, found.T)

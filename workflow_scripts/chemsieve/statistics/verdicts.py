@@ -1,10 +1,15 @@
-"""What can be said of a comparison, in words."""
+"""What can be said of a comparison, in words.
+
+One rule decides, by the interval that stands beside the words: beyond zero it is a difference, within the margin it is
+equivalence, and otherwise nothing can be told. Before it come the cases in which no interval could mean anything.
+"""
 
 import math
 from dataclasses import dataclass
 
 LEAST = 3  # units; with fewer, whatever the tests say rests on next to nothing
 ALONE = "this split alone"
+EXPLORATORY = "exploratory"
 
 
 @dataclass(frozen=True)
@@ -12,6 +17,7 @@ class Estimate:
     """A mean difference, its simultaneous interval and what the design detects, all in the unit of the label.
 
     ``needed`` is the number of units that would show a difference of this size, or equivalence; None beyond a thousand.
+    ``median`` is that of all pairwise averages (Hodges and Lehmann), whose sign must not contradict the mean's.
     """
 
     mean: float
@@ -19,51 +25,83 @@ class Estimate:
     high: float
     detectable: float
     needed: int | None
+    median: float | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A difference of errors, where lower is better, and what its tests say.
+    """A difference of errors, where lower is better, and what is known about it.
 
     Attributes:
         versus: what is compared with.
-        n: units, each called ``unit``.
+        n: units, which are splits, or the seeds of one.
         alone: whether all units are of one split.
         margin: what matters in practice, in the unit of the label.
         estimate: the difference; None where the units are copies, so that nothing is known of their noise.
-        differs: whether the test of a difference rejects.
-        equivalent: whether that of equivalence does.
+        same: why both sides have the same errors throughout, in words; empty where they do not.
+        unlearned: R2 of either side, where neither predicts better than the mean label; else None.
+        molecules: test molecules of a split, where they are too few for the margin; else None.
+        molecules_needed: how many would do.
+        exploratory: whether nobody asked.
     """
 
     versus: str
     n: int
-    unit: str
     alone: bool
     margin: float
     estimate: Estimate | None
-    differs: bool = False
-    equivalent: bool = False
+    same: str = ""
+    unlearned: tuple[float, float] | None = None
+    molecules: int | None = None
+    molecules_needed: int | None = None
+    exploratory: bool = False
 
 
 def verdict(found: Evidence) -> str:
     """The sentence for a difference of errors."""
-    made, alone_note = found.estimate, ALONE if found.alone else ""
-    if found.n < LEAST:
-        return _cannot(found)
+    made, margin = found.estimate, found.margin
+    notes = [ALONE if found.alone else "", EXPLORATORY if found.exploratory else ""]
+    if found.same and found.n:
+        return found.same
+    if found.n < LEAST or (made is None and found.molecules is not None):
+        return _noted(_cannot(found), EXPLORATORY if found.exploratory else "")
     if made is None:
-        return f"cannot tell: the {found.n} {found.unit}s are copies of each other"
-    open_sign = made.low <= 0 <= made.high
-    within = f"within {found.margin:g}"
-    if found.differs:
-        # A test on ranks may reject although the interval of the mean holds zero; the interval then gives no range.
-        size = f"{_size(made.mean)} on average, judged by ranks" if open_sign else _range(made.low, made.high)
-        direction = f"{'better' if made.mean < 0 else 'worse'} than {found.versus} by {size}"
-        return _noted(direction, f"equivalent {within}" if found.equivalent else "", alone_note)
-    if found.equivalent:
-        return _noted(f"equivalent to {found.versus}", within, alone_note)
-    if made.detectable <= found.margin and open_sign:
-        return _noted(f"no difference from {found.versus} beyond noise", alone_note)
-    return _cannot(found)
+        return f"cannot tell: the {units(found.n, found.alone)} gave the same errors, so that their noise is unknown"
+    if found.unlearned is not None:
+        one, other = (f"{r2:.2f}" for r2 in found.unlearned)
+        values = one if one == other else f"{one} and {other}"
+        return _noted(f"no verdict: neither predicts better than the mean label (test R2 {values})", *notes)
+    if not made.low <= 0 <= made.high:
+        if made.median is not None and made.median * made.mean < 0:
+            mean, typical = ("better", "worse") if made.mean < 0 else ("worse", "better")
+            return _noted(f"cannot tell: {mean} than {found.versus} on average, but {typical} typically", *notes)
+        direction = f"{'better' if made.mean < 0 else 'worse'} than {found.versus} by {size_range(made.low, made.high)}"
+        small = f"less than the margin of {margin:g}" if max(-made.low, made.high) < margin else ""
+        return _noted(direction, small, *notes)
+    if -margin < made.low and made.high < margin:
+        return _noted(f"equivalent to {found.versus}", f"within {margin:g}", *notes)
+    return _noted(_cannot(found), EXPLORATORY if found.exploratory else "")
+
+
+def units(n: int, alone: bool) -> str:
+    """``5 splits``, or ``5 seeds of one split``, which are no independent replicates of a method."""
+    if alone:
+        return f"{n} seed{'' if n == 1 else 's'} of one split"
+    return f"{n} split{'' if n == 1 else 's'}"
+
+
+def both_ways(low: float, high: float) -> str:
+    """An interval that holds zero: how much better, and how much worse it may be."""
+    return f"{_size(low)} better to {_size(high)} worse"
+
+
+def size_range(low: float, high: float) -> str:
+    """Both ends without sign, the smaller first, to two decimals, or three where two are too few."""
+    near, far = sorted((abs(low), abs(high)))
+    decimals = 2 if round(near, 2) and round(near, 2) != round(far, 2) else 3
+    if not round(near, decimals):
+        return f"up to {_size(far)}"
+    return f"{near:.{decimals}f} to {far:.{decimals}f}"
 
 
 def _noted(text: str, *notes: str) -> str:
@@ -72,18 +110,14 @@ def _noted(text: str, *notes: str) -> str:
 
 
 def _cannot(found: Evidence) -> str:
-    words = f"cannot tell with {found.n} {found.unit}{'' if found.n == 1 else 's'}"
-    needed = found.estimate.needed if found.estimate else None
+    words, made = f"cannot tell with {units(found.n, found.alone)}", found.estimate
+    if found.n >= LEAST and made:
+        words += f": {both_ways(made.low, made.high)}"
+    if found.molecules is not None:
+        needed = "" if found.molecules_needed is None else f", about {found.molecules_needed:,} would do"
+        return f"{words}; {found.molecules} test molecules are too few for a margin of {found.margin:g}{needed}"
+    needed = made.needed if made else None
     return words if needed is None or needed <= found.n else f"{words}; about {needed:,} would"
-
-
-def _range(low: float, high: float) -> str:
-    """Both ends without sign, the smaller first, to two decimals, or three where two are too few."""
-    near, far = sorted((abs(low), abs(high)))
-    decimals = 2 if round(near, 2) and round(near, 2) != round(far, 2) else 3
-    if not round(near, decimals):
-        return f"up to {_size(far)}"
-    return f"{near:.{decimals}f} to {far:.{decimals}f}"
 
 
 def _size(value: float) -> str:

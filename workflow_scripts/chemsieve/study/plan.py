@@ -4,6 +4,7 @@ All of it follows from the configuration alone (:class:`Plan`), so that it can b
 The rules ask it for paths and for the slices of the configuration that their jobs depend on.
 """
 
+import difflib
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,6 +16,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.influence import estimators
 from chemsieve.models.bundled import BUNDLED, local_folder
 from chemsieve.runtime.files import sha256
+from chemsieve.statistics.families import QUESTIONS, VERSUS, families, named, unknown
 from chemsieve.study import configuration
 
 Json = dict[str, Any]
@@ -327,6 +329,41 @@ class Plan:
         """The tables of a descriptor model's features, in its order: of the target's molecules, or of the pool's."""
         of = "pool_" if pool else ""
         return [f"{self.results}/data/{of}{feature}.parquet" for feature in self.baseline(name)["features"]]
+
+    @cached_property
+    def configurations(self) -> list[list[str]]:
+        """Origin, method and selection of every run, as comparisons name them."""
+        made = []
+        for run in [*self.runs, *self.baselines]:
+            kind, *names = run.split("/")
+            if kind == "finetune":
+                made.append([*names, FULL, NONE])
+            elif kind == "selected":
+                made.append(["adapted", *names])
+            elif kind == "used":
+                use, method, strategy = names
+                made.append(["adapted", method, named(strategy, use)])
+            else:
+                made.append([kind, names[0], names[1] if len(names) > 1 else NONE])
+        return made
+
+    @property
+    def compared(self) -> Json:
+        """What the study's questions are about, whatever of it can be trained.
+
+        Raises:
+            ChemsieveError: a question is about no comparison of the study.
+        """
+        planned = families([(origin, method, selection) for origin, method, selection in self.configurations])
+        wrong = unknown(self.config["statistics"]["compare"], planned)
+        if wrong is not None:
+            known = [f"{pair.what}{VERSUS}{pair.versus}" for family in planned for pair in family.pairs]
+            near = difflib.get_close_matches(wrong, [*QUESTIONS, *known], n=1)
+            hint = (
+                f"did you mean {near[0]!r}?" if near else f"known: {', '.join(QUESTIONS)}, or one such as {known[0]!r}"
+            )
+            raise ChemsieveError(f"configuration: statistics.compare: unknown comparison {wrong!r}; {hint}")
+        return {"configurations": self.configurations, "splitters": len(self.config["split"]["splitters"])}
 
     @property
     def curves(self) -> list[str]:

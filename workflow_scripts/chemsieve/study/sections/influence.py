@@ -82,8 +82,8 @@ class Validation(Section):
 
     run: bool = key(True, "whether `all` includes it")
     replicates: Count = key(1, "the first so many (splitter, split seed, seed)")
-    subsets: Annotated[int, Field(ge=3)] = key(
-        5, "random subsets of the pool; with few the interval is wide, and says so"
+    subsets: Annotated[int, Field(ge=6)] = key(
+        6, "random subsets of the pool; with few the interval is wide, and says so"
     )
     fraction: ProperShare = key(0.5, "of the pool in each")
     seeds: Several[Seed] = key([0, 1], "trainings per subset; two or more show how far any score could get")

@@ -15,6 +15,7 @@ from chemsieve.study.sections.values import (
     ProperShare,
     Section,
     Seed,
+    Several,
     Text,
     key,
 )
@@ -51,8 +52,14 @@ class Statistics(Section):
         0.05,
         "a difference that matters in practice, in the unit of the label; state it before you see the errors",
     )
+    compare: Several[Text] = key(
+        ["selections", "adaptation", "descriptors"],
+        "the study's questions, which share alpha equally: selections, adaptation, methods, descriptors, uses, "
+        "descriptor_selections, or single comparisons as the table names them; all others are exploratory. The fewer, the more each can tell",
+        examples=[["influence vs random", "adaptation"]],
+    )
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = key(
-        0.05, "error probability of each family of tests; intervals are simultaneous at one minus it"
+        0.05, "error probability of all questions together, so of any false statement on the report's first screen"
     )
     power: Annotated[float, Field(gt=0.5, lt=1)] = key(
         0.8, "of the smallest detectable difference, and of the replicates that would be needed"

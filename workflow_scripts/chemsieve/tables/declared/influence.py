@@ -160,9 +160,11 @@ TABLES = {
             "datamodelling_score": Column(
                 REAL, "Spearman correlation of predicted and measured gains over the subsets", nullable=True
             ),
-            "low": Column(REAL, "lower end of its 95 % bootstrap interval", nullable=True),
-            "high": Column(REAL, "upper end of its 95 % bootstrap interval", nullable=True),
+            "low": Column(REAL, "lower end of its 95 % interval (Bonett and Wright 2000)", nullable=True),
+            "high": Column(REAL, "upper end of its 95 % interval", nullable=True),
             "ceiling": Column(REAL, "what a perfect score would reach, given the noise of the seeds", nullable=True),
+            "ceiling_low": Column(REAL, "lower end of its 95 % interval", nullable=True),
+            "ceiling_high": Column(REAL, "upper end of its 95 % interval", nullable=True),
             "subsets": Column(INTEGER, "random subsets of the pool"),
             "retrain_seeds": Column(INTEGER, "trainings of each"),
         },

@@ -99,20 +99,42 @@ TABLES = {
                 "selections, adaptation, methods on a selection, uses of one, descriptors, or selections of a "
                 "descriptor model: tested together",
             ),
+            "question": Column(
+                TEXT, "entry of statistics.compare that asks for it; empty where none does, so that it is exploratory"
+            ),
+            "level": Column(REAL, "error probability that its question, or its family where it is exploratory, has"),
             "what": Column(TEXT, "configuration, as it is called in its family"),
             "versus": Column(TEXT, "what it is compared with"),
             "method": Column(TEXT, "training method of the former"),
             "n_replicates": Column(INTEGER, "replicates (split and seed) that all configurations of the family have"),
             "n_splits": Column(INTEGER, "distinct splits among them"),
             "n_units": Column(INTEGER, "independent units: the splits, seeds averaged, or with one split the seeds"),
+            "error": Column(REAL, "mean test RMSE of the former", LABEL_UNIT, nullable=True),
+            "error_versus": Column(REAL, "mean test RMSE of what it is compared with", LABEL_UNIT, nullable=True),
+            "r2": Column(REAL, "mean test R2 of the former", nullable=True),
+            "r2_versus": Column(REAL, "mean test R2 of what it is compared with", nullable=True),
             "difference": Column(
                 REAL, "mean difference of the test RMSE; negative is better", LABEL_UNIT, nullable=True
+            ),
+            "median": Column(
+                REAL, "median of the averages of all pairs of differences (Hodges-Lehmann)", LABEL_UNIT, nullable=True
             ),
             "sd": Column(
                 REAL, "standard deviation of the paired differences over the units", LABEL_UNIT, nullable=True
             ),
             "low": Column(REAL, "lower end of the simultaneous interval of the difference", LABEL_UNIT, nullable=True),
             "high": Column(REAL, "upper end of the simultaneous interval of the difference", LABEL_UNIT, nullable=True),
+            "molecules": Column(INTEGER, "test molecules of a split", nullable=True),
+            "molecules_sd": Column(
+                REAL,
+                "standard error of the difference that comes from the choice of test molecules; with one split the "
+                "interval has it",
+                LABEL_UNIT,
+                nullable=True,
+            ),
+            "molecules_needed": Column(
+                INTEGER, "test molecules of a split that the margin would take, where it has too few", nullable=True
+            ),
             "omnibus": Column(
                 REAL,
                 "p that the family is equal: repeated-measures ANOVA, or Friedman (of two alone, Wilcoxon)",
@@ -120,7 +142,10 @@ TABLES = {
             ),
             "p_tukey": Column(REAL, "p of no difference, Tukey HSD on repeated measures", nullable=True),
             "p_paired": Column(
-                REAL, "p of no difference, the pair's own t test, adjusted by Bonferroni", nullable=True
+                REAL,
+                "p of no difference, the pair's own t test (with one split, the noise of its test molecules included; "
+                "corrected for skewness), adjusted by Bonferroni",
+                nullable=True,
             ),
             "p_conover": Column(
                 REAL,
@@ -141,7 +166,7 @@ TABLES = {
             "replicates_needed": Column(
                 INTEGER, "units that would tell the difference, or equivalence; missing beyond 1,000", nullable=True
             ),
-            "test_used": Column(TEXT, "test that decides: Tukey, paired t, Conover, Wilcoxon, or none"),
+            "test_used": Column(TEXT, "test whose interval decides: Tukey, paired t (corrected for skewness), or none"),
             "verdict": Column(TEXT, "what can be said, in words"),
         },
         made=always,

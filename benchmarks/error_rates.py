@@ -1,0 +1,180 @@
+"""How often the first screen states a difference where there is none.
+
+python benchmarks/error_rates.py [--studies 300] [--designs "5 random splits" ...]
+    [--keep benchmarks/results/error_rates.json]    # update a file of benchmarks/results, design by design
+
+Simulates the errors of whole studies with the configurations of config.yaml, all equally good on average, and counts
+the studies of which any sentence of the report's first screen states a difference. The comparisons are made, and the
+sentences written, by the functions that a study uses. Prints a table, and as its last line one JSON object.
+
+Designs: several random splits, whose shared training molecules correlate the differences as Nadeau and Bengio 2003
+assume (with an eighth as many test as training molecules: a ninth of their variance is common to all splits); and seeds
+of one split, with the predictions of its test molecules. ``beyond`` counts the studies with a sentence on a difference
+that does not name the one split that it holds for.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from scipy import stats
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "workflow_scripts"))
+
+from chemsieve.report.summary import verdicts  # noqa: E402
+from chemsieve.statistics import power, tukey  # noqa: E402
+from chemsieve.statistics.comparisons import Planned, compare  # noqa: E402
+from chemsieve.study.plan import Plan  # noqa: E402
+
+COMMON = 1 / 9  # share of the variance of differences that all splits of the same molecules have in common
+TESTED = 64  # test molecules of a split
+STATED = re.compile(r"(?<!predicts )\b(better|worse) than\b", re.IGNORECASE)
+ALONE = "on this split alone"
+COLUMNS = ["splitter", "split_seed", "seed", "origin", "method", "selection", "fold", "run_id", "rmse", "r2"]
+
+Noise = Callable[[np.random.Generator, int], np.ndarray]
+Study = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]
+
+
+def normal(rng: np.random.Generator, n: int) -> np.ndarray:
+    """(n,) standard normal values."""
+    return rng.normal(size=n)
+
+
+def skewed(rng: np.random.Generator, n: int) -> np.ndarray:
+    """(n,) values of mean 0 and variance 1 that are exponential, with the long side up."""
+    return rng.exponential(size=n) - 1
+
+
+def random_splits(
+    rng: np.random.Generator, configurations: list[list[str]], splits: int, seeds: int, noise: Noise, one_is: float
+) -> Study:
+    """Errors on several random splits; the noise of the last strategy is ``one_is`` times that of the others."""
+    scale = np.where([c[1:] == ["full", "influence"] for c in configurations], one_is, 1.0) * 0.02
+    common = rng.normal(size=len(configurations))
+    rows = []
+    for split in range(splits):
+        level = 0.7 + rng.normal(0, 0.05)
+        own = np.sqrt(COMMON) * common + np.sqrt(1 - COMMON) * noise(rng, len(configurations))
+        for configuration, deviation, size in zip(configurations, own, scale, strict=True):
+            for seed in range(seeds) if configuration[0] != "descriptors" else [None]:
+                error = level + size * (deviation + (0.5 * rng.normal() if seed is not None else 0))
+                rows.append(("random", split, seed, *configuration, "test", "", error, 0.5))
+    folds = np.array(["train"] * 16 + ["validation"] * 2 + ["test"] * 2)
+    ids = [f"target-{i}" for i in range(20)]
+    divided = [
+        pd.DataFrame({"molecule_id": ids, "splitter": "random", "split_seed": split, "fold": rng.permutation(folds)})
+        for split in range(splits)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS), pd.concat(divided, ignore_index=True), None
+
+
+def one_split(rng: np.random.Generator, configurations: list[list[str]], seeds: int, differ: float) -> Study:
+    """Predictions on one split; ``differ`` is the deviation, in logarithms, by which this split favours a
+    configuration: all are equally good over many."""
+    labels, rows, predictions = rng.normal(size=TESTED), [], []
+    ids = [f"target-{i}" for i in range(TESTED)]
+    for configuration in configurations:
+        fixed = 0.5 * np.exp(rng.normal(0, differ)) * rng.normal(size=TESTED)
+        for seed in range(seeds) if configuration[0] != "descriptors" else [None]:
+            errors = fixed if seed is None else fixed + rng.normal(0, 0.1, TESTED)
+            run = "/".join(["random", "0", "-" if seed is None else str(seed), *configuration])
+            mse = float((errors**2).mean())
+            rows.append(("random", 0, seed, *configuration, "test", run, mse**0.5, 1 - mse / labels.var()))
+            known = {"run_id": run, "molecule_id": ids, "fold": "test", "label": labels, "prediction": labels + errors}
+            predictions.append(pd.DataFrame(known))
+    trained = [f"train-{i}" for i in range(8 * TESTED)]
+    folds = ["train"] * len(trained) + ["test"] * TESTED
+    divided = pd.DataFrame({"molecule_id": [*trained, *ids], "splitter": "random", "split_seed": 0, "fold": folds})
+    return pd.DataFrame(rows, columns=COLUMNS), divided, pd.concat(predictions, ignore_index=True)
+
+
+DESIGNS: dict[str, tuple[Callable[..., Study], dict[str, Any]]] = {
+    "3 random splits": (random_splits, {"splits": 3, "seeds": 2, "noise": normal, "one_is": 1}),
+    "5 random splits": (random_splits, {"splits": 5, "seeds": 2, "noise": normal, "one_is": 1}),
+    "5 random splits, one strategy noisier 4 times": (
+        random_splits,
+        {"splits": 5, "seeds": 2, "noise": normal, "one_is": 4},
+    ),
+    "5 random splits, skewed noise": (random_splits, {"splits": 5, "seeds": 2, "noise": skewed, "one_is": 1}),
+    "5 seeds of one split": (one_split, {"seeds": 5, "differ": 0.0}),
+    "5 seeds of one split that favours some": (one_split, {"seeds": 5, "differ": 0.3}),
+}
+
+
+def shown_configurations() -> list[list[str]]:
+    """The configurations of the embedded study that its first screen compares: all but the grid's."""
+    plan = Plan(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
+    return [one for one in plan.configurations if one[0] == "descriptors" or one[1] == "full"]
+
+
+def settings() -> dict[str, Any]:
+    """How the embedded study judges differences."""
+    return yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["statistics"]
+
+
+def leave_out_what_decides_nothing() -> None:
+    """Planning of replicates and Tukey's p values take most of the time, and no verdict depends on them."""
+    power.to_detect = power.to_equate = lambda *_: None
+    power.detectable = lambda *_: 0.0
+    tukey.p_values = lambda errors, *_: np.ones((errors.shape[1],) * 2)
+
+
+def simulate(design: str, studies: int, seed: int = 0) -> tuple[int, int]:
+    """Of so many studies, those that state a difference, and those that state one beyond the one split they have."""
+    make, given = DESIGNS[design]
+    configurations, chosen = shown_configurations(), settings()
+    stated = beyond = 0
+    for number in range(studies):
+        metrics, splits, predictions = make(np.random.default_rng([seed, number]), configurations, **given)
+        table = compare(metrics, splits, chosen, predictions, Planned(configurations))
+        (sentences,) = verdicts(SimpleNamespace(comparisons=table, statistics=chosen)).values()
+        said = [sentence for sentence in sentences if STATED.search(sentence)]
+        stated += bool(said)
+        beyond += any(ALONE not in sentence.lower() for sentence in said)
+    return stated, beyond
+
+
+def keep(path: Path, columns: list[str], row: list) -> None:
+    """Put a design's row into a file of measurements, in place of what it says of that design."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = {one[0]: one for one in kept.get("rows", [])} | {row[0]: row}
+    kept |= {"columns": columns, "rows": [known[design] for design in DESIGNS if design in known]}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=300)
+    parser.add_argument("--designs", nargs="+", choices=list(DESIGNS), default=list(DESIGNS))
+    parser.add_argument("--keep", type=Path, help="update a file of benchmarks/results")
+    arguments = parser.parse_args()
+    leave_out_what_decides_nothing()
+    rows, began = [], time.monotonic()
+    columns = ["design", "studies", "share that state a difference", "low", "high", "beyond their split"]
+    print(f"{'design':48} {'studies':>7} {'stated':>7} {'share':>6} {'95 %':>14} {'beyond':>7}")
+    for design in arguments.designs:
+        stated, beyond = simulate(design, arguments.studies)
+        low, high = stats.binomtest(stated, arguments.studies).proportion_ci(method="exact")
+        one = DESIGNS[design][0] is one_split
+        rows.append([design, arguments.studies, stated / arguments.studies, low, high, beyond if one else None])
+        share = f"{stated / arguments.studies:6.3f} {low:6.3f} to {high:.3f}"
+        print(f"{design:48} {arguments.studies:7} {stated:7} {share} {beyond if one else '':>7}", flush=True)
+        if arguments.keep:
+            keep(arguments.keep, columns, rows[-1])
+    seconds = round(time.monotonic() - began)
+    print(json.dumps({"columns": columns, "rows": rows, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()
