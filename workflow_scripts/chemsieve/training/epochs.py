@@ -17,7 +17,7 @@ from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.curriculum import admitted
 from chemsieve.training.layers import decayed_names, groups
 from chemsieve.training.loop import Conditions, Training, low_precision, train
-from chemsieve.training.order import EpochBatches, Order
+from chemsieve.training.order import Batched, CommonOrder, EpochBatches, Order
 from chemsieve.training.state import below, named, seed_generators
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ def fit(
     settings: Settings,
     conditions: Conditions,
     difficulty: Sequence[float] | None = None,
+    common: int | None = None,
 ) -> Outcome:
     """Train ``model`` on ``examples`` and restore the epoch with the lowest validation loss.
 
@@ -94,6 +95,8 @@ def fit(
             the state in ``saves`` has the same outcome to the bit on a processor.
         difficulty: one number for each example makes the epochs those of a curriculum; the schedule is over the steps
             that these have.
+        common: the first so many examples are in all of several trainings that are compared, which then share their
+            steps: see :class:`chemsieve.training.order.CommonOrder`. Examples are known by their ``smiles``.
 
     Raises:
         ChemsieveError: there is nothing to train on, or a loss is not finite.
@@ -104,7 +107,7 @@ def fit(
         raise ChemsieveError(f"checkpoints {list(settings.checkpoints)} lie beyond the last epoch, {settings.epochs}")
     seed_generators(conditions.seed)
     model.to(conditions.device)
-    order = _order(examples, settings, conditions.seed, difficulty)
+    order = _order(examples, settings, conditions.seed, difficulty, common)
     round_ends = list(itertools.accumulate(order.steps(epoch) for epoch in range(settings.epochs)))
     grouped = groups(model, decayed_names(model), settings.learning_rate, settings.weight_decay, settings.layer_decay)
     optimizer = torch.optim.AdamW(grouped, lr=settings.learning_rate, fused=True)
@@ -128,7 +131,11 @@ def fit(
     return outcome
 
 
-def _order(examples: list[dict], settings: Settings, seed: int, difficulty: Sequence[float] | None) -> Order:
+def _order(
+    examples: list[dict], settings: Settings, seed: int, difficulty: Sequence[float] | None, common: int | None
+) -> Batched:
+    if common is not None:
+        return CommonOrder([example["smiles"] for example in examples], common, settings.batch_size, seed)
     lengths = [len(example["input_ids"]) for example in examples] if settings.group_by_length else None
     epochs = None if difficulty is None else admitted(difficulty, settings.epochs)
     if epochs is not None:

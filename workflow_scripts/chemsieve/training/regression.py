@@ -64,6 +64,7 @@ def fine_tune(
     settings: Settings,
     conditions: Conditions,
     trained_head: bool = False,
+    common: int | None = None,
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
 
@@ -73,6 +74,8 @@ def fine_tune(
     Args:
         trained_head: whether the head already predicts: another standardisation then leaves its predictions alone, and
             it gets no epochs of its own.
+        common: the first so many molecules of ``train`` are in all of several trainings that are compared, and that
+            are to differ in nothing but the others.
 
     Returns:
         The outcome; the curve has ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
@@ -107,7 +110,7 @@ def fine_tune(
 
     difficulty = [DIFFICULTIES[settings.curriculum](one) for one in examples] if settings.curriculum else None
     with conditions.followed(settings, model):
-        outcome = fit(model, examples, collate, squared_error, validate, settings, conditions, difficulty)
+        outcome = fit(model, examples, collate, squared_error, validate, settings, conditions, difficulty, common)
     outcome.seconds += before
     constant = float(np.mean((np.asarray(validation.labels) - mean) ** 2)) / scale**2
     if outcome.best_loss > constant:
