@@ -6,6 +6,7 @@ from itertools import combinations
 Configuration = tuple[str, str, str]  # origin, method, selection
 DESCRIPTORS = "descriptors"
 SELECTIONS, ADAPTATION, METHODS = "selections", "adaptation", "methods on"
+CONTINUED = "continued"  # origin of runs that go on from the fine-tuned adapted regressor
 CONTROLS = ("none", "random", "all")  # selections that the others are compared with
 
 
@@ -31,12 +32,13 @@ class Family:
 def families(found: list[Configuration]) -> list[Family]:
     """Families of the configurations of a study.
 
-    Selections under full fine-tuning, all pairs; the adapted encoder against the baseline; the methods on each
+    Selections under full fine-tuning, all pairs, where they continue a regressor with the control that does so too; the adapted encoder against the baseline; the methods on each
     selection, all pairs; and full fine-tuning, of either encoder and on each selection, against each descriptor model.
     Later names are compared with earlier ones, controls and full fine-tuning being the first.
     """
     origin = "adapted" if any(one[0] == "adapted" for one in found) else "baseline"
-    made = [_selections(found, origin), _adaptation(found), *_methods(found, origin), _against_descriptors(found)]
+    continued = CONTINUED if any(one[0] == CONTINUED for one in found) else origin
+    made = [_selections(found, continued), _adaptation(found), *_methods(found, origin), _against_descriptors(found)]
     return [family for family in made if family.pairs]
 
 

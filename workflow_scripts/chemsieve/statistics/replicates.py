@@ -3,7 +3,8 @@
 Runs that share a split share their test molecules. With one split the units are the training seeds, and what they tell
 holds for that split alone. With several, the seeds of a split are averaged first and the units are the splits; their
 training molecules overlap, so that the variance of a mean is that of Nadeau and Bengio 2003 (10.1023/A:1024068626366),
-sd^2 (1 / n + n_test / n_train), and not sd^2 / n.
+sd^2 (1 / n + n_test / n_train), and not sd^2 / n. Splits that train and validate on disjoint molecules are independent
+given their test molecules: there it is sd^2 / n.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ class Replicates:
     Attributes:
         errors: a row per replicate (split, seed), a column per configuration (origin, method, selection).
         splits: distinct divisions of the molecules.
-        shared: n_test / n_train where the units are splits, and 0 where they are seeds.
+        shared: n_test / n_train where the units are splits that train on some of the same molecules, and 0 where they
+            do not, or where the units are seeds.
     """
 
     errors: pd.DataFrame
@@ -64,8 +66,14 @@ def replicates(metrics: pd.DataFrame, splits: pd.DataFrame) -> Replicates:
     errors = pd.concat([seeded, beside]).groupby([*CONFIGURATION, *REPLICATE])["rmse"].mean().unstack(CONFIGURATION)
     n_splits = runs["split"].nunique()
     folds = splits.groupby("split_seed")["fold"].value_counts().unstack(fill_value=0)
-    shared = float((folds["test"] / folds["train"]).mean()) if n_splits > 1 else 0.0
+    overlap = n_splits > 1 and not _disjoint(splits[splits["split_seed"].isin(runs["split"])])
+    shared = float((folds["test"] / folds["train"]).mean()) if overlap else 0.0
     return Replicates(errors, n_splits, shared)
+
+
+def _disjoint(splits: pd.DataFrame) -> bool:
+    """Whether no molecule is trained or validated on in two splits."""
+    return not splits.loc[splits["fold"] != "test", "molecule_id"].duplicated().any()
 
 
 def _same(splits: pd.DataFrame) -> dict[int, int]:

@@ -32,6 +32,7 @@ MODEL_FILES = (
 MEAN_FILES = ("chemsieve.json", "README.md")
 MEAN_MEMBERS = ("language", "descriptors")
 FULL = "full"  # fine-tuning all parameters: of every study, and no entry of grid.methods
+CONTINUED = "continued"  # origin of the runs that go on from the fine-tuned adapted regressor
 NONE = "none"  # the control without any pool molecule
 
 
@@ -228,9 +229,11 @@ class Plan:
     def runs(self) -> list[str]:
         """Folders of the language models' runs below a replicate.
 
-        Fine-tuning the adapted encoder on no pool molecule is the control `none`, and stands there once.
+        Fine-tuning the adapted encoder on no pool molecule is the control `none`, and stands there once. Selections
+        that continue its regressor have a control of their own, which is continued too.
         """
         selected = [name for name in self.config["selection"]["run"] if name != NONE]
+        selected = [NONE, *selected] if self.continued and selected else selected
         grid = self.config["grid"]
         return [
             "finetune/baseline",
@@ -239,6 +242,15 @@ class Plan:
             *(f"selected/{FULL}/{strategy}" for strategy in selected if self.labelled),
             *(f"selected/{method}/{strategy}" for method in grid["run"] for strategy in grid["selections"]),
         ]
+
+    @property
+    def continued(self) -> bool:
+        """Whether full fine-tuning on a selection goes on from the fine-tuned adapted regressor."""
+        return self.config["selection"]["start"] == "regressor"
+
+    def selected_origin(self, method: str) -> str:
+        """Origin of a run on a selection."""
+        return CONTINUED if method == FULL and self.continued else "adapted"
 
     @cached_property
     def baselines(self) -> list[str]:
@@ -310,9 +322,17 @@ class Plan:
             "compute": self.compute,
         }
 
+    def selected(self, method: str) -> Json:
+        """What a run on a selection depends on: of :meth:`cell`, or as a regressor is continued."""
+        made = self.cell(method) | {"origin": self.selected_origin(method)}
+        if made["origin"] != CONTINUED:
+            return made
+        return made | {"quiet": True, "training": made["training"] | self.config["selection"]["training"]}
+
     def cell_regressor(self, at: Any) -> list[str]:
         """The fine-tuned regressor that a cell starts from, where the configuration says so."""
-        if at.method == FULL or self.config["grid"]["start"] == "encoder":
+        start = self.config["selection" if at.method == FULL else "grid"]["start"]
+        if start == "encoder":
             return []
         return [self.below(at, "finetune/adapted/model.safetensors")]
 
@@ -546,8 +566,10 @@ class Plan:
         cells = {}
         for run in self.runs:
             kind, *names = run.split("/")
-            origin, method, selection = (names[0], FULL, NONE) if kind == "finetune" else ("adapted", *names)
-            made = self.cell(method)
+            origin, method, selection = (
+                (names[0], FULL, NONE) if kind == "finetune" else (self.selected_origin(names[0]), *names)
+            )
+            made = self.cell(method) if kind == "finetune" else self.selected(method)
             on_regressor = method != FULL and self.config["grid"]["start"] == "regressor"
             cells[f"{origin}/{method}/{selection}"] = {
                 "model": f"{self.replicate}/{run}/model.safetensors",

@@ -51,7 +51,7 @@ TABLES = {
             "study": Column(TEXT, "name of the study"),
             **SPLIT,
             "seed": SEED,
-            "origin": Column(TEXT, "baseline, adapted or descriptors"),
+            "origin": Column(TEXT, "baseline, adapted, continued (from the fine-tuned adapted regressor) or descriptors"),
             "method": Column(TEXT, "full, bitfit, lora, ia3, svr, gradient_boosting, ..."),
             "selection": Column(TEXT, "strategy whose pool molecules were added; none and all are controls"),
             "n_train": Column(INTEGER, "training molecules, selected ones included"),
