@@ -7,6 +7,7 @@ The rules ask it for paths and for the slices of the configuration that their jo
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -557,6 +558,30 @@ class Plan:
 
         tables = {name: DECLARED[name].collected for name in self.tables}
         return {name: files(self) for name, files in tables.items() if files}
+
+    # What more splits and seeds would buy.
+
+    @property
+    def planned_from(self) -> list[str]:
+        """The tables that the plan of a study is made from, where they stand; it is never the reason to run it."""
+        files = [f"{self.results}/tables/{name}.parquet" for name in ("metrics", "splits", "predictions")]
+        return files if all(Path(path).is_file() for path in files) else []
+
+    @property
+    def planning(self) -> Json:
+        """What that plan depends on besides: how arms start, how many there are, what splits share."""
+        arms = max(2, len([run for run in self.runs if run.startswith(f"selected/{FULL}/")]) + (not self.continued))
+        train, _, test = self.config["split"]["fractions"]
+        folds = self.config["split"]["options"].get("cross_validation", {}).get("folds", 5)
+        shared = {"draws": 0.0, "cross_validation": 1 / (folds - 1)}
+        return {
+            "splitters": self.config["split"]["splitters"],
+            "start": self.config["selection"]["start"],
+            "shared": {name: shared.get(name, test / train) for name in self.config["split"]["splitters"]},
+            "arms": arms,
+            "others": len(self.runs) + len(self.baselines) - arms,
+            "statistics": self.config["statistics"],
+        }
 
     # The model that is exported.
 

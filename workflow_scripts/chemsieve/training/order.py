@@ -129,7 +129,9 @@ class EpochBatches:
     features). A state holds the batch that waits.
     """
 
-    def __init__(self, examples: list[dict], collate: Callable[[list[dict]], dict], order: Batched, device: torch.device):
+    def __init__(
+        self, examples: list[dict], collate: Callable[[list[dict]], dict], order: Batched, device: torch.device
+    ):
         self.examples, self.collate, self.order, self.device = examples, collate, order, device
         self.epoch = 0  # the next to begin
         self.batches: list[list[int]] = []  # of this epoch, those that were not collated yet, the next one last
