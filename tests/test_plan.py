@@ -211,3 +211,23 @@ def test_a_collected_table_brings_its_rule(config):
 
 def test_the_page_of_tables_says_what_is_declared():
     assert (ROOT / "docs" / "tables.md").read_text(encoding="utf-8") == page()
+
+
+def test_selections_that_continue_a_regressor_have_a_control_that_does_so_too():
+    plan = Plan(changed({"selection.start": "regressor"}))
+    at = SimpleNamespace(splitter="draws", split_seed=0, seed=0, method="full", strategy="none")
+    assert "selected/full/none" in plan.runs
+    assert "finetune/adapted" in plan.runs
+    assert plan.cell_regressor(at) == ["results/embedded/runs/draws/0/0/finetune/adapted/model.safetensors"]
+    cells = plan.exported_cells
+    assert cells["adapted/full/none"]["model"].endswith("finetune/adapted/model.safetensors")
+    assert cells["continued/full/none"]["model"].endswith("selected/full/none/model.safetensors")
+    assert cells["continued/full/none"]["base"] is None  # a full checkpoint needs no other
+
+
+def test_selections_from_the_encoder_are_compared_with_the_fine_tuning_on_none():
+    plan = Plan(changed({"selection.start": "encoder"}))
+    at = SimpleNamespace(splitter="draws", split_seed=0, seed=0, method="full", strategy="random")
+    assert "selected/full/none" not in plan.runs
+    assert plan.cell_regressor(at) == []
+    assert {"adapted/full/none", "adapted/full/random"} <= plan.exported_cells.keys()

@@ -36,9 +36,11 @@ def test_the_components_are_unbiased_where_splits_have_different_numbers_of_seed
 def test_what_a_design_cannot_show_is_missing():
     rng = np.random.default_rng(2)
     split, seed = planning.nested(drawn(1, 5, 0.1, 0.1, rng))
-    assert math.isnan(split) and seed > 0
+    assert math.isnan(split)
+    assert seed > 0
     split, seed = planning.nested(drawn(5, 1, 0.1, 0.1, rng))
-    assert split > 0 and math.isnan(seed)
+    assert split > 0
+    assert math.isnan(seed)
 
 
 def test_a_unit_is_a_mean_over_seeds_and_with_one_split_a_seed():
@@ -95,7 +97,8 @@ def study(splits: int) -> tuple[pd.DataFrame, pd.DataFrame]:
          "fold": "test", "rmse": 0.5 + rng.normal(0, 0.01), "train_seconds": seconds, "run_id": f"{s}{origin}{arm}"}
         for s in range(splits)
         for origin, arm, seconds in (
-            ("adapted", "none", 7.0), ("continued", "none", 1.0), ("continued", "all", 3.0), ("continued", "random", 2.0)
+            ("adapted", "none", 7.0), ("continued", "none", 1.0), ("continued", "all", 3.0),
+            ("continued", "random", 2.0)
         )
     ]  # fmt: skip
     folds = [

@@ -32,9 +32,10 @@ class Family:
 def families(found: list[Configuration]) -> list[Family]:
     """Families of the configurations of a study.
 
-    Selections under full fine-tuning, all pairs, where they continue a regressor with the control that does so too; the adapted encoder against the baseline; the methods on each
-    selection, all pairs; and full fine-tuning, of either encoder and on each selection, against each descriptor model.
-    Later names are compared with earlier ones, controls and full fine-tuning being the first.
+    Selections under full fine-tuning, all pairs, where they continue a regressor with the control that does so too;
+    the adapted encoder against the baseline; the methods on each selection, all pairs; and full fine-tuning, of either
+    encoder and on each selection, against each descriptor model. Later names are compared with earlier ones, controls
+    and full fine-tuning being the first.
     """
     origin = "adapted" if any(one[0] == "adapted" for one in found) else "baseline"
     continued = CONTINUED if any(one[0] == CONTINUED for one in found) else origin

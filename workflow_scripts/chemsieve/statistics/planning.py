@@ -22,8 +22,8 @@ from chemsieve.tables import TABLES
 
 SPLITS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
 SEEDS = (1, 2, 3, 5, 10)
-# Before anything was measured: of differences of RMSE, where labels are log units. Another seed moves a fine-tuning from
-# the encoder by 0.053 and a quiet continuation by 0.007 (standard deviations of one RMSE; a difference has two).
+# Before anything was measured: of differences of RMSE, where labels are log units. Another seed moves a fine-tuning
+# from the encoder by 0.053 and a quiet continuation by 0.007 (standard deviations of one RMSE; a difference has two).
 ASSUMED_SEED = {"encoder": 0.053 * math.sqrt(2), "regressor": 0.007 * math.sqrt(2)}
 ASSUMED_SPLIT = 0.03
 ASSUMED_SECONDS = 10.0  # of a training

@@ -270,6 +270,16 @@ def check_encoder_files(config: Json) -> None:
             )
 
 
+def check_selection_start(config: Json) -> None:
+    """A regressor is continued in steps that all selections share, which leave no order to a curriculum."""
+    chosen = config["selection"]
+    if chosen["start"] == "regressor" and (config["finetune"] | chosen["training"])["curriculum"]:
+        raise ChemsieveError(
+            "configuration: selection.start: a regressor is continued without a curriculum; set finetune.curriculum "
+            "to null, or selection.start to encoder"
+        )
+
+
 def check_checkpoints(config: Json) -> None:
     """Epochs whose weights are kept are epochs of fine-tuning."""
     last = max(config["finetune"]["checkpoints"])

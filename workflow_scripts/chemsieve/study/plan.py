@@ -571,13 +571,16 @@ class Plan:
     def planning(self) -> Json:
         """What that plan depends on besides: how arms start, how many there are, what splits share."""
         arms = max(2, len([run for run in self.runs if run.startswith(f"selected/{FULL}/")]) + (not self.continued))
-        train, _, test = self.config["split"]["fractions"]
+        train, validation, test = self.config["split"]["fractions"]
         folds = self.config["split"]["options"].get("cross_validation", {}).get("folds", 5)
-        shared = {"draws": 0.0, "cross_validation": 1 / (folds - 1)}
+        kept = train / (train + validation) if train else 1.0  # of what is not tested on
+        shared = {"draws": 0.0, "cross_validation": 1 / ((folds - 1) * kept)}
         return {
             "splitters": self.config["split"]["splitters"],
             "start": self.config["selection"]["start"],
-            "shared": {name: shared.get(name, test / train) for name in self.config["split"]["splitters"]},
+            "shared": {
+                name: shared.get(name, test / train if train else 0.0) for name in self.config["split"]["splitters"]
+            },
             "arms": arms,
             "others": len(self.runs) + len(self.baselines) - arms,
             "statistics": self.config["statistics"],

@@ -172,8 +172,9 @@ class Split(Section):
 
     splitters: Several[Splitter] = key(
         ["draws"],
-        "draws: disjoint training sets, one per seed, and one test fold (how many: options); random, scaffold, weight, maxmin, butina, fingerprint, column: as DeepChem 2.8.0 has them; cross_validation: "
-        "seeds [0, ..., 24] are five times five folds (seed s: fold s % folds of repeat s // folds)",
+        "draws: disjoint training sets, one per seed, and one test fold (how many: options); random, scaffold, weight, "
+        "maxmin, butina, fingerprint, column: as DeepChem 2.8.0 has them; cross_validation: seeds [0, ..., 24] are "
+        "five times five folds (seed s: fold s % folds of repeat s // folds)",
     )
     seeds: Several[Seed] = key([0, 1, 2, 3, 4, 5, 6, 7], "each divides the target once more, by each splitter")
     fractions: Annotated[list[Share], Field(min_length=3, max_length=3)] = key(
