@@ -16,6 +16,7 @@ from chemsieve.study.steps import STEPS, step
 from chemsieve.study.unlabelled import stepped_aside
 from chemsieve.tables import DECLARED
 from chemsieve.tables.reference import page
+from helpers.configurations import changed
 
 ROOT = Path(__file__).parent.parent
 AT = SimpleNamespace(splitter="random", split_seed=3, seed=1, origin="adapted", checkpoint=2, estimator="exact")
