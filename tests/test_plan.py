@@ -128,21 +128,21 @@ def test_only_estimators_on_the_gram_matrix_read_it(config):
 
 
 def test_a_named_model_is_one_of_the_study(config):
-    config["predict"]["model"] = "scaffold/0/1/adapted/lora/random"
+    config["predict"]["model"] = "draws/3/0/adapted/lora/influence"
     plan = Plan(config)
     replicates, cells = plan.exported_candidates()
     assert (replicates, list(cells)) == (
-        {"splitter": ["scaffold"], "split_seed": [0], "seed": [1]},
-        ["adapted/lora/random"],
+        {"splitter": ["draws"], "split_seed": [3], "seed": [0]},
+        ["adapted/lora/influence"],
     )
     assert {path.split("/")[-2] for path in plan.exported_files() if path.endswith("model.safetensors")} >= {
-        "random",
+        "influence",
         "mlm",
     }
-    config["predict"]["model"] = "scaffold/0/1/adapted/lora/rando"
-    with pytest.raises(ChemsieveError, match="lora/random"):
+    config["predict"]["model"] = "draws/3/0/adapted/lora/influenc"
+    with pytest.raises(ChemsieveError, match="lora/influence"):
         Plan(config).exported_candidates()
-    config["predict"]["model"] = "scaffold/0/1/descriptors/svr_frozen/none"
+    config["predict"]["model"] = "draws/3/0/descriptors/svr_frozen/none"
     files = Plan(config).exported_files()
     assert {path.split("/")[-1] for path in files if "/data/" in path} == {"embeddings.parquet"}
     config["predict"]["model"] = "best_language_model"
@@ -191,10 +191,10 @@ def test_what_a_selection_depends_on_has_the_model_only_where_it_is_read(config)
 def test_what_to_measure_next_is_of_the_first_replicate_and_needs_what_its_strategy_needs(config):
     config["seeds"], config["split"]["seeds"], config["pool"]["leaks"] = [4, 1], [6, 5], "drop"
     plan = Plan(config)
-    at = SimpleNamespace(splitter="scaffold", split_seed=6, seed=4, strategy="v_optimal")
+    at = SimpleNamespace(splitter="draws", split_seed=6, seed=4, strategy="v_optimal")
     inputs = plan.measure_inputs
     assert inputs["selection"] == plan.below(at, "selection/v_optimal.parquet")
-    assert inputs["pool"] == "results/embedded/splits/scaffold/6/pool.parquet"
+    assert inputs["pool"] == "results/embedded/splits/draws/6/pool.parquet"
     for name in ("model", "gram", "training", "validation"):
         assert inputs[name] == getattr(plan, f"selection_{name}" + "s" * (name == "gram"))(at)
     config["selection"] |= {"measure_next": "mine", "strategies": {"mine": {"strategy": "d_optimal", "damping": 0.5}}}
