@@ -36,7 +36,8 @@ def pool_is_labelled(config: Json) -> bool:
 def all_strategies(config: Json) -> list[str]:
     """Strategies that the study needs: those fine-tuned fully, those of the grid, those that only rank the pool."""
     chosen = config["selection"]
-    return list(dict.fromkeys([*chosen["run"], *config["grid"]["selections"], *chosen["rank"]]))
+    control = ["none"] if chosen["start"] == "regressor" else []  # it is continued as the others are
+    return list(dict.fromkeys([*chosen["run"], *config["grid"]["selections"], *chosen["rank"], *control]))
 
 
 def training_of(config: Json, method: str) -> Json:
