@@ -176,7 +176,7 @@ def table(
 
 
 def told(plan: pd.DataFrame) -> list[str]:
-    """The table ``plan`` in sentences: the components, and the cheapest design that is enough."""
+    """The table ``plan`` in sentences: the components, and the cheapest designs that are enough."""
     sentences = []
     for splitter, rows in plan.groupby("splitter", sort=False):
         first = rows.iloc[0]
@@ -190,15 +190,16 @@ def told(plan: pd.DataFrame) -> list[str]:
             if not pd.isna(first[key])
         )
         sentences.append(f"{splitter} split, standard deviations of a difference of RMSE, {first['source']}: {known}.")
-        enough = rows[rows["enough"]].sort_values(["seconds", "detectable"])
-        if enough.empty:
-            sentences.append(f"No design of up to {SPLITS[-1]} splits would probably show {first['wished']:g}.")
-        else:
+        for several, scope in ((True, "for this data set"), (False, "for one split alone")):
+            enough = rows[rows["enough"] & ((rows["splits"] > 1) == several)].sort_values(["seconds", "detectable"])
+            if enough.empty:
+                sentences.append(f"No design of the table would probably show {first['wished']:g} {scope}.")
+                continue
             best = enough.iloc[0]
             sentences.append(
-                f"The cheapest design that would probably show {best['wished']:g}: splits {best['splits']}, seeds of "
-                f"each {best['seeds']}, about {best['seconds']:,.0f} s of training; it would show "
-                f"{best['detectable']:.3f}."
+                f"The cheapest design that would probably show {best['wished']:g} {scope}: {best['splits']} x "
+                f"{best['seeds']} (splits x seeds), about {best['seconds']:,.0f} s of training; it would show "
+                f"{best['detectable']:.2g}."
             )
     return sentences
 
