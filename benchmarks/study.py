@@ -9,7 +9,9 @@ wait because no job is ready. What a job imports itself, after the libraries tha
 once and counted as overhead for every job.
 
 The last line is one JSON object: wall_seconds, cores, jobs, job_seconds (sum), import_seconds_per_job, overhead
-(share), peak_mb.
+(share), peak_mb, detectable (the smallest difference that the tests of the selections would probably show, of the pair
+of which they show the least, the median and the most), decided and compared (pairs of selections whose verdict is
+another than "cannot tell", and all of them).
 """
 
 import argparse
@@ -22,6 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pandas as pd
 from summarise import markdown, times
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +41,18 @@ def own_imports() -> float:
     command = [sys.executable, "-c", program]
     runs = (subprocess.run(command, env=environment, check=True, capture_output=True, text=True) for _ in range(2))
     return min(float(run.stdout) for run in runs)  # the first may compile
+
+
+def shown(table: Path) -> dict:
+    """What the comparisons of the selections show, and would show."""
+    if not table.exists():
+        return {}
+    rows = pd.read_parquet(table)
+    rows = rows[rows["family"] == "selections"]
+    detectable = rows["detectable"].dropna()
+    of_pairs = {name: float(detectable.agg(name)) for name in ("max", "median", "min")} if len(detectable) else None
+    decided = int((~rows["verdict"].str.startswith("cannot tell")).sum())
+    return {"detectable": of_pairs, "decided": decided, "compared": len(rows)}
 
 
 def main() -> None:
@@ -64,6 +79,7 @@ def main() -> None:
         subprocess.run(command, cwd=copy, check=True, stdout=sys.stderr)
         wall = time.perf_counter() - began
         steps = times(copy / "results/timed/logs")
+        power = shown(copy / "results/timed/tables/comparisons.parquet")
     print(markdown(steps) + "\n")
     jobs, seconds, imports = int(steps["jobs"].sum()), float(steps["total"].sum()), own_imports()
     report = {
@@ -74,6 +90,7 @@ def main() -> None:
         "import_seconds_per_job": imports,
         "overhead": 1 - (seconds - jobs * imports) / (arguments.cores * wall),
         "peak_mb": float(steps["peak_mb"].max()),
+        **power,
     }
     print(json.dumps(report))
 

@@ -57,7 +57,7 @@ rule finetune_on_selection:
         **needs("finetune_on_selection"),
     params:
         key=cache_key,
-        spec=lambda wildcards: spec(**PLAN.cell(wildcards.method)),
+        spec=lambda wildcards: spec(**PLAN.selected(wildcards.method)),
         code=code("finetune_on_selection"),
     script:
         "../workflow_scripts/finetune_on_selection.py"

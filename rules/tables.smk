@@ -75,6 +75,27 @@ rule comparisons_table:
         "../workflow_scripts/comparisons_table.py"
 
 
+# On demand, before a study is run or after: what more splits and seeds would show, and cost.
+rule plan:
+    input:
+        PLAN.planned_from,
+    output:
+        table=f"{RESULTS}/tables/plan.parquet",
+        csv=f"{RESULTS}/plan.csv",
+        text=f"{RESULTS}/plan.txt",
+    log:
+        f"{RESULTS}/logs/plan.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("plan"),
+    params:
+        spec=spec(**PLAN.planning),
+        code=code("plan"),
+    script:
+        "../workflow_scripts/plan.py"
+
+
 rule influence_tables:
     input:
         scores=PLAN.scores("scores"),

@@ -31,7 +31,7 @@ EVERYTHING = {
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
     "use": {"run": ["mixed", "weighted", "own_head", "then_target", "robust", "auto"]},
 }
-ON_DEMAND = ["all", "figures", "measure_next", "export_model", "predict", "pretrain"]
+ON_DEMAND = ["all", "figures", "measure_next", "export_model", "predict", "pretrain", "plan"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/influence/adapted/2/per_query.parquet"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/selected/lora/influence/influence.parquet"]
 # What trains, scores or chooses. (Of test molecules some of these read the structures, to predict them.)

@@ -6,6 +6,7 @@ import re
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import rdkit
 from rdkit import Chem
@@ -18,7 +19,9 @@ from chemsieve.data.molecules import prepare
 from chemsieve.data.reading import read_labelled
 from chemsieve.errors import ChemsieveError
 from chemsieve.models import tokenization
+from chemsieve.splitting import divide
 from chemsieve.tables import read_table
+from helpers.configurations import EMBEDDED
 
 NOISE = 0.3
 SIZES = {"target_count": 1000, "pool_count": 300, "noise": NOISE, "seed": 0}
@@ -221,3 +224,15 @@ def test_every_block_is_used_written_once_and_reacts_with_each_partner(name):
             assert products, [Chem.MolToSmiles(mol) for mol in pair]
             for (product,) in products:
                 Chem.SanitizeMol(product)  # raises where a valence is wrong
+
+
+def test_the_embedded_study_has_few_labelled_molecules_and_many_candidates():
+    """As config.yaml asks for them: 150 molecules to train on in each of eight draws, 600 to test on, a pool of 600."""
+    sizes, division = EMBEDDED["embedded"], EMBEDDED["split"]
+    target, pool, control = embedded.make(sizes["targets"], sizes["pool"], sizes["noise"], sizes["seed"])
+    assert control["group"].value_counts().to_dict() == dict.fromkeys(embedded.GROUPS, 200)
+    assert len(pool) == 600
+    for seed in division["seeds"]:
+        folds = divide("draws", list(target["smiles"]), tuple(division["fractions"]), seed)
+        counts = pd.Series(folds).value_counts()
+        assert counts[["train", "validation", "test"]].tolist() == [150, 50, 600]

@@ -16,6 +16,7 @@ from chemsieve.study.steps import STEPS, step
 from chemsieve.study.unlabelled import stepped_aside
 from chemsieve.tables import DECLARED
 from chemsieve.tables.reference import page
+from helpers.configurations import changed
 
 ROOT = Path(__file__).parent.parent
 AT = SimpleNamespace(splitter="random", split_seed=3, seed=1, origin="adapted", checkpoint=2, estimator="exact")
@@ -160,21 +161,21 @@ def test_only_estimators_on_the_gram_matrix_read_it(config):
 
 
 def test_a_named_model_is_one_of_the_study(config):
-    config["predict"]["model"] = "scaffold/0/1/adapted/lora/random"
+    config["predict"]["model"] = "draws/3/0/adapted/lora/influence"
     plan = Plan(config)
     replicates, cells = plan.exported_candidates()
     assert (replicates, list(cells)) == (
-        {"splitter": ["scaffold"], "split_seed": [0], "seed": [1]},
-        ["adapted/lora/random"],
+        {"splitter": ["draws"], "split_seed": [3], "seed": [0]},
+        ["adapted/lora/influence"],
     )
     assert {path.split("/")[-2] for path in plan.exported_files() if path.endswith("model.safetensors")} >= {
-        "random",
+        "influence",
         "mlm",
     }
-    config["predict"]["model"] = "scaffold/0/1/adapted/lora/rando"
-    with pytest.raises(ChemsieveError, match="lora/random"):
+    config["predict"]["model"] = "draws/3/0/adapted/lora/influenc"
+    with pytest.raises(ChemsieveError, match="lora/influence"):
         Plan(config).exported_candidates()
-    config["predict"]["model"] = "scaffold/0/1/descriptors/svr_frozen/none"
+    config["predict"]["model"] = "draws/3/0/descriptors/svr_frozen/none"
     files = Plan(config).exported_files()
     assert {path.split("/")[-1] for path in files if "/data/" in path} == {"embeddings.parquet"}
     config["predict"]["model"] = "best_language_model"
@@ -252,10 +253,10 @@ def test_what_a_selection_depends_on_has_the_model_only_where_it_is_read(config)
 def test_what_to_measure_next_is_of_the_first_replicate_and_needs_what_its_strategy_needs(config):
     config["seeds"], config["split"]["seeds"], config["pool"]["leaks"] = [4, 1], [6, 5], "drop"
     plan = Plan(config)
-    at = SimpleNamespace(splitter="scaffold", split_seed=6, seed=4, strategy="v_optimal")
+    at = SimpleNamespace(splitter="draws", split_seed=6, seed=4, strategy="v_optimal")
     inputs = plan.measure_inputs
     assert inputs["selection"] == plan.below(at, "selection/v_optimal.parquet")
-    assert inputs["pool"] == "results/embedded/splits/scaffold/6/pool.parquet"
+    assert inputs["pool"] == "results/embedded/splits/draws/6/pool.parquet"
     for name in ("model", "gram", "training", "validation"):
         assert inputs[name] == getattr(plan, f"selection_{name}" + "s" * (name == "gram"))(at)
     config["selection"] |= {"measure_next": "mine", "strategies": {"mine": {"strategy": "d_optimal", "damping": 0.5}}}
@@ -286,3 +287,23 @@ def test_questions_are_comparisons_of_the_study(config):
         ChemsieveError, match=r"statistics\.compare: unknown comparison 'influence vs randon'; did you mean"
     ):
         _ = Plan(config).compared
+
+
+def test_selections_that_continue_a_regressor_have_a_control_that_does_so_too():
+    plan = Plan(changed({"selection.start": "regressor"}))
+    at = SimpleNamespace(splitter="draws", split_seed=0, seed=0, method="full", strategy="none")
+    assert "selected/full/none" in plan.runs
+    assert "finetune/adapted" in plan.runs
+    assert plan.cell_regressor(at) == ["results/embedded/runs/draws/0/0/finetune/adapted/model.safetensors"]
+    cells = plan.exported_cells
+    assert cells["adapted/full/none"]["model"].endswith("finetune/adapted/model.safetensors")
+    assert cells["continued/full/none"]["model"].endswith("selected/full/none/model.safetensors")
+    assert cells["continued/full/none"]["base"] is None  # a full checkpoint needs no other
+
+
+def test_selections_from_the_encoder_are_compared_with_the_fine_tuning_on_none():
+    plan = Plan(changed({"selection.start": "encoder"}))
+    at = SimpleNamespace(splitter="draws", split_seed=0, seed=0, method="full", strategy="random")
+    assert "selected/full/none" not in plan.runs
+    assert plan.cell_regressor(at) == []
+    assert {"adapted/full/none", "adapted/full/random"} <= plan.exported_cells.keys()

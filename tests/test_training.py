@@ -26,7 +26,7 @@ from chemsieve.training.epochs import fit
 from chemsieve.training.loop import Conditions, low_precision
 from chemsieve.training.mlm import Masking, Structures, adapt
 from chemsieve.training.objectives import Objectives
-from chemsieve.training.order import Order, grouped_by_length
+from chemsieve.training.order import CommonOrder, Order, grouped_by_length
 from chemsieve.training.regression import Labelled, fine_tune
 from helpers.settings import Settings
 from helpers.tiny import SMILES, TINY
@@ -873,3 +873,28 @@ def test_a_decay_of_nothing_leaves_the_embeddings_alone():
     moved = {name: float((p.detach() - before[name]).abs().max()) for name, p in model.named_parameters()}
     assert moved["head.weight"] > 1e-3
     assert all(change < 1e-7 for name, change in moved.items() if ".layer." in name or "embedding" in name)
+
+
+def test_what_is_added_leaves_the_steps_of_all_others_alone():
+    common, added = [f"C{n}" for n in range(21)], [f"N{n}" for n in range(40)]
+
+    def steps(names):
+        order = CommonOrder([*common, *names], len(common), 8, seed=3)
+        assert order.steps(1) == 3
+        named = [[(common + names)[i] for i in batch] for batch in order.batches(1)]
+        assert sorted(name for batch in named for name in batch) == sorted(common + names)
+        return named
+
+    alone, few, many = steps([]), steps(added[5:15]), steps(added[::-1])
+    for batch, with_few, with_many in zip(alone, few, many, strict=True):
+        assert [name for name in with_few if name in common] == batch
+        assert [name for name in with_many if name in common] == batch
+        # Those that both add are in the same step, in the same order.
+        assert [name for name in with_many if name in added[5:15]] == with_few[len(batch) :]
+
+
+def test_each_epoch_has_an_order_of_its_own():
+    order = CommonOrder([f"C{n}" for n in range(30)], 30, 8, seed=0)
+    assert order.batches(0) != order.batches(1)
+    assert order.batches(0) == order.batches(0)
+    assert [len(batch) for batch in order.batches(0)] == [8, 8, 8, 6]

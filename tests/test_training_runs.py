@@ -199,3 +199,36 @@ def test_a_descriptor_model_predicts_each_fold_by_itself(tmp_path, names):
         # On many columns the kernel is made by matrix products, and the solver ends elsewhere within its tolerance.
         close = {"rtol": 1e-6} if names == ["descriptors"] else {"atol": 0.005 * scale}
         np.testing.assert_allclose(found["prediction"], machine.predict(rows[part]) * scale + mean, **close)
+
+
+@pytest.fixture(scope="module")
+def fitted(encoder_folder, tmp_path_factory):
+    """A fine-tuned regressor, of an encoder that has dropout and draws features."""
+    return ran(encoder_folder, tmp_path_factory.mktemp("fitted"), molecules(slice(0, 0)), None).model
+
+
+def ran(encoder_folder, folder, added, start, quiet=True):
+    """The files of a run on eight molecules and ``added``, from the encoder or continued quietly from ``start``."""
+    output = SimpleNamespace(**{name: folder / name for name in ("model", "curve", "predictions", "run")})
+    folds = Folds(molecules(slice(0, 8)), molecules(VALIDATION), molecules(TEST, label=False), added)
+    training = SETTINGS | {"randomise": True} | ({"learning_rate": 0.001} if start else {})
+    spec = SPEC | {"training": training, "dropout": {"hidden": 0.3, "embedding": 0.3, "head": 0.3}, "quiet": False}
+    identity = Identity("draws", 0, 3, "continued" if start else "adapted", "full", "some")
+    train_and_write(identity, encoder_folder, folds, spec | {"quiet": bool(start) and quiet}, CPU, output, start)
+    return output
+
+
+def test_continued_runs_differ_in_nothing_but_the_added_molecules(encoder_folder, fitted, tmp_path):
+    def predicted(name, added, quiet=True):
+        folder = tmp_path / name
+        folder.mkdir()
+        return read_table(ran(encoder_folder, folder, added, fitted, quiet).predictions)["prediction"].to_numpy()
+
+    nothing, some = molecules(slice(0, 0)), molecules(slice(8, 14))
+    none = predicted("none", nothing)
+    np.testing.assert_array_equal(predicted("none_again", nothing), none)
+    with_some = predicted("some", some)
+    np.testing.assert_array_equal(predicted("some_again", some), with_some)
+    assert np.abs(with_some - none).max() > 1e-6
+    # Molecules come in an order of their own, whatever that of their file.
+    np.testing.assert_allclose(predicted("reversed", some[::-1]), with_some, rtol=1e-6)

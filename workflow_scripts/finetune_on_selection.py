@@ -14,7 +14,7 @@ if __name__ == "__main__":
         selection, pool = read_table(snakemake.input.selection), read_table(snakemake.input.pool)
         chosen = set(selection.loc[selection["selected"], "molecule_id"])
         train_and_write(
-            Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", w.method, w.strategy),
+            Identity(w.splitter, int(w.split_seed), int(w.seed), spec["origin"], w.method, w.strategy),
             Path(snakemake.input.encoder[0]).parent,
             Folds(
                 read_table(snakemake.input.train),

@@ -23,6 +23,7 @@ if __name__ == "__main__":
         )
         split = target[["molecule_id"]].assign(splitter=splitter, split_seed=seed, fold=folds)
         write_table(split, snakemake.output.split, "splits")
+        split = split[folds != ""]
         if spec["binarise"]:
             training = split.loc[folds == "train", "molecule_id"]
             target = binarised(target, target["molecule_id"].isin(training))

@@ -95,6 +95,7 @@ def check(study: tuple[str, ...], cores: int) -> int:
         return status
     _say(telling.data(plan))
     _say(telling.plans(plan))
+    _say(telling.shown_by(plan))
     jobs, mistake = running.planned(study, ["all"])
     if mistake:
         raise ChemsieveError(mistake)

@@ -19,6 +19,7 @@ TARGETS = {
     "report": "the report alone, and what it needs",
     "export_model": "the best model as a folder that predicts without the workflow: results/STUDY/model/",
     "predict": "predictions of the file that the key predict.input names: results/STUDY/predictions.csv",
+    "plan": "what more splits and seeds would show, and cost: results/STUDY/plan.txt",
     "figures": "the report's figures as SVG files (needs Chromium or Chrome)",
     "pretrain": "an encoder of your own from a corpus of SMILES (the key pretrain.corpus)",
 }
@@ -89,6 +90,29 @@ def plans(plan: Plan) -> Iterator[str]:
         sized = not {"count", "fraction"}.isdisjoint(budget)
         taken = f"{budgets.most(budget, pool):,} of {pool:,}" if sized else f"scores of {budget} of {pool:,}"
         yield f"budget of {name}: {taken} pool molecules"
+
+
+def shown_by(plan: Plan) -> Iterator[str]:
+    """The smallest difference that the configured splits and seeds would probably show."""
+    from chemsieve.statistics import planning
+    from chemsieve.tables import read_table
+
+    if not plan.labelled:
+        return
+    spec, results = plan.planning, [read_table(path) for path in plan.planned_from]
+    splits, seeds = len(plan.splits["split_seed"]), len(plan.replicates["seed"])
+    settings, pairs = spec["statistics"], spec["arms"] * (spec["arms"] - 1) // 2
+    for splitter in spec["splitters"]:
+        found = planning.components(splitter, spec, *results[:2])
+        smallest = planning.detectable(found, splits, seeds, pairs, settings["alpha"], settings["power"])
+        design = f"{splitter} split: {splits} x {seeds} (splits x seeds)"
+        if smallest == smallest:
+            yield (
+                f"{design} would probably show differences of RMSE from {smallest:.2g} on "
+                f"(noise {found.source}; `chemsieve run --target plan` says what more would show)"
+            )
+        else:
+            yield f"{design} cannot show any difference: two splits, or two seeds, are the least"
 
 
 def work(plan: Plan, jobs: Counter, cores: int) -> Iterator[str]:

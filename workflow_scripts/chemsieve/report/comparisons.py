@@ -9,7 +9,7 @@ from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, Section, 
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, categories, drawn, plain
 from chemsieve.report.study import Study
 from chemsieve.report.words import MISSING, count, number
-from chemsieve.statistics.families import SELECTIONS
+from chemsieve.statistics.families import CONTINUED, SELECTIONS
 
 HEADER = [
     "",
@@ -57,6 +57,7 @@ def section(study: Study) -> Section:
         blocks.append(Heading(f"{splitter} split"))
         selections = here[here["family"] == SELECTIONS]
         if len(selections):
+            blocks.append(Paragraph(_question(study)))
             blocks += [Paragraph(noise(selections)), _heatmap(study, i, selections)]
         for family, rows in here.groupby("family", sort=False):
             shown = table(f"{family}: difference of the test RMSE, negative is better", HEADER, evidence(rows))
@@ -104,6 +105,19 @@ def noise(rows: pd.DataFrame) -> str:
     return (
         f"{floor}; with {count(int(first['n_replicates']), 'replicate')} on {count(int(first['n_splits']), 'split')} "
         f"the smallest difference that these tests would probably detect is {between}."
+    )
+
+
+def _question(study: Study) -> str:
+    """What the comparison of selections asks, which depends on where their training starts."""
+    if study.strategy_origin == CONTINUED:
+        return (
+            "Selections continue one fitted regressor, none included, in the same steps and without noise; so they are "
+            "asked whether this model becomes better by these molecules, all else being equal."
+        )
+    return (
+        "Selections are trained from the encoder anew, each with draws of its own; so they are asked whether a model "
+        "that is trained with these molecules is better, noise of training included."
     )
 
 

@@ -32,7 +32,7 @@ def section(study: Study) -> Section:
 def _runs(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
     """Runs of full fine-tuning with the name of what they were trained on."""
     full = metrics[(metrics["method"] == "full") & (metrics["origin"] != DESCRIPTORS)]
-    selected = full[full["origin"] == study.selection_origin]
+    selected = full[full["origin"] == study.strategy_origin]
     runs = selected.assign(trained_on=selected["selection"])
     if study.selection_origin != "baseline":
         baseline = full[(full["origin"] == "baseline") & (full["selection"] == "none")]

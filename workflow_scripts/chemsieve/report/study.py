@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from chemsieve.runtime import failures
-from chemsieve.statistics.families import DESCRIPTORS
+from chemsieve.statistics.families import CONTINUED, DESCRIPTORS
 from chemsieve.tables import DECLARED, read_table
 from chemsieve.uses import MIXED
 
@@ -105,8 +105,13 @@ class Study:
 
     @property
     def selection_origin(self) -> str:
-        """Origin of the encoder that selections and methods are trained from."""
+        """Origin of the encoder that methods are trained from."""
         return "adapted" if (self.metrics["origin"] == "adapted").any() else "baseline"
+
+    @property
+    def strategy_origin(self) -> str:
+        """Origin of full fine-tuning on each selection."""
+        return CONTINUED if (self.metrics["origin"] == CONTINUED).any() else self.selection_origin
 
     @property
     def test(self) -> pd.DataFrame:
@@ -122,7 +127,7 @@ class Study:
     def strategy_runs(self) -> pd.DataFrame:
         """Rows of ``metrics`` of full fine-tuning on each selection, the control ``none`` included."""
         metrics = self.metrics
-        return metrics[(metrics["origin"] == self.selection_origin) & (metrics["method"] == "full")]
+        return metrics[(metrics["origin"] == self.strategy_origin) & (metrics["method"] == "full")]
 
     @property
     def methods(self) -> list[str]:

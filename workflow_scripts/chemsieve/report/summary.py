@@ -11,7 +11,7 @@ from chemsieve.report.blocks import Alarm, Block, Bullets, Files, Paragraph, Sec
 from chemsieve.report.comparisons import HEADER, evidence, noise
 from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study, ordered_selections
 from chemsieve.report.words import count, listing, number
-from chemsieve.statistics.families import ADAPTATION, SELECTIONS, SELECTIONS_OF, VERSUS
+from chemsieve.statistics.families import ADAPTATION, SELECTIONS, VERSUS
 from chemsieve.statistics.verdicts import ALONE, LEAST, units
 
 SPLIT = REPLICATE[:2]

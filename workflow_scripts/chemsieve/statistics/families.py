@@ -19,6 +19,7 @@ OTHERWISE = "\x1f"  # between a selection and a use of it other than mixed: a ch
 # What statistics.compare may name as a whole.
 QUESTIONS = (SELECTIONS, ADAPTATION, "methods", DESCRIPTORS, "uses", "descriptor_selections")
 VERSUS = " vs "  # between the two sides of a single comparison
+CONTINUED = "continued"  # origin of runs that go on from the fine-tuned adapted regressor
 CONTROLS = ("none", "random", "all")  # selections that the others are compared with
 
 
@@ -125,16 +126,18 @@ def named(selection: str, use: str) -> str:
 def families(found: list[Configuration]) -> list[Family]:
     """Families of the configurations of a study.
 
-    Selections under full fine-tuning, all pairs; the adapted encoder against the baseline; the methods on each
-    selection, all pairs; full fine-tuning, of either encoder and on each selection, against each descriptor model that
-    saw no pool molecule; and of each descriptor model its selections, each against that control. A selection that is
-    used in several ways has a family of these, with no pool at all: each other use is compared with none and with
-    mixed. Later names are compared with earlier ones, controls and full fine-tuning being the first.
+    Selections under full fine-tuning, all pairs, where they continue a regressor with the control that does so too;
+    the adapted encoder against the baseline; the methods on each selection, all pairs; full fine-tuning, of either
+    encoder and on each selection, against each descriptor model that saw no pool molecule; and of each descriptor model
+    its selections, each against that control. A selection that is used in several ways has a family of these, with no
+    pool at all: each other use is compared with none and with mixed. Later names are compared with earlier ones,
+    controls and full fine-tuning being the first.
     """
     origin = "adapted" if any(one[0] == "adapted" for one in found) else "baseline"
     otherwise = [one for one in found if OTHERWISE in one[2]]
     found = [one for one in found if OTHERWISE not in one[2]]
-    made = [_selections(found, origin), _adaptation(found), *_methods(found, origin)]
+    continued = CONTINUED if any(one[0] == CONTINUED for one in found) else origin
+    made = [_selections(found, continued), _adaptation(found), *_methods(found, origin)]
     made += [*_uses(found, otherwise), _against_descriptors(found), *_of_descriptors(found)]
     return [family for family in made if family.pairs]
 

@@ -4,6 +4,7 @@ Runs that share a split share their test molecules. With one split the units are
 holds for it alone, and the noise of its test molecules is added (:mod:`chemsieve.statistics.molecules`). With several,
 the seeds of a split are averaged first and the units are the splits. Their training molecules overlap, so that the
 variance of a mean is that of Nadeau and Bengio 2003 (10.1023/A:1024068626366), sd^2 (1 / n + n_test / n_train), not
+sd^2 / n. Splits that train and validate on disjoint molecules are independent given their test molecules: there it is
 sd^2 / n.
 """
 
@@ -25,7 +26,8 @@ class Replicates:
     Attributes:
         errors: a row per replicate (split, seed), a column per configuration (origin, method, selection).
         splits: distinct divisions of the molecules.
-        shared: n_test / n_train where the units are splits, and 0 where they are seeds.
+        shared: n_test / n_train where the units are splits that train on some of the same molecules, and 0 where they
+            do not, or where the units are seeds.
         r2: of the same replicates and configurations; None where the metrics have none.
         molecules: their test molecules; None where the predictions are not known.
     """
@@ -76,9 +78,15 @@ def replicates(metrics: pd.DataFrame, splits: pd.DataFrame, predictions: pd.Data
     r2 = values["r2"].mean().unstack(CONFIGURATION) if "r2" in runs and runs["r2"].notna().any() else None
     n_splits = runs["split"].nunique()
     folds = splits.groupby("split_seed")["fold"].value_counts().unstack(fill_value=0)
-    shared = float((folds["test"] / folds["train"]).mean()) if n_splits > 1 else 0.0
+    overlap = n_splits > 1 and not _disjoint(splits[splits["split_seed"].isin(runs["split"])])
+    shared = float((folds["test"] / folds["train"]).mean()) if overlap else 0.0
     tested = None if predictions is None else molecules(predictions, runs, CONFIGURATION)
     return Replicates(errors, n_splits, shared, r2, tested)
+
+
+def _disjoint(splits: pd.DataFrame) -> bool:
+    """Whether no molecule is trained or validated on in two splits."""
+    return not splits.loc[splits["fold"] != "test", "molecule_id"].duplicated().any()
 
 
 def _same(splits: pd.DataFrame) -> dict[int, int]:

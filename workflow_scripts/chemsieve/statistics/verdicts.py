@@ -116,8 +116,8 @@ def _cannot(found: Evidence) -> str:
     if found.molecules is not None:
         needed = "" if found.molecules_needed is None else f", about {found.molecules_needed:,} would do"
         return f"{words}; {found.molecules} test molecules are too few for a margin of {found.margin:g}{needed}"
-    needed = made.needed if made else None
-    return words if needed is None or needed <= found.n else f"{words}; about {needed:,} would"
+    more = made.needed if made else None
+    return words if more is None or more <= found.n else f"{words}; about {more:,} would"
 
 
 def _size(value: float) -> str:

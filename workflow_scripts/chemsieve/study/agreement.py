@@ -115,7 +115,13 @@ def check_uses(config: Json) -> None:
     chosen = config["use"]
     if MIXED not in chosen["run"]:
         raise ChemsieveError(f"configuration: use.run: the others are compared with {MIXED!r}; add it")
-    if config["finetune"]["head"]["kernel"] and (others := [name for name in chosen["run"] if name != MIXED]):
+    others = [name for name in chosen["run"] if name != MIXED]
+    if others and config["selection"]["start"] == "regressor":
+        raise ChemsieveError(
+            f"configuration: use.run: {others[0]!r} trains from the encoder, and selections continue a regressor; set "
+            "selection.start: encoder, or leave it out"
+        )
+    if others and config["finetune"]["head"]["kernel"]:
         raise ChemsieveError(
             f"configuration: use.run: {others[0]!r} needs a trained head, and finetune.head.kernel is solved for; take "
             f"{MIXED!r} alone, or finetune.head.kernel: false"
@@ -314,6 +320,16 @@ def check_encoder_files(config: Json) -> None:
                 f"configuration: encoder.{key}: there is no file {path}; an encoder's folder has config.json, "
                 "model.safetensors and tokenizer.json"
             )
+
+
+def check_selection_start(config: Json) -> None:
+    """A regressor is continued in steps that all selections share, which leave no order to a curriculum."""
+    chosen = config["selection"]
+    if chosen["start"] == "regressor" and (config["finetune"] | chosen["training"])["curriculum"]:
+        raise ChemsieveError(
+            "configuration: selection.start: a regressor is continued without a curriculum; set finetune.curriculum "
+            "to null, or selection.start to encoder"
+        )
 
 
 def check_checkpoints(config: Json) -> None:

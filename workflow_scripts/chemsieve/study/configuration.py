@@ -165,3 +165,4 @@ def validate(config: Json) -> None:
     agreement.check_adaptation(config)
     agreement.check_encoder(config)
     agreement.check_checkpoints(config)
+    agreement.check_selection_start(config)

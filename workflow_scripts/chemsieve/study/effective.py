@@ -41,7 +41,8 @@ def all_strategies(config: Json) -> list[str]:
     chosen = config["selection"]
     names = [*chosen["run"], *config["grid"]["selections"], *chosen["rank"]]
     before = [chosen["strategies"].get(name, {}).get("after") for name in names]
-    return list(dict.fromkeys([*names, *filter(None, before)]))
+    control = ["none"] if chosen["start"] == "regressor" else []  # it is continued as the others are
+    return list(dict.fromkeys([*names, *filter(None, before), *control]))
 
 
 def baseline_selections(config: Json) -> list[str]:

@@ -8,6 +8,7 @@ import difflib
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,7 @@ MODEL_FILES = (
 MEAN_FILES = ("chemsieve.json", "README.md")
 MEAN_MEMBERS = ("language", "descriptors")
 FULL = "full"  # fine-tuning all parameters: of every study, and no entry of grid.methods
+CONTINUED = "continued"  # origin of the runs that go on from the fine-tuned adapted regressor
 NONE = "none"  # the control without any pool molecule
 
 
@@ -230,9 +232,11 @@ class Plan:
     def runs(self) -> list[str]:
         """Folders of the language models' runs below a replicate.
 
-        Fine-tuning the adapted encoder on no pool molecule is the control `none`, and stands there once.
+        Fine-tuning the adapted encoder on no pool molecule is the control `none`, and stands there once. Selections
+        that continue its regressor have a control of their own, which is continued too.
         """
         selected = [name for name in self.config["selection"]["run"] if name != NONE]
+        selected = [NONE, *selected] if self.continued and selected else selected
         grid = self.config["grid"]
         return [
             "finetune/baseline",
@@ -301,6 +305,15 @@ class Plan:
         """The scoring model's last Gram matrix and the facts about it."""
         return self._scoring_grams(at)[-2:]
 
+    @property
+    def continued(self) -> bool:
+        """Whether full fine-tuning on a selection goes on from the fine-tuned adapted regressor."""
+        return self.config["selection"]["start"] == "regressor"
+
+    def selected_origin(self, method: str) -> str:
+        """Origin of a run on a selection."""
+        return CONTINUED if method == FULL and self.continued else "adapted"
+
     @cached_property
     def baselines(self) -> list[str]:
         """Folders of the descriptor models' runs below a replicate: on the training molecules, then with selections."""
@@ -339,7 +352,7 @@ class Plan:
             if kind == "finetune":
                 made.append([*names, FULL, NONE])
             elif kind == "selected":
-                made.append(["adapted", *names])
+                made.append([self.selected_origin(names[0]), *names])
             elif kind == "used":
                 use, method, strategy = names
                 made.append(["adapted", method, named(strategy, use)])
@@ -417,9 +430,17 @@ class Plan:
             "compute": self.compute,
         }
 
+    def selected(self, method: str) -> Json:
+        """What a run on a selection depends on: of :meth:`cell`, or as a regressor is continued."""
+        made = self.cell(method) | {"origin": self.selected_origin(method)}
+        if made["origin"] != CONTINUED:
+            return made
+        return made | {"quiet": True, "training": made["training"] | self.config["selection"]["training"]}
+
     def cell_regressor(self, at: Any) -> list[str]:
         """The fine-tuned regressor that a cell starts from, where the configuration says so."""
-        if at.method == FULL or self.config["grid"]["start"] == "encoder":
+        start = self.config["selection" if at.method == FULL else "grid"]["start"]
+        if start == "encoder":
             return []
         return [self.below(at, "finetune/adapted/model.safetensors")]
 
@@ -650,6 +671,33 @@ class Plan:
         tables = {name: DECLARED[name].collected for name in self.tables}
         return {name: files(self) for name, files in tables.items() if files}
 
+    # What more splits and seeds would buy.
+
+    @property
+    def planned_from(self) -> list[str]:
+        """The tables that the plan of a study is made from, where they stand; it is never the reason to run it."""
+        files = [f"{self.results}/tables/{name}.parquet" for name in ("metrics", "splits", "predictions")]
+        return files if all(Path(path).is_file() for path in files) else []
+
+    @property
+    def planning(self) -> Json:
+        """What that plan depends on besides: how arms start, how many there are, what splits share."""
+        arms = max(2, len([run for run in self.runs if run.startswith(f"selected/{FULL}/")]) + (not self.continued))
+        train, validation, test = self.config["split"]["fractions"]
+        folds = self.config["split"]["options"].get("cross_validation", {}).get("folds", 5)
+        kept = train / (train + validation) if train else 1.0  # of what is not tested on
+        shared = {"draws": 0.0, "cross_validation": 1 / ((folds - 1) * kept)}
+        return {
+            "splitters": self.config["split"]["splitters"],
+            "start": self.config["selection"]["start"],
+            "shared": {
+                name: shared.get(name, test / train if train else 0.0) for name in self.config["split"]["splitters"]
+            },
+            "arms": arms,
+            "others": len(self.runs) + len(self.baselines) - arms,
+            "statistics": self.config["statistics"],
+        }
+
     # The model that is exported.
 
     @cached_property
@@ -659,8 +707,9 @@ class Plan:
         for run in self.runs:
             kind, *names = run.split("/")
             used = names[:1] if kind == "used" else []
-            origin, method, selection = (names[0], FULL, NONE) if kind == "finetune" else ("adapted", *names[-2:])
-            made = self.cell(method)
+            method, selection = (FULL, NONE) if kind == "finetune" else names[-2:]
+            origin = names[0] if kind == "finetune" else "adapted" if used else self.selected_origin(method)
+            made = self.cell(method) if kind == "finetune" else self.selected(method)
             on_regressor = method != FULL and self.config["grid"]["start"] == "regressor"
             cells["/".join([origin, method, selection, *used])] = {
                 "model": f"{self.replicate}/{run}/model.safetensors",

@@ -272,6 +272,7 @@ STEPS: dict[str, Step] = {
     "report": Step(resources.table, group="tables"),
     "figures": Step(resources.figures),
     # On demand.
+    "plan": Step(resources.table),
     "measure_next": Step(resources.selection, _regressor, gpu=True),
     "export_model": Step(resources.predict, _methods, gpu=True),
     "predict": Step(resources.predict, _predictors, gpu=True, lighter="predict.chunk"),

@@ -18,7 +18,7 @@ from chemsieve.training.averaging import WeightAverage
 from chemsieve.training.curriculum import admitted
 from chemsieve.training.layers import decayed_names, groups
 from chemsieve.training.loop import Conditions, Training, low_precision, train
-from chemsieve.training.order import EpochBatches, Order
+from chemsieve.training.order import Batched, CommonOrder, EpochBatches, Order
 from chemsieve.training.state import below, named, seed_generators
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ def fit(
     untrained: bool = False,
     members: Sequence[np.ndarray] | None = None,
     patient_until: int = 0,
+    common: int | None = None,
 ) -> Outcome:
     """Train ``model`` on ``examples`` and restore the epoch with the lowest validation loss.
 
@@ -101,6 +102,8 @@ def fit(
         untrained: whether the model is validated before the first epoch too, as epoch 0, which may be the best.
         members: positions of the examples that each epoch may be over, ascending; all where it is None.
         patient_until: epochs, the first ones, that patience does not count.
+        common: the first so many examples are in all of several trainings that are compared, which then share their
+            steps: see :class:`chemsieve.training.order.CommonOrder`. Examples are known by their ``smiles``.
 
     Raises:
         ChemsieveError: there is nothing to train on, or a loss is not finite.
@@ -111,7 +114,7 @@ def fit(
         raise ChemsieveError(f"checkpoints {list(settings.checkpoints)} lie beyond the last epoch, {settings.epochs}")
     seed_generators(conditions.seed)
     model.to(conditions.device)
-    order = _order(examples, settings, conditions.seed, difficulty, members)
+    order = _order(examples, settings, conditions.seed, difficulty, members, common)
     round_ends = list(itertools.accumulate(order.steps(epoch) for epoch in range(settings.epochs)))
     round_ends = [0] * untrained + round_ends
     grouped = groups(model, decayed_names(model), settings.learning_rate, settings.weight_decay, settings.layer_decay)
@@ -144,7 +147,10 @@ def _order(
     seed: int,
     difficulty: Sequence[float] | None,
     members: Sequence[np.ndarray] | None,
-) -> Order:
+    common: int | None,
+) -> Batched:
+    if common is not None:
+        return CommonOrder([example["smiles"] for example in examples], common, settings.batch_size, seed)
     lengths = [len(example["input_ids"]) for example in examples] if settings.group_by_length else None
     epochs = None if difficulty is None else admitted(difficulty, settings.epochs)
     if epochs is not None:

@@ -1,8 +1,9 @@
 """The order in which an epoch goes over its molecules, and the batches that it makes."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -28,6 +29,16 @@ def grouped_by_length(lengths: Sequence[int], batch_size: int) -> list[int]:
     longest = max(stretches, key=lambda stretch: lengths[stretch[0]])
     first[0], longest[0] = longest[0], first[0]
     return [position for stretch in stretches for position in stretch]
+
+
+class Batched(Protocol):
+    """What says which molecules each step of an epoch takes."""
+
+    def steps(self, epoch: int) -> int:
+        """How many batches an epoch, counted from 0, has."""
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Positions of the molecules of each batch of an epoch, counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,50 @@ class Order:
             chosen = grouped_by_length([self.lengths[position] for position in positions], self.batch_size)
         return [positions[i] for i in chosen]
 
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Draw the order of an epoch, and cut it into batches."""
+        order = self.of(epoch)
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+
+@dataclass(frozen=True)
+class CommonOrder:
+    """The order of trainings that are to differ in nothing but the molecules that each adds to those of all.
+
+    A molecule's place in an epoch follows from the seed, the epoch and its own name, whatever else is trained on. The
+    common molecules alone make the batches; those added are dealt out over these. So all trainings take the same number
+    of steps at the same learning rates, and a molecule that two of them share is in the same step of both: common
+    random numbers (Law 2015, "Simulation modeling and analysis", 5th edition, section 11.2).
+
+    Attributes:
+        names: of each molecule; those of the common molecules come first.
+        common: number of these.
+        batch_size: common molecules of a batch.
+    """
+
+    names: Sequence[str]
+    common: int
+    batch_size: int
+    seed: int
+
+    def steps(self, epoch: int) -> int:
+        """How many batches an epoch has: the same in each."""
+        return -(-self.common // self.batch_size)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Positions of the molecules of each batch, the common ones first."""
+        places = [self._place(epoch, name) for name in self.names]
+        shared = sorted(range(self.common), key=places.__getitem__)
+        batches = [shared[start : start + self.batch_size] for start in range(0, self.common, self.batch_size)]
+        for position in sorted(range(self.common, len(self.names)), key=places.__getitem__):
+            batches[int(places[position] * len(batches))].append(position)
+        return batches
+
+    def _place(self, epoch: int, name: str) -> float:
+        """Uniform in [0, 1)."""
+        digest = hashlib.sha256(f"{self.seed}/{epoch}/{name}".encode()).digest()
+        return int.from_bytes(digest[:6], "big") / 2**48
+
 
 class EpochBatches:
     """The batches of one epoch after the other, each collated while the one before it still waits for its step.
@@ -74,10 +129,12 @@ class EpochBatches:
     features). A state holds the batch that waits.
     """
 
-    def __init__(self, examples: list[dict], collate: Callable[[list[dict]], dict], order: Order, device: torch.device):
+    def __init__(
+        self, examples: list[dict], collate: Callable[[list[dict]], dict], order: Batched, device: torch.device
+    ):
         self.examples, self.collate, self.order, self.device = examples, collate, order, device
         self.epoch = 0  # the next to begin
-        self.positions: list[int] = []  # of this epoch's molecules that are in no batch yet, the next ones last
+        self.batches: list[list[int]] = []  # of this epoch, those that were not collated yet, the next one last
         self.waiting: dict[str, Tensor] | None = None
 
     def next(self) -> dict[str, Tensor]:
@@ -92,13 +149,13 @@ class EpochBatches:
         # Nobody uses this number. torch's DataLoader draws it for its worker processes at the start of an epoch, and
         # the results that the project reports were made with it: all later draws depend on it.
         torch.empty((), dtype=torch.int64).random_()
-        self.positions = self.order.of(self.epoch)[::-1]
+        self.batches = self.order.batches(self.epoch)[::-1]
         self.epoch += 1
         self.waiting = self._collated()
 
     def _collated(self) -> dict[str, Tensor] | None:
         """The epoch's next batch, or ``None`` after its last."""
-        taken = [self.positions.pop() for _ in range(min(self.order.batch_size, len(self.positions)))]
+        taken = self.batches.pop() if self.batches else None
         return self.collate([self.examples[position] for position in taken]) if taken else None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -106,12 +163,14 @@ class EpochBatches:
         waiting = {f"waiting.{name}": tensor for name, tensor in (self.waiting or {}).items()}
         return {
             "epoch": torch.tensor(self.epoch),
-            "positions": torch.tensor(self.positions, dtype=torch.int64),
+            "positions": torch.tensor([position for batch in self.batches for position in batch], dtype=torch.int64),
+            "sizes": torch.tensor([len(batch) for batch in self.batches], dtype=torch.int64),
             **waiting,
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Go on where :meth:`tensors` was taken."""
-        self.epoch, self.positions = int(tensors["epoch"]), tensors["positions"].tolist()
+        sizes = tensors["sizes"].tolist()
+        self.epoch, self.batches = int(tensors["epoch"]), [part.tolist() for part in tensors["positions"].split(sizes)]
         waiting = {name.removeprefix("waiting."): t for name, t in tensors.items() if name.startswith("waiting.")}
         self.waiting = waiting or None

@@ -71,6 +71,7 @@ def fine_tune(
     conditions: Conditions,
     trained_head: bool = False,
     mixture: Mixture | None = None,
+    common: int | None = None,
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
 
@@ -81,6 +82,8 @@ def fine_tune(
         trained_head: whether the head already predicts: another standardisation then leaves its predictions alone, and
             it gets no epochs of its own.
         mixture: how the molecules of target and pool among ``train`` are treated; None: alike.
+        common: the first so many molecules of ``train`` are in all of several trainings that are compared, and that
+            are to differ in nothing but the others.
 
     Returns:
         The outcome; the curve has ``validation_loss`` (standardised) and ``validation_rmse`` (label units).
@@ -137,6 +140,7 @@ def fine_tune(
             bool(solved),  # in closed form: it predicts before any training, and may be the best there is
             sources.members(settings.epochs),
             sources.with_pool,
+            common,
         )
     outcome.best_state = without_pool_head(outcome.best_state)
     outcome.kept = {epoch: without_pool_head(tensors) for epoch, tensors in outcome.kept.items()}

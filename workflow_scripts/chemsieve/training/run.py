@@ -58,7 +58,8 @@ def train_and_write(
 
     Args:
         spec: ``method``, ``options``, ``training``, ``dropout``, ``head``, ``family`` and ``compute`` of the
-            configuration.
+            configuration; ``quiet``: whether all that is random is left out, and the steps are those of every run on
+            the same ``train``, so that runs differ in ``added`` alone.
         output: named paths ``model``, ``curve``, ``predictions``, ``run``, ``checkpoint_2`` of epoch 2 and so on.
         regressor_checkpoint: a fully fine-tuned regressor to start from, in place of the encoder and a fresh head.
         saves: the state that a run that was killed goes on from.
@@ -68,6 +69,9 @@ def train_and_write(
     model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint, spec["head"])
     methods.load(spec["method"]).apply(model, **spec["options"])
     settings = Settings(**spec["training"] | {"checkpoints": tuple(spec["training"].get("checkpoints", ()))})
+    if quiet := spec.get("quiet", False):
+        regressor.disable_noise(model)
+        settings = replace(settings, randomise=False)
     data = pd.concat([folds.train, folds.added], ignore_index=True)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
@@ -75,8 +79,8 @@ def train_and_write(
     tokenizer = backbone.load_tokenizer(encoder_folder)
     conditions = Conditions(identity.seed, device, saves, tracking.of(identity.run_id))
     train, validation = Labelled.of(data), Labelled.of(folds.validation)
-    trained_head = regressor_checkpoint is not None
-    outcome = fine_tune(model, tokenizer, train, validation, settings, conditions, trained_head, mixture)
+    trained_head, common = regressor_checkpoint is not None, len(folds.train) if quiet else None
+    outcome = fine_tune(model, tokenizer, train, validation, settings, conditions, trained_head, mixture, common)
     of_validation, of_test = (
         predict_smiles(model, tokenizer, list(fold["encoder_smiles"]), settings.writings, settings.draws, device)
         for fold in (folds.validation, folds.test)

@@ -29,7 +29,7 @@ class Configuration(Section):
     audit: Audit = Field(default_factory=Audit)
     embedded: Embedded = Field(default_factory=Embedded)
     split: Split = Field(default_factory=Split)
-    seeds: Several[Seed] = key([0, 1], "training seeds; one replicate each")
+    seeds: Several[Seed] = key([0], "training seeds; one replicate each")
     encoder: Encoder = Field(default_factory=Encoder)
     pretrain: Pretrain = Field(default_factory=Pretrain)
     mlm: Mlm = Field(default_factory=Mlm)

@@ -54,8 +54,8 @@ class Gram(Section):
 class Influence(Section):
     """What each pool molecule does to the validation loss, at each kept checkpoint."""
 
-    run: Distinct[Estimator] = key(["exact", "shapley", "lissa"], "estimators to run at each kept checkpoint")
-    origins: Distinct[Origin] = key(["baseline", "adapted"], "models at which they run")
+    run: Distinct[Estimator] = key(["exact", "shapley"], "estimators to run at each kept checkpoint")
+    origins: Distinct[Origin] = key(["adapted"], "models at which they run")
     aggregate: Literal["mean", "last", "learning_rate"] = key(
         "mean", "over checkpoints: mean, last, or learning_rate (weighted by it, as TracIn)"
     )
@@ -86,7 +86,7 @@ class Validation(Section):
         6, "random subsets of the pool; with few the interval is wide, and says so"
     )
     fraction: ProperShare = key(0.5, "of the pool in each")
-    seeds: Several[Seed] = key([0, 1], "trainings per subset; two or more show how far any score could get")
+    seeds: Several[Seed] = key([0], "trainings per subset; two or more show how far any score could get")
     start: Start = key("regressor", START)
     noise: bool = key(False, "dropout and fresh random features in these trainings; they hide what a subset does")
     training: Overrides = key({"epochs": 3, "learning_rate": 0.0001}, "keys that override those of finetune")

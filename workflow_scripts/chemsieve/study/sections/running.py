@@ -55,7 +55,8 @@ class Statistics(Section):
     compare: Several[Text] = key(
         ["selections", "adaptation", "descriptors"],
         "the study's questions, which share alpha equally: selections, adaptation, methods, descriptors, uses, "
-        "descriptor_selections, or single comparisons as the table names them; all others are exploratory. The fewer, the more each can tell",
+        "descriptor_selections, or single comparisons as the table names them; all others are exploratory. The fewer, "
+        "the more each can tell",
         examples=[["influence vs random", "adaptation"]],
     )
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = key(

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from chemsieve.study.sections.influence import START, Estimator, Origin, Start
+from chemsieve.study.sections.training import Overrides
 from chemsieve.study.sections.values import (
     Count,
     Distinct,
@@ -30,7 +31,7 @@ influence: {budget: {count: 100}}
 influence_bottom: {budget: {count: 100}}
 v_optimal: {budget: {count: 100}} # needs no labels: makes predictions of the target surer
 # These three ask which label is wrong:
-disagreement: {budget: {fraction: 0.3333}, folds: 5} # cross-validated ridge on embeddings of target and pool
+disagreement: {budget: {fraction: 0.1667}, folds: 5} # cross-validated ridge on embeddings of target and pool
 residual: {budget: {fraction: 0.3333}} # |label - prediction|, small first
 self_influence: {budget: {fraction: 0.3333}, damping: 1.0} # from the Gram matrix, which is made for it if need be
 # likely_right: {strategy: disagreement, budget: {fraction: 0.8}}
@@ -81,13 +82,20 @@ class Selection(Section):
     """Which molecules of the pool are added."""
 
     run: Distinct[Name] = key(
-        ["none", "all", "random", "uncertainty", "diversity", "influence", "influence_bottom"],
+        ["none", "all", "random", "diversity", "influence", "influence_bottom", "disagreement"],
         "to train on; none and all are controls",
     )
     rank: Distinct[Name] = key(
-        ["disagreement", "residual", "self_influence"],
+        ["uncertainty", "residual", "self_influence"],
         "strategies that only rank the pool: shown, and not trained on",
     )
+    start: Start = key(
+        "regressor",
+        "of full fine-tuning on each: encoder trains the adapted encoder anew, with a fresh head; regressor goes on "
+        "from the fine-tuned adapted regressor, without noise and in steps that all selections share, as does its own "
+        "control none, so that nothing differs but the molecules (docs/statistics.md)",
+    )
+    training: Overrides = key({"epochs": 3, "learning_rate": 0.0002}, "keys that override those of finetune there")
     estimator: Estimator = key("shapley", "whose scores the influence strategies use")
     origin: Origin = key("adapted", "the model that scores")
     measure_next: Name = key("v_optimal", "the strategy whose molecules measure_next.csv lists (docs/measure_next.md)")
@@ -101,9 +109,7 @@ class Grid(Section):
     """Parameter-efficient fine-tuning of the adapted encoder on each selection."""
 
     run: Distinct[Name] = key(["bitfit", "lora", "ia3"], "methods that train, by their names below")
-    selections: Distinct[Name] = key(
-        ["none", "random", "uncertainty", "diversity", "influence"], "whose molecules each is trained on"
-    )
+    selections: Distinct[Name] = key(["influence"], "whose molecules each is trained on")
     start: Start = key("encoder", START)
     methods: Entries = key(
         METHODS,

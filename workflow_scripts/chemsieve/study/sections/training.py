@@ -102,8 +102,12 @@ class Head(Section):
 class Finetune(Regression):
     """Full fine-tuning: baseline, adapted, and on each selection."""
 
-    learning_rate: Positive = key(0.0008, LEARNING_RATE)
+    epochs: Count = key(5, "passes over the training molecules, at most")
+    learning_rate: Positive = key(0.0003, LEARNING_RATE)
     patience: Count | None = key(3, PATIENCE)
-    checkpoints: Several[Count] = key([2, 3], "epochs whose weights are kept for influence (baseline and adapted)")
+    head_epochs: Annotated[int, Field(ge=0)] = key(
+        30, "epochs of a fresh head alone, on the encoder's output, before those of the whole"
+    )
+    checkpoints: Several[Count] = key([5], "epochs whose weights are kept for influence (baseline and adapted)")
     dropout: Dropout = Field(default_factory=Dropout)
     head: Head = Field(default_factory=Head)

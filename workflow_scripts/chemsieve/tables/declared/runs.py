@@ -1,6 +1,7 @@
 """What runs leave behind: curves, predictions, errors, comparisons of errors, failures."""
 
 from chemsieve.tables.declaration import (
+    FLAG,
     INTEGER,
     LABEL_UNIT,
     MOLECULE,
@@ -51,7 +52,9 @@ TABLES = {
             "study": Column(TEXT, "name of the study"),
             **SPLIT,
             "seed": SEED,
-            "origin": Column(TEXT, "baseline, adapted or descriptors"),
+            "origin": Column(
+                TEXT, "baseline, adapted, continued (from the fine-tuned adapted regressor) or descriptors"
+            ),
             "method": Column(TEXT, "full, bitfit, lora, ia3, svr, gradient_boosting, ..."),
             "selection": Column(TEXT, "strategy whose pool molecules were added; none and all are controls"),
             "use": Column(
@@ -89,6 +92,35 @@ TABLES = {
             "prediction": Column(REAL, "prediction", LABEL_UNIT),
         },
         made=always,
+    ),
+    "plan": Table(
+        "number of splits and seeds: the smallest difference that it would probably show (the target plan)",
+        {
+            "splitter": SPLIT["splitter"],
+            "splits": Column(INTEGER, "splits"),
+            "seeds": Column(INTEGER, "training seeds of each"),
+            "detectable": Column(
+                REAL,
+                "smallest true difference of RMSE that paired t tests at Bonferroni's level would find with "
+                "statistics.power; missing with fewer than two units",
+                LABEL_UNIT,
+                nullable=True,
+            ),
+            "enough": Column(FLAG, "whether that is at most the difference that is wished"),
+            "seconds": Column(REAL, "of training, one after the other", "s"),
+            "wished": Column(REAL, "statistics.margin", LABEL_UNIT),
+            "source": Column(TEXT, "of the components and the seconds: measured in this study, or assumed"),
+            "split_sd": Column(REAL, "standard deviation of a difference between splits", LABEL_UNIT),
+            "seed_sd": Column(
+                REAL,
+                "between the seeds of a split; missing where no split has two, and it is part of split_sd",
+                LABEL_UNIT,
+                nullable=True,
+            ),
+            "test_error": Column(
+                REAL, "standard error of a difference by the test molecules alone", LABEL_UNIT, nullable=True
+            ),
+        },
     ),
     "comparisons": Table(
         "two configurations compared: difference, interval, tests, verdict in words",
