@@ -109,7 +109,8 @@ def choose(sources: Sources, forms: Mapping[str, Form]) -> dict[str, Choice]:
 
 
 def _choice(fits: list[Fit]) -> Choice:
-    weights, correlations = {}, {}
+    weights: dict[float, float] = {}
+    correlations: dict[float, float] = {}
     for fit in fits:
         weights[fit.weight] = min(fit.rmse, weights.get(fit.weight, np.inf))
         correlations[fit.rho] = min(fit.rmse, correlations.get(fit.rho, np.inf))
