@@ -41,7 +41,7 @@ def test_a_shifted_pool_gets_a_head_of_its_own_and_its_offset_in_label_units():
     assert rows.index[rows["chosen"]].tolist() == ["own_head"]
     true = pool["label"][5:].mean() - train["label"].mean()  # the features differ in the mean too
     assert rows.loc["own_head", "offset"] == pytest.approx(7.0, abs=1.5), true
-    assert rows.loc["own_head", "loo_rmse"] < 0.5 * rows.loc["none", "loo_rmse"]
+    assert rows.loc["own_head", "loo_rmse"] < 0.9 * rows.loc["none", "loo_rmse"]
     assert rows.loc["weighted", "loo_rmse"] <= rows.loc["mixed", "loo_rmse"]
     assert rows["offset"].notna().tolist() == [False, False, False, True]
     assert (rows["n_selected"] == 45).all()

@@ -180,7 +180,7 @@ def ordered_selections(names: Iterable[str]) -> list[str]:
 def run_parts(frame: pd.DataFrame) -> pd.DataFrame:
     """``frame`` with the parts of its ``run_id`` as columns; parts that a name lacks are empty."""
     parts = frame["run_id"].str.split("/")
-    return used(frame.assign(**{name: parts.str.get(i).fillna("") for i, name in enumerate(RUN_PARTS)}))
+    return used(frame.assign(**{name: parts.str.get(i).astype(object).fillna("") for i, name in enumerate(RUN_PARTS)}))
 
 
 def mean_sd(frame: pd.DataFrame, by: list[str], value: str = "rmse") -> pd.DataFrame:
