@@ -326,6 +326,8 @@ def forked(folder: Path, work) -> int:
 def run_tests(tests: list[str], *plugins: object) -> int:
     """Pytest's status for some tests, up to the first failure."""
     # Nothing that takes a second anew in each fork: plugins that are not needed, assertions that explain themselves.
+    if not tests:
+        return 0  # pytest would run all there are
     quick = ["--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "-p", "no:threadexception"]
     return pytest.main(["-x", "-q", *quick, *LEFT_OUT, *tests], plugins=[Unshrunk(), *plugins])
 

@@ -37,6 +37,30 @@ def test_nothing_is_said_of_constant_predictions():
     assert np.isnan(bootstrap.spearman(constant, np.arange(7.0), ones))
 
 
+def test_equal_values_are_constant_whatever_their_size(rng):
+    """Their mean may differ from them by a rounding error, which is no dispersion."""
+    for value in rng.uniform(1e10, 1e13, 200):
+        weights = rng.integers(1, 9, 7)
+        assert np.isnan(bootstrap.line(np.full(7, value), np.arange(7.0), weights)).all()
+
+
+def test_values_that_differ_little_have_a_line(rng):
+    deviations = rng.normal(0, 1e-3, 50)
+    slope, _ = bootstrap.line(1e7 + deviations, 3 * deviations, np.ones(50))
+    assert slope == pytest.approx(3, rel=1e-3)
+
+
+def test_two_rows_have_a_rank_correlation():
+    assert bootstrap.spearman(np.array([1.0, 2.0]), np.array([5.0, 7.0]), np.ones(2)) == pytest.approx(1)
+    assert bootstrap.spearman(np.array([1.0, 2.0]), np.array([7.0, 5.0]), np.ones(2)) == pytest.approx(-1)
+
+
+def test_interval_leaves_out_as_much_on_either_side():
+    numbers = iter(range(10_000))
+    low, high = bootstrap.interval(np.arange(9), lambda weights: float(next(numbers)))
+    assert (low, high) == pytest.approx(tuple(np.quantile(np.arange(bootstrap.RESAMPLES), [0.025, 0.975])))
+
+
 def test_interval_is_the_percentile_bootstrap_of_molecules(rng):
     values = rng.gamma(2, size=60)
     molecules = np.array([f"m{i}" for i in range(60)])

@@ -1,6 +1,7 @@
 """The statistics of a study against published worked examples, tables, closed forms and simulation."""
 
 import math
+import warnings
 from dataclasses import replace
 from itertools import combinations
 
@@ -194,6 +195,15 @@ def test_effect_sizes_are_as_defined():
     assert cohen_dav(one, other) == pytest.approx(difference.mean() / ((one.std(ddof=1) + other.std(ddof=1)) / 2))
     assert math.isnan(cohen_dz(np.ones(4)))
     assert math.isnan(cohen_dz(np.ones(1)))
+
+
+def test_effects_of_one_and_of_two_units():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert math.isnan(cohen_dz(np.array([0.3])))
+        assert math.isnan(cohen_dav(np.array([0.3]), np.array([0.1])))
+    assert cohen_dz(np.array([0.0, 2.0])) == pytest.approx(1 / math.sqrt(2))
+    assert cohen_dav(np.array([1.0, 3.0]), np.array([0.0, 2.0])) == pytest.approx(1 / math.sqrt(2))
 
 
 def test_noise_floor_is_the_deviation_between_seeds_of_a_split():
