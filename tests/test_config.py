@@ -51,9 +51,9 @@ def of_file(path, **changes) -> dict:
          "selection.run": ["mine"]},
         {"grid.methods.wide": {"method": "lora", "rank": 64, "training": {"epochs": 9}}, "grid.run": ["wide"]},
         {"grid.methods.easy": {"method": "full", "training": {"curriculum": "length"}}, "grid.run": ["easy"]},
-        {"use.run": ["mixed", "half", "auto"], "use.uses.half": {"use": "weighted", "weight": 0.5}},
-        {"target.binarise": "mean"},
-        {"finetune.curriculum": "length", "validation.training": {"curriculum": None}},
+        {"selection.start": "encoder", "use.run": ["mixed", "half", "auto"], "use.uses.half": {"use": "weighted", "weight": 0.5}},
+        {"target.binarise": "mean", "split.seeds": [0]},
+        {"selection.start": "encoder", "finetune.curriculum": "length", "validation.training": {"curriculum": None}},
         {"split.splitters": ["column"], "target.fold": "part"},
         {"split.options": {"butina": {"cutoff": 0.5}}},
         {"encoder.path": None, "encoder.repository": "a/b", "encoder.revision": "0123456789" * 4},
@@ -280,7 +280,12 @@ CONFLICTS = [
     ({"use.uses.none": {"use": "weighted"}}, "use.uses.none: it is the name of leaving the pool out"),
     ({"use.uses.mixed": {"use": "own_head"}}, "use.uses.mixed: it is the use of that name and no other"),
     (
-        {"use.run": ["mixed", "then_target"], "finetune.epochs": 1, "finetune.checkpoints": [1]},
+        {
+            "selection.start": "encoder",
+            "use.run": ["mixed", "then_target"],
+            "finetune.epochs": 1,
+            "finetune.checkpoints": [1],
+        },
         "use.run: 'then_target' needs two epochs",
     ),
     ({"grid.methods.full": {}, "grid.run": ["full"]}, "grid.run: 'full' is fine-tuned on every selection anyway"),
@@ -336,7 +341,7 @@ def test_a_pool_without_labels_takes_one_key():
     given = changed({"pool.labels": "unlabelled", "pool.leaks": "drop", "influence.test_molecules": 3})
     followed, left_out = configuration.stepped_aside(given)
     configuration.validate(followed)
-    assert followed["selection"]["run"] == ["none", "random", "uncertainty", "diversity"]
+    assert followed["selection"]["run"] == ["none", "random", "diversity"]
     assert followed["grid"]["selections"] == ["none"]
     assert followed["selection"]["rank"] == followed["influence"]["run"] == []
     assert not followed["validation"]["run"]

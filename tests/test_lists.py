@@ -126,7 +126,7 @@ def test_every_strategy_that_chooses_has_a_list():
     assert not any("none" in path for path in plan.lists)
     several = Plan(changed({**UNLABELLED, "split.seeds": [0, 1]}))
     assert several.lists[:3] == [
-        f"results/embedded/selected/random{split}.csv" for split in ("", "_scaffold-0", "_scaffold-1")
+        f"results/embedded/selected/random{split}.csv" for split in ("", "_draws-0", "_draws-1")
     ]
 
 

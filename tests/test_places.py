@@ -25,7 +25,7 @@ from chemsieve.study import configuration
 from helpers import processes
 from helpers.workflow import ROOT, copy_workflow, merged, plan, snakemake
 
-TARGETS = {"all", "figures", "measure_next", "predict", "pretrain", "validate_influence"}
+TARGETS = {"all", "figures", "measure_next", "plan", "predict", "pretrain", "validate_influence"}
 NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where Python looks for the user's name
 
 

@@ -43,6 +43,7 @@ def test_the_last_axis_varies_fastest():
 
 def test_every_run_has_its_curve_its_predictions_and_one_place(config):
     config["seeds"], config["split"]["seeds"] = [0, 1, 2], [5, 6]
+    config["selection"]["start"] = "encoder"
     plan = Plan(config)
     assert len(set(plan.runs)) == len(plan.runs)
     assert {"finetune/baseline", "finetune/adapted"} <= set(plan.runs)
@@ -230,9 +231,9 @@ def test_descriptor_models_are_fitted_on_selections_where_these_are_named(config
     assert [Path(path).name for path in added["tables"]] == [
         "pool_descriptors.parquet", "pool_morgan.parquet", "pool_embeddings.parquet"
     ]  # fmt: skip
-    config["predict"]["model"] = "scaffold/0/1/descriptors/svr/random"
+    config["predict"]["model"] = "draws/1/0/descriptors/svr/random"
     files = Plan(config).exported_files()
-    assert "results/embedded/runs/scaffold/0/1/selection/random.parquet" in files
+    assert "results/embedded/runs/draws/1/0/selection/random.parquet" in files
     assert {Path(path).name for path in files if "pool_" in path} == {"pool_descriptors.parquet"}
 
 
@@ -280,7 +281,7 @@ def test_questions_are_comparisons_of_the_study(config):
     config["statistics"]["compare"] = ["influence vs random", "adapted, none vs svr", "methods"]
     planned = Plan(config).compared
     assert planned["splitters"] == len(config["split"]["splitters"])
-    for one in (["baseline", "full", "none"], ["adapted", "lora", "none"], ["descriptors", "svr", "none"]):
+    for one in (["baseline", "full", "none"], ["adapted", "lora", "random"], ["descriptors", "svr", "none"]):
         assert one in planned["configurations"]
     config["statistics"]["compare"] = ["influence vs randon"]
     with pytest.raises(

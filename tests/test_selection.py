@@ -287,7 +287,7 @@ def test_a_sweep_is_several_entries_of_one_strategy():
     config["grid"]["selections"] = ["influence_8"]
     config = configuration.normalise(config)
     configuration.validate(config)
-    assert configuration.all_strategies(config) == list(sizes)
+    assert configuration.all_strategies(config) == [*sizes, "none"]
     assert {name: budget["count"] for name, budget in budgets.of(config).items()} == sizes
     taken = []
     for name in sizes:

@@ -34,7 +34,7 @@ def run_name(run):
 
 
 def test_all_splitters_are_found():
-    assert registry.choices("splitting") == sorted([*SMILES_SPLITTERS, "column", "cross_validation"])
+    assert registry.choices("splitting") == sorted([*SMILES_SPLITTERS, "column", "cross_validation", "draws"])
     assert {run["splitter"] for run in SMALL["runs"]} == set(SMILES_SPLITTERS)
 
 

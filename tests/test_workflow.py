@@ -183,7 +183,7 @@ def test_influence_strategies_follow_the_configured_scores(tables, given):
 def test_scores_are_held_against_retraining(tables, finished):
     found = pd.read_parquet(finished / RESULTS / "tables" / "influence_validation.parquet")
     retraining = pd.read_parquet(finished / RESULTS / "tables" / "retraining.parquet")
-    assert len(retraining) == 3 * 2
+    assert len(retraining) == 6 * 2
     assert (retraining["members"].map(len) == round(len(tables["molecules"].query("source == 'pool'")) / 2)).all()
     strategies, found = (found[found["kind"] == kind] for kind in ("strategy", "estimator"))
     models = tables["influence"].drop_duplicates(["origin", "checkpoint", "estimator"])

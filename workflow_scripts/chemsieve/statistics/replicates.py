@@ -64,13 +64,14 @@ def replicates(metrics: pd.DataFrame, splits: pd.DataFrame, predictions: pd.Data
     splitters do not use their seed. A model without training seed stands beside every seed of its split.
 
     Args:
-        metrics: rows of the table ``metrics`` of one splitter and one fold.
+        metrics: rows of the table ``metrics`` of one splitter and one fold; without ``use`` all are mixed.
         splits: rows of the table ``splits`` of that splitter.
         predictions: rows of the table ``predictions`` of that fold, of other splitters too.
     """
     same = _same(splits)
     runs = metrics.assign(split=metrics["split_seed"].map(lambda seed: same.get(seed, seed)))
-    runs = runs.assign(selection=[named(*one) for one in zip(runs["selection"], runs["use"], strict=True)])
+    if "use" in runs:
+        runs = runs.assign(selection=[named(*one) for one in zip(runs["selection"], runs["use"], strict=True)])
     seeded, unseeded = runs[runs["seed"].notna()], runs[runs["seed"].isna()]
     beside = unseeded.drop(columns="seed").merge(seeded[REPLICATE].drop_duplicates(), on="split")
     values = pd.concat([seeded, beside]).groupby([*CONFIGURATION, *REPLICATE])
