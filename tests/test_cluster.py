@@ -102,7 +102,7 @@ def test_small_jobs_are_grouped(on_slurm):
     expected = {"data": 1, "split": 1, "audit": 1, "baselines": 1, "scores": 2, "selection": 1, "cells": 4}
     assert groups == expected | {"retrain": 2, "tables": 1}
     assert singles == {"embeddings": 1, "mlm": 1, "finetune": 2, "gram": 4, "influence": 8}
-    assert (jobs, groups.total() + singles.total()) == (96, 29)
+    assert (jobs, groups.total() + singles.total()) == (102, 30)
 
 
 def configuration(name=None):
@@ -167,7 +167,7 @@ def test_sizes_are_those_of_the_tables_where_they_stand(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame({"row": range(rows)}).to_parquet(tmp_path / f"{name}.parquet")
     after = resources.sizes(config, tmp_path)
-    assert (after.train, after.query, after.pool) == (200, 25, 1000)
+    assert (after.train, after.query, after.pool) == (47, 16, 1000)
     assert after.hidden == 768  # no encoder is known: as large as MoLFormer-XL
 
 

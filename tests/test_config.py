@@ -51,7 +51,8 @@ def of_file(path, **changes) -> dict:
          "selection.run": ["mine"]},
         {"grid.methods.wide": {"method": "lora", "rank": 64, "training": {"epochs": 9}}, "grid.run": ["wide"]},
         {"grid.methods.easy": {"method": "full", "training": {"curriculum": "length"}}, "grid.run": ["easy"]},
-        {"selection.start": "encoder", "use.run": ["mixed", "half", "auto"], "use.uses.half": {"use": "weighted", "weight": 0.5}},
+        {"selection.start": "encoder", "use.run": ["mixed", "half", "auto"]}
+        | {"use.uses.half": {"use": "weighted", "weight": 0.5}},
         {"target.binarise": "mean", "split.seeds": [0]},
         {"selection.start": "encoder", "finetune.curriculum": "length", "validation.training": {"curriculum": None}},
         {"split.splitters": ["column"], "target.fold": "part"},
@@ -342,7 +343,7 @@ def test_a_pool_without_labels_takes_one_key():
     followed, left_out = configuration.stepped_aside(given)
     configuration.validate(followed)
     assert followed["selection"]["run"] == ["none", "random", "diversity"]
-    assert followed["grid"]["selections"] == ["none"]
+    assert followed["grid"]["selections"] == []
     assert followed["selection"]["rank"] == followed["influence"]["run"] == []
     assert not followed["validation"]["run"]
     assert followed["baselines"]["selections"] == []
