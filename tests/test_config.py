@@ -344,18 +344,19 @@ def test_a_pool_without_labels_takes_one_key():
     configuration.validate(followed)
     assert followed["selection"]["run"] == ["none", "random", "diversity"]
     assert followed["grid"]["selections"] == []
-    assert followed["selection"]["rank"] == followed["influence"]["run"] == []
+    assert followed["selection"]["rank"] == ["uncertainty"]
+    assert followed["influence"]["run"] == []
     assert not followed["validation"]["run"]
     assert followed["baselines"]["selections"] == []
     assert left_out == [
         "pool.leaks (drop)",
-        "influence.run (exact, shapley, lissa)",
+        "influence.run (exact, shapley)",
         "influence.test_molecules (3)",
         "validation.run (true)",
         "baselines.selections (all, random, influence)",
-        "selection.run (all, influence, influence_bottom)",
-        "selection.rank (disagreement, residual, self_influence)",
-        "grid.selections (random, uncertainty, diversity, influence)",
+        "selection.run (all, influence, influence_bottom, disagreement)",
+        "selection.rank (residual, self_influence)",
+        "grid.selections (influence)",
     ]
     assert configuration.stepped_aside(followed) == (followed, [])
     assert given["validation"]["run"], "what is given is left alone"
