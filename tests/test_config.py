@@ -51,8 +51,12 @@ def of_file(path, **changes) -> dict:
          "selection.run": ["mine"]},
         {"grid.methods.wide": {"method": "lora", "rank": 64, "training": {"epochs": 9}}, "grid.run": ["wide"]},
         {"grid.methods.easy": {"method": "full", "training": {"curriculum": "length"}}, "grid.run": ["easy"]},
-        {"target.binarise": "mean"},
-        {"finetune.curriculum": "length", "validation.training": {"curriculum": None}},
+        {"target.binarise": "mean", "split.seeds": [0]},
+        {
+            "finetune.curriculum": "length",
+            "validation.training": {"curriculum": None},
+            "selection.training": {"curriculum": None},
+        },
         {"split.splitters": ["column"], "target.fold": "part"},
         {"split.options": {"butina": {"cutoff": 0.5}}},
         {"encoder.path": None, "encoder.repository": "a/b", "encoder.revision": "0123456789" * 4},
@@ -271,6 +275,10 @@ CONFLICTS = [
     ({"target.source": "file"}, "target.path: give your file"),
     ({"pool.source": "file"}, "pool.path: give your file"),
     ({"grid.methods.full": {}, "grid.run": ["full"]}, "grid.run: 'full' is fine-tuned on every selection anyway"),
+    (
+        {"finetune.curriculum": "length", "selection.start": "regressor"},
+        "selection.start: a regressor is continued without a curriculum",
+    ),
     ({"target.binarise": "mean", "split.seeds": [0, 1]}, "target.binarise: labels are cut at the training mean of one"),
     ({"mlm.objectives.mlm": 0}, "mlm.objectives: all weights are 0"),
     ({"mlm.objectives.teacher": 1.0}, "mlm.teacher: mlm.objectives.teacher has a weight, and there is no table"),
@@ -316,7 +324,11 @@ CONFLICTS = [
 
 def test_a_pool_without_labels_takes_one_key():
     """All that needs labels steps aside and is named; what needs none stays."""
-    given = changed({"pool.labels": "unlabelled", "pool.leaks": "drop", "influence.test_molecules": 3})
+    strategies = ["none", "all", "random", "uncertainty", "diversity", "influence", "influence_bottom"]
+    changes = {"selection.run": strategies, "selection.rank": ["disagreement", "residual", "self_influence"]}
+    changes |= {"influence.run": ["exact", "shapley", "lissa"]}
+    changes |= {"grid.selections": ["none", "random", "uncertainty", "diversity", "influence"]}
+    given = changed(changes | {"pool.labels": "unlabelled", "pool.leaks": "drop", "influence.test_molecules": 3})
     followed, left_out = configuration.stepped_aside(given)
     configuration.validate(followed)
     assert followed["selection"]["run"] == ["none", "random", "uncertainty", "diversity"]
