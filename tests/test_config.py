@@ -290,6 +290,10 @@ CONFLICTS = [
         "use.run: 'then_target' needs two epochs",
     ),
     ({"grid.methods.full": {}, "grid.run": ["full"]}, "grid.run: 'full' is fine-tuned on every selection anyway"),
+    (
+        {"finetune.curriculum": "length", "selection.start": "regressor"},
+        "selection.start: a regressor is continued without a curriculum",
+    ),
     ({"target.binarise": "mean", "split.seeds": [0, 1]}, "target.binarise: labels are cut at the training mean of one"),
     ({"mlm.objectives.mlm": 0}, "mlm.objectives: all weights are 0"),
     ({"mlm.objectives.teacher": 1.0}, "mlm.teacher: mlm.objectives.teacher has a weight, and there is no table"),
@@ -339,7 +343,11 @@ CONFLICTS = [
 
 def test_a_pool_without_labels_takes_one_key():
     """All that needs labels steps aside and is named; what needs none stays."""
-    given = changed({"pool.labels": "unlabelled", "pool.leaks": "drop", "influence.test_molecules": 3})
+    strategies = ["none", "all", "random", "uncertainty", "diversity", "influence", "influence_bottom"]
+    changes = {"selection.run": strategies, "selection.rank": ["disagreement", "residual", "self_influence"]}
+    changes |= {"influence.run": ["exact", "shapley", "lissa"]}
+    changes |= {"grid.selections": ["none", "random", "uncertainty", "diversity", "influence"]}
+    given = changed(changes | {"pool.labels": "unlabelled", "pool.leaks": "drop", "influence.test_molecules": 3})
     followed, left_out = configuration.stepped_aside(given)
     configuration.validate(followed)
     assert followed["selection"]["run"] == ["none", "random", "diversity"]

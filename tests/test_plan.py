@@ -47,7 +47,6 @@ def test_every_run_has_its_curve_its_predictions_and_one_place(config):
     plan = Plan(config)
     assert len(set(plan.runs)) == len(plan.runs)
     assert {"finetune/baseline", "finetune/adapted"} <= set(plan.runs)
-    assert "selected/full/none" not in plan.runs  # it is finetune/adapted
     crossed = itertools.product(config["grid"]["run"], config["grid"]["selections"])
     assert {f"selected/{method}/{selection}" for method, selection in crossed} <= set(plan.runs)
     replicates = 3 * 2 * len(config["split"]["splitters"])
