@@ -350,21 +350,20 @@ def test_a_pool_without_labels_takes_one_key():
     given = changed(changes | {"pool.labels": "unlabelled", "pool.leaks": "drop", "influence.test_molecules": 3})
     followed, left_out = configuration.stepped_aside(given)
     configuration.validate(followed)
-    assert followed["selection"]["run"] == ["none", "random", "diversity"]
-    assert followed["grid"]["selections"] == []
-    assert followed["selection"]["rank"] == ["uncertainty"]
-    assert followed["influence"]["run"] == []
+    assert followed["selection"]["run"] == ["none", "random", "uncertainty", "diversity"]
+    assert followed["grid"]["selections"] == ["none"]
+    assert followed["selection"]["rank"] == followed["influence"]["run"] == []
     assert not followed["validation"]["run"]
     assert followed["baselines"]["selections"] == []
     assert left_out == [
         "pool.leaks (drop)",
-        "influence.run (exact, shapley)",
+        "influence.run (exact, shapley, lissa)",
         "influence.test_molecules (3)",
         "validation.run (true)",
         "baselines.selections (all, random, influence)",
-        "selection.run (all, influence, influence_bottom, disagreement)",
-        "selection.rank (residual, self_influence)",
-        "grid.selections (influence)",
+        "selection.run (all, influence, influence_bottom)",
+        "selection.rank (disagreement, residual, self_influence)",
+        "grid.selections (random, uncertainty, diversity, influence)",
     ]
     assert configuration.stepped_aside(followed) == (followed, [])
     assert given["validation"]["run"], "what is given is left alone"
