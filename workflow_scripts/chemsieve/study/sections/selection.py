@@ -109,7 +109,7 @@ class Grid(Section):
     """Parameter-efficient fine-tuning of the adapted encoder on each selection."""
 
     run: Distinct[Name] = key(["bitfit", "lora", "ia3"], "methods that train, by their names below")
-    selections: Distinct[Name] = key(["influence"], "whose molecules each is trained on")
+    selections: Distinct[Name] = key(["none"], "whose molecules each is trained on")
     start: Start = key("encoder", START)
     methods: Entries = key(
         METHODS,
