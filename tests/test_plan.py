@@ -161,6 +161,7 @@ def test_only_estimators_on_the_gram_matrix_read_it(config):
 
 
 def test_a_named_model_is_one_of_the_study(config):
+    config["grid"]["selections"] = ["influence"]
     config["predict"]["model"] = "draws/3/0/adapted/lora/influence"
     plan = Plan(config)
     replicates, cells = plan.exported_candidates()
