@@ -360,7 +360,7 @@ def test_a_pool_without_labels_takes_one_key():
         "influence.run (exact, shapley, lissa)",
         "influence.test_molecules (3)",
         "validation.run (true)",
-        "baselines.selections (all, random, influence)",
+        "baselines.selections (all, influence)",
         "selection.run (all, influence, influence_bottom)",
         "selection.rank (disagreement, residual, self_influence)",
         "grid.selections (random, uncertainty, diversity, influence)",

@@ -15,7 +15,7 @@ STRATEGY_KEYS = ("strategy", "budget", "after")
 METHOD_KEYS = ("method", "training")
 BASELINE_KEYS = ("model", "features")
 # Selections that descriptor models are fitted on where baselines.selections says nothing.
-USUAL_SELECTIONS = ("all", "random", "influence")
+USUAL_SELECTIONS = ("all", "influence")
 USE_KEYS = ("use",)
 # Keys of finetune that concern its own run, and that no method of the grid has.
 _FINETUNE_ALONE = ("checkpoints", "dropout", "head")

@@ -158,9 +158,9 @@ class Audit(Section):
 class Embedded(Section):
     """The project's own data: building blocks and reactions, a computed label."""
 
-    targets: Count = key(2200, "molecules of the target")
+    targets: Count = key(1800, "molecules of the target")
     pool: Count = key(
-        600,
+        360,
         "molecules of the pool: a third like the targets, a third of other chemistry, a third with corrupted labels",
     )
     noise: NonNegative = key(0.3, "standard deviation of the noise added to Crippen logP")
@@ -176,7 +176,7 @@ class Split(Section):
         "maxmin, butina, fingerprint, column: as DeepChem 2.8.0 has them; cross_validation: seeds [0, ..., 24] are "
         "five times five folds (seed s: fold s % folds of repeat s // folds)",
     )
-    seeds: Several[Seed] = key([0, 1, 2, 3, 4, 5, 6, 7], "each divides the target once more, by each splitter")
+    seeds: Several[Seed] = key([0, 1, 2, 3, 4, 5], "each divides the target once more, by each splitter")
     fractions: Annotated[list[Share], Field(min_length=3, max_length=3)] = key(
         [0.1875, 0.0625, 0.75], "training, validation, test; of the molecules that one split sees"
     )

@@ -31,7 +31,7 @@ influence: {budget: {count: 100}}
 influence_bottom: {budget: {count: 100}}
 v_optimal: {budget: {count: 100}} # needs no labels: makes predictions of the target surer
 # These three ask which label is wrong:
-disagreement: {budget: {fraction: 0.1667}, folds: 5} # cross-validated ridge on embeddings of target and pool
+disagreement: {budget: {count: 100}, folds: 5} # cross-validated ridge on embeddings of target and pool
 residual: {budget: {fraction: 0.3333}} # |label - prediction|, small first
 self_influence: {budget: {fraction: 0.3333}, damping: 1.0} # from the Gram matrix, which is made for it if need be
 # likely_right: {strategy: disagreement, budget: {fraction: 0.8}}
@@ -82,11 +82,11 @@ class Selection(Section):
     """Which molecules of the pool are added."""
 
     run: Distinct[Name] = key(
-        ["none", "all", "random", "diversity", "influence", "influence_bottom", "disagreement"],
+        ["none", "all", "random", "influence", "influence_bottom", "disagreement"],
         "to train on; none and all are controls",
     )
     rank: Distinct[Name] = key(
-        ["uncertainty", "residual", "self_influence"],
+        ["uncertainty", "diversity", "residual", "self_influence"],
         "strategies that only rank the pool: shown, and not trained on",
     )
     start: Start = key(
@@ -136,8 +136,8 @@ class Baselines(Section):
     )
     selections: Distinct[Name] | None = key(
         None,
-        "strategies whose molecules each is also fitted on, beside the training molecules; null: all, random and "
-        "influence, those of them that are in selection.run; []: none",
+        "strategies whose molecules each is also fitted on, beside the training molecules; null: all and "
+        "influence, where they are in selection.run; []: none",
     )
     largest: Count = key(
         10_000,
