@@ -230,7 +230,7 @@ def test_the_embedded_study_has_few_labelled_molecules_and_many_candidates():
     """As config.yaml asks for them: 150 molecules to train on in each of six draws, 600 to test on, a pool of 360."""
     sizes, division = EMBEDDED["embedded"], EMBEDDED["split"]
     target, pool, control = embedded.make(sizes["targets"], sizes["pool"], sizes["noise"], sizes["seed"])
-    assert control["group"].value_counts().to_dict() == dict.fromkeys(embedded.GROUPS, 200)
+    assert control["group"].value_counts().to_dict() == dict.fromkeys(embedded.GROUPS, 120)
     assert len(pool) == 360
     for seed in division["seeds"]:
         folds = divide("draws", list(target["smiles"]), tuple(division["fractions"]), seed)

@@ -239,10 +239,10 @@ def test_descriptor_models_are_fitted_on_selections_where_these_are_named(config
 
 def test_by_default_descriptor_models_take_the_usual_selections_of_the_study(config):
     names = config["baselines"]["run"]
-    usual = [f"descriptors/{name}/{strategy}" for name in names for strategy in ("all", "random", "influence")]
+    usual = [f"descriptors/{name}/{strategy}" for name in names for strategy in ("all", "influence")]
     assert Plan(config).baselines[len(names) :] == usual
-    config["selection"]["run"] = ["none", "random", "diversity"]
-    assert Plan(config).baselines[len(names) :] == [f"descriptors/{name}/random" for name in names]
+    config["selection"]["run"] = ["none", "all", "diversity"]
+    assert Plan(config).baselines[len(names) :] == [f"descriptors/{name}/all" for name in names]
 
 
 def test_what_a_selection_depends_on_has_the_model_only_where_it_is_read(config):

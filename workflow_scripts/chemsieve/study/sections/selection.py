@@ -31,7 +31,7 @@ influence: {budget: {count: 100}}
 influence_bottom: {budget: {count: 100}}
 v_optimal: {budget: {count: 100}} # needs no labels: makes predictions of the target surer
 # These three ask which label is wrong:
-disagreement: {budget: {count: 100}, folds: 5} # cross-validated ridge on embeddings of target and pool
+disagreement: {budget: {fraction: 0.2778}, folds: 5} # cross-validated ridge on embeddings of target and pool
 residual: {budget: {fraction: 0.3333}} # |label - prediction|, small first
 self_influence: {budget: {fraction: 0.3333}, damping: 1.0} # from the Gram matrix, which is made for it if need be
 # likely_right: {strategy: disagreement, budget: {fraction: 0.8}}
