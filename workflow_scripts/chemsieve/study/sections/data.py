@@ -158,7 +158,7 @@ class Audit(Section):
 class Embedded(Section):
     """The project's own data: building blocks and reactions, a computed label."""
 
-    targets: Count = key(1800, "molecules of the target")
+    targets: Count = key(2200, "molecules of the target")
     pool: Count = key(
         360,
         "molecules of the pool: a third like the targets, a third of other chemistry, a third with corrupted labels",
