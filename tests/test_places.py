@@ -98,7 +98,7 @@ def test_the_workflow_may_be_called_from_another_folder(copied, tmp_path, argume
     assert done.returncode == 0, done.stdout
     made = yaml.safe_load((place / "own" / "results/own/config.yaml").read_text(encoding="utf-8"))
     assert made["target"]["path"] == "mine.csv"
-    assert made["embedded"]["targets"] == (80 if "--configfile" in arguments else 640)
+    assert made["embedded"]["targets"] == (80 if "--configfile" in arguments else 2200)
     assert not (place / "workflow" / "results").exists()
 
 
@@ -108,7 +108,7 @@ def test_a_configuration_of_the_working_directory_is_an_overlay(copied, tmp_path
     snakefile = copied / "Snakefile"
     done = call(tmp_path, "-m", "snakemake", "-n", "-s", snakefile, "all", "--config", "study=named")
     assert done.returncode == 0, done.stdout
-    assert "results/named/runs/scaffold/0/5/mlm/model.safetensors" in done.stdout
+    assert "results/named/runs/draws/0/5/mlm/model.safetensors" in done.stdout
     (tmp_path / "config.yaml").write_text("samples: samples.tsv\n", encoding="utf-8")
     done = call(tmp_path, "-m", "snakemake", "-n", "-s", snakefile, "all")
     assert done.returncode != 0

@@ -9,7 +9,7 @@ if __name__ == "__main__":
 
         from chemsieve.deployment.choice import DESCRIPTORS, MEAN, choose, choose_mean
         from chemsieve.deployment.export import export, export_described, export_mean
-        from chemsieve.deployment.restoring import refitted, restored
+        from chemsieve.deployment.restoring import cell_of, refitted, restored
         from chemsieve.runtime.files import sha256
         from chemsieve.tables import read_table
 
@@ -28,7 +28,7 @@ if __name__ == "__main__":
         )
         target, runs = Path(snakemake.output.model[0]).parent, []
         if language:
-            cell = cells["{origin}/{method}/{selection}".format(**language)]
+            cell = cell_of(language, cells)
             spec |= {key: cell[key] for key in ("method", "options", "dropout", "head", "averaged")}
             runs.append(restored(language, cells, spec["family"], train, predictions))
         if fitted:

@@ -21,7 +21,7 @@ def restored(chosen: dict, cells: dict[str, dict], family: str, train: str, pred
         train: pattern of the table of the training molecules.
         predictions: table ``predictions`` of all runs.
     """
-    cell, training = _cell(chosen, cells), list(read_table(train.format(**chosen))["molecule_id"])
+    cell, training = cell_of(chosen, cells), list(read_table(train.format(**chosen))["molecule_id"])
     places = {name: cell[name] and cell[name].format(**chosen) for name in ("model", "encoder", "base", "selection")}
     if places["selection"]:
         selection = read_table(places["selection"])
@@ -41,7 +41,7 @@ def restored(chosen: dict, cells: dict[str, dict], family: str, train: str, pred
 
 def refitted(chosen: dict, cells: dict[str, dict], train: str, predictions: pd.DataFrame) -> DescribedRun:
     """A run of a descriptor model, of which no model is kept; arguments as of :func:`restored`."""
-    cell, trained = _cell(chosen, cells), read_table(train.format(**chosen))
+    cell, trained = cell_of(chosen, cells), read_table(train.format(**chosen))
     validation, known = read_table(cell["validation"].format(**chosen)), Features(cell["tables"])
     training, more = list(trained["molecule_id"]), None
     if "added" in cell:
@@ -53,7 +53,8 @@ def refitted(chosen: dict, cells: dict[str, dict], train: str, predictions: pd.D
     return DescribedRun(chosen, cell["model"], model, columns, cell["encoder"], training, _of_run(chosen, predictions))
 
 
-def _cell(chosen: dict, cells: dict[str, dict]) -> dict:
+def cell_of(chosen: dict, cells: dict[str, dict]) -> dict:
+    """What a chosen run is made of."""
     name = "{origin}/{method}/{selection}".format(**chosen)
     return cells[name if chosen["use"] == MIXED else f"{name}/{chosen['use']}"]
 
