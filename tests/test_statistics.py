@@ -827,3 +827,49 @@ def test_skewed_differences_of_mean_zero_are_rarely_told():
         d = rng.exponential(size=12) - 1
         wrong += skewness.p_value(d.mean(), d.std(ddof=1) / 12**0.5, 11, stats.skew(d) / 12**0.5) < 0.05
     assert wrong <= stats.binom.ppf(0.999, times, 0.06)
+
+
+def test_draws_that_share_no_training_molecule_are_independent_but_for_their_test_molecules():
+    """Five draws tested on the same molecules: the spread of the mean difference over draws and test molecules anew."""
+    rng = np.random.default_rng(4)
+    tested, draws = 400, 5
+    noise = {name: rng.normal(size=(draws, tested)) * 0.1 for name in ("none", "random")}
+    names = [f"m{i}" for i in range(tested)]
+    hard = rng.normal(size=tested)
+    runs, rows, folds = [], [], []
+    for draw in range(draws):
+        folds += [(f"own-{draw}-{i}", draw, "train") for i in range(9)]
+        folds += [(f"own-{other}-{i}", draw, "") for other in range(draws) if other != draw for i in range(9)]
+        folds += [(name, draw, "test") for name in names]
+        for selection, factor in (("none", 1.0), ("random", 1.1)):
+            run = f"draws/{draw}/0/adapted/full/{selection}"
+            error = factor * hard + noise[selection][draw]
+            rows += [(run, name, "test", 0.0, value) for name, value in zip(names, error, strict=True)]
+            runs.append(
+                (run, "draws", draw, 0, "adapted", "full", selection, "test", math.sqrt(np.mean(error**2)), 0.5)
+            )
+    columns = ["run_id", "splitter", "split_seed", "seed", "origin", "method", "selection", "fold", "rmse", "r2"]
+    metrics = pd.DataFrame(runs, columns=columns)
+    splits = pd.DataFrame(folds, columns=["molecule_id", "split_seed", "fold"]).assign(splitter="draws")
+    predictions = pd.DataFrame(rows, columns=["run_id", "molecule_id", "fold", "label", "prediction"])
+    found = replicates(metrics, splits, predictions)
+    assert found.shared == 0
+    assert found.molecules.common
+    one, other = ("adapted", "full", "random"), ("adapted", "full", "none")
+
+    def difference(places):
+        return np.mean(
+            [
+                math.sqrt(np.mean((1.1 * hard + noise["random"][draw])[places] ** 2))
+                - math.sqrt(np.mean((hard + noise["none"][draw])[places] ** 2))
+                for draw in range(draws)
+            ]
+        )
+
+    again = [difference(rng.integers(0, tested, tested)) for _ in range(2000)]
+    assert math.sqrt(found.molecules.variance(one, other)) == pytest.approx(np.std(again), rel=0.1)
+    (row,) = compare(metrics, splits, SETTINGS, predictions).itertuples()
+    assert row.molecules_sd == pytest.approx(math.sqrt(found.molecules.variance(one, other)))
+    spread = found.errors[one] - found.errors[other]
+    wanted = math.sqrt(spread.var(ddof=1) / draws + found.molecules.variance(one, other))
+    assert (row.high - row.low) / 2 > 1.9 * wanted

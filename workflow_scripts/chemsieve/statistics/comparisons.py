@@ -155,7 +155,9 @@ def _molecular(pair: Pair, found: Replicates) -> Molecular:
         return Molecular()
     variance = found.molecules.variance(pair.one, pair.other)
     few = found.alone and not (found.molecules.count >= LEAST and math.isfinite(variance))
-    return Molecular(variance, found.molecules.count, variance if found.alone and not few else 0.0, few)
+    # The spread between units knows nothing of other test molecules where all units have the same.
+    same = (found.alone and not few) or (found.molecules.common and math.isfinite(variance))
+    return Molecular(variance, found.molecules.count, variance if same else 0.0, few)
 
 
 @dataclass(frozen=True)

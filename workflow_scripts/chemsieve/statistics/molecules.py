@@ -3,7 +3,7 @@
 Seeds of one split are all tested on the same molecules, so that the spread between them does not hold what other test
 molecules would have said. That part follows from the molecules' own squared errors, paired: to first order a molecule
 with the squared error e moves an RMSE over m molecules by (e - MSE) / (2 RMSE m). Between several random splits, which
-test other molecules each, the spread holds it already.
+test other molecules each, the spread holds it already; splits that all test the same ones are as one split in this.
 """
 
 import math
@@ -33,9 +33,18 @@ class Molecules:
         """Test molecules of a split, on average over the splits."""
         return round(float(np.mean([len(one) for one in self.shares])))
 
+    @property
+    def common(self) -> bool:
+        """Whether several splits all test the same molecules."""
+        first, *others = self.shares
+        return bool(others) and all(set(part.index) == set(first.index) for part in others)
+
     def variance(self, one: Configuration, other: Configuration) -> float:
         """Variance of a mean difference of RMSE over the splits that comes from the test molecules, paired."""
-        return self._variance([part[one] - part[other] for part in self.shares if {one, other} <= {*part}])
+        parts = [part[one] - part[other] for part in self.shares if {one, other} <= {*part}]
+        if self.common and parts:
+            return self._variance([pd.concat(parts, axis=1).mean(axis=1)])
+        return self._variance(parts)
 
     def variance_of_r2(self, one: Configuration) -> float:
         """Variance of a mean R2 over the splits that comes from the test molecules."""
