@@ -147,7 +147,7 @@ def left_in(before: pd.DataFrame, pool: pd.DataFrame) -> np.ndarray:
         before: that selection's table.
 
     Raises:
-        ChemsieveError: none.
+        ChemsieveError: it leaves none in.
     """
     kept = pool["molecule_id"].isin(before.loc[before["selected"], "molecule_id"]).to_numpy()
     name, out = before["strategy"].iloc[0], int((~kept).sum())

@@ -17,7 +17,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.influence import estimators
 from chemsieve.models.bundled import BUNDLED, local_folder
 from chemsieve.runtime.files import sha256
-from chemsieve.statistics.families import QUESTIONS, VERSUS, families, named, unknown
+from chemsieve.statistics.families import CONTINUED, QUESTIONS, VERSUS, families, named, unknown
 from chemsieve.study import configuration
 
 Json = dict[str, Any]
@@ -35,7 +35,6 @@ MODEL_FILES = (
 MEAN_FILES = ("chemsieve.json", "README.md")
 MEAN_MEMBERS = ("language", "descriptors")
 FULL = "full"  # fine-tuning all parameters: of every study, and no entry of grid.methods
-CONTINUED = "continued"  # origin of the runs that go on from the fine-tuned adapted regressor
 NONE = "none"  # the control without any pool molecule
 
 
