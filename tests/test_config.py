@@ -1,5 +1,6 @@
 """The configuration: each mistake is one sentence that names the key, before anything heavy is imported."""
 
+import copy
 import json
 import re
 import subprocess
@@ -596,3 +597,27 @@ def test_what_needs_no_reading_stays_as_it_is():
 def test_a_text_that_is_no_such_number_stays_a_mistake(value):
     with pytest.raises(ChemsieveError, match=r"mlm\.epochs"):
         configuration.normalise(changed({"mlm.epochs": value}))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (["draws"], [0, 1, 2, 3, 4, 5], [0.1875, 0.0625, 0.75])),
+        ({"split": {"splitters": ["random"]}}, (["random"], [0], [0.8, 0.1, 0.1])),
+        ({"target": {"source": "file", "path": "mine.csv"}}, (["scaffold"], [0], [0.8, 0.1, 0.1])),
+        (
+            {"target": {"source": "file", "path": "mine.csv"}, "split": {"seeds": [3, 4]}},
+            (["scaffold"], [3, 4], [0.8, 0.1, 0.1]),
+        ),
+        (
+            {"target": {"source": "file", "path": "mine.csv"}, "split": {"splitters": ["draws"]}},
+            (["draws"], [0, 1, 2, 3, 4, 5], [0.1875, 0.0625, 0.75]),
+        ),
+    ],
+)
+def test_the_embedded_studys_split_is_of_its_own_data(given, expected):
+    """A stranger's 400 molecules are not drawn from as if there were thousands."""
+    base = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    whole = {**base, **{section: {**base[section], **part} for section, part in given.items()}}
+    split = configuration.prepared(copy.deepcopy(whole), [base, given])[0]["split"]
+    assert (split["splitters"], split["seeds"], split["fractions"]) == expected

@@ -104,6 +104,7 @@ _SPLIT = """\
 split:
   splitters: [scaffold] # random is easier, and flatters
   seeds: [0] # each divides the target once more
+  fractions: [0.8, 0.1, 0.1] # training, validation, test
 seeds: [0, 1, 2] # of training; two replicates carry no verdict
 """
 _LARGE_POOL = f"""\

@@ -4,7 +4,7 @@ Light to import: it runs whenever the workflow starts. Its keys are stated in :m
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from chemsieve import registry
@@ -62,12 +62,36 @@ def prepared(config: Json, layers: Iterable[Json]) -> tuple[Json, list[str]]:
 
     Args:
         config: the layers laid over each other key by key; it is changed in place.
-        layers: in the order in which they win.
+        layers: in the order in which they win; the first is config.yaml.
 
     Returns:
         The configuration, and what :func:`chemsieve.study.unlabelled.stepped_aside` left out, in words.
     """
-    return stepped_aside(normalise(with_whole_budgets(config, layers)))
+    layers = list(layers)
+    return stepped_aside(with_own_split(normalise(with_whole_budgets(config, layers)), layers))
+
+
+OWN_SPLIT: Json = {"splitters": ["scaffold"], "seeds": [0], "fractions": [0.8, 0.1, 0.1]}
+
+
+def with_own_split(config: Json, layers: Sequence[Json]) -> Json:
+    """The configuration, in which the embedded study's split holds for that alone.
+
+    It draws few training molecules, many times, from a target of any size. A user's own target is divided once, by
+    scaffold, unless a layer above config.yaml says otherwise; and whichever target another splitter divides, it has
+    other fractions and seeds.
+
+    Args:
+        config: with values of the right types.
+        layers: as :func:`prepared` has them.
+    """
+    split, above = config["split"], [layer.get("split") for layer in layers[1:]]
+    given = {key for one in above if isinstance(one, dict) for key in one}
+    if config["target"]["source"] != "embedded" and "splitters" not in given:
+        split["splitters"] = list(OWN_SPLIT["splitters"])
+    if "draws" not in split["splitters"]:
+        split |= {key: list(value) for key, value in OWN_SPLIT.items() if key not in given | {"splitters"}}
+    return config
 
 
 def with_whole_budgets(config: Json, layers: Iterable[Json]) -> Json:

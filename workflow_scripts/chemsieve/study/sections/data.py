@@ -174,7 +174,9 @@ class Split(Section):
         ["draws"],
         "draws: disjoint training sets, one per seed, and one test fold (how many: options); random, scaffold, weight, "
         "maxmin, butina, fingerprint, column: as DeepChem 2.8.0 has them; cross_validation: seeds [0, ..., 24] are "
-        "five times five folds (seed s: fold s % folds of repeat s // folds)",
+        "five times five folds (seed s: fold s % folds of repeat s // folds). A target of your own is divided by "
+        "scaffold where nothing else is said; and splitters other than draws have the seeds [0] and the fractions "
+        "[0.8, 0.1, 0.1] then",
     )
     seeds: Several[Seed] = key([0, 1, 2, 3, 4, 5], "each divides the target once more, by each splitter")
     fractions: Annotated[list[Share], Field(min_length=3, max_length=3)] = key(
