@@ -6,13 +6,12 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         from pathlib import Path
 
+        from chemsieve.data.chosen import chosen
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
         from chemsieve.training.run import Folds, train_and_write
 
         w = snakemake.wildcards
-        selection, pool = read_table(snakemake.input.selection), read_table(snakemake.input.pool)
-        chosen = set(selection.loc[selection["selected"], "molecule_id"])
         train_and_write(
             Identity(w.splitter, int(w.split_seed), int(w.seed), spec["origin"], w.method, w.strategy),
             Path(snakemake.input.encoder[0]).parent,
@@ -20,8 +19,7 @@ if __name__ == "__main__":
                 read_table(snakemake.input.train),
                 read_table(snakemake.input.validation),
                 read_table(snakemake.input.test),
-                # In the pool's order, whatever the ranking, so that equal selections train alike.
-                added=pool[pool["molecule_id"].isin(chosen)],
+                added=chosen(read_table(snakemake.input.selection), read_table(snakemake.input.pool)),
             ),
             spec,
             torch_device(spec),

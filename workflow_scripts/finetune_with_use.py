@@ -6,14 +6,13 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         from pathlib import Path
 
+        from chemsieve.data.chosen import chosen
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
         from chemsieve.training.run import Folds, train_and_write
         from chemsieve.uses._configured import configured
 
         w, use = snakemake.wildcards, spec["use"]
-        selection, pool = read_table(snakemake.input.selection), read_table(snakemake.input.pool)
-        chosen = set(selection.loc[selection["selected"], "molecule_id"])
         choice, residuals = (
             read_table(path) if (path := optional_path(snakemake.input.get(name))) else None
             for name in ("choice", "residuals")
@@ -22,8 +21,7 @@ if __name__ == "__main__":
             read_table(snakemake.input.train),
             read_table(snakemake.input.validation),
             read_table(snakemake.input.test),
-            # In the pool's order, as all selections are.
-            added=pool[pool["molecule_id"].isin(chosen)],
+            added=chosen(read_table(snakemake.input.selection), read_table(snakemake.input.pool)),
         )
         train_and_write(
             Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", w.method, w.strategy, w.use),

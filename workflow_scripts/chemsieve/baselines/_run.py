@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chemsieve import baselines
+from chemsieve.data.chosen import chosen
 from chemsieve.errors import ChemsieveError
 from chemsieve.runtime.processes import peak_memory_mb
 from chemsieve.study.runs import Identity, predictions_table, write_facts
@@ -33,9 +34,7 @@ class Added:
 
 def added(selection: str, pool: str, known: Features) -> Added:
     """The molecules that a selection chose, of tables in files; in the pool's order, whatever the ranking."""
-    chosen, molecules = read_table(selection), read_table(pool)
-    ids = set(chosen.loc[chosen["selected"], "molecule_id"])
-    return Added(molecules[molecules["molecule_id"].isin(ids)], known)
+    return Added(chosen(read_table(selection), read_table(pool)), known)
 
 
 def fitted(
