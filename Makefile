@@ -43,7 +43,9 @@ test: env
 test-slow: env
 	$(RUN) pytest $(PARALLEL) -m slow
 
-test-all: test test-slow
+# Both in one run, which makes the finished study that they share once.
+test-all: env
+	$(RUN) pytest $(PARALLEL)
 
 # What computes, with the kernels of other processors: torch and oneDNN kept to AVX2 and two threads, and to no vector
 # extensions; the tiny study so, to its report; and its influence after training in bfloat16, and in two threads.
@@ -59,7 +61,7 @@ test-processors: env
 		-- results/tiny_bfloat16/$(SOLVED)
 	$(AVX2) $(TINY) study=tiny_avx2 'compute={threads: 2}' -- results/tiny_avx2/$(SOLVED)
 	$(PLAIN) $(RUN) pytest $(PARALLEL) $(COMPUTING)
-	$(AVX2) $(RUN) pytest $(COMPUTING)
+	$(AVX2) $(RUN) pytest $(PARALLEL) $(COMPUTING)
 
 env: $(VENV)/.installed $(VENV)/bin/chemsieve
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from chemsieve.data import download
-from chemsieve.data.download import cache_folder, check_content, content_sha256, fetch
+from chemsieve.data.download import check_content, content_sha256, fetch
 from chemsieve.errors import ChemsieveError
+from chemsieve.runtime.files import cache_folder
 
 SMILES, LABELS = ["CCO", "c1ccccc1"], ["-0.3", "2.125"]
 EXPECTED = hashlib.sha256(b"CCO,-0.30\nc1ccccc1,2.12").hexdigest()

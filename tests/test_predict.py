@@ -655,7 +655,7 @@ def test_workflow_exports_the_best_or_a_named_run_and_predicts(workspace):
     done = run(wanted, input="new.csv", model="best_language_model")
     assert done.returncode == 0, done.stdout
     compared(models.idxmin())
-    for name in ("svr_morgan", "svr_frozen", "gradient_boosting"):
+    for name in ("svr_frozen", "gradient_boosting"):
         done = run(wanted, input="new.csv", model=f"scaffold/0/0/descriptors/{name}/none")
         assert done.returncode == 0, done.stdout
         compared(f"scaffold/0/0/descriptors/{name}/none")

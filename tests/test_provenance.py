@@ -1,15 +1,17 @@
 """The code hash: what changes it and what does not, on a copy of the scripts."""
 
+import hashlib
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from chemsieve.runtime import provenance
+from chemsieve.runtime import provenance, sources
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "workflow_scripts"
-CACHES = ("_tree", "_digest", "_imports", "_data_files")
+CACHES = ("_source", "_digest", "_imports", "_data_files")
 
 
 @pytest.fixture
@@ -33,6 +35,15 @@ def copy(tmp_path, monkeypatch):
 def hashes(folder):
     """The hash of every script, with what is cached."""
     return {path.stem: provenance.code_hash(path) for path in folder.glob("*.py")}
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """The file in which facts about sources are kept, not there yet, and what forgets those in memory."""
+    monkeypatch.setenv("CHEMSIEVE_CACHE", str(tmp_path / "cache"))
+    sources._kept.cache_clear()
+    yield sources._file(), sources._kept.cache_clear
+    sources._kept.cache_clear()
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -195,6 +206,41 @@ def test_every_file_beside_the_code_counts_somewhere(copy):
     lying = {path for path in folder.joinpath("chemsieve").rglob("*") if path.is_file() and path.suffix != ".py"}
     lying |= set(folder.parent.joinpath("resources", "embedded").iterdir())
     assert read == lying - {folder / "chemsieve" / "py.typed"}
+
+
+def test_what_is_kept_of_sources_is_what_parsing_them_says(kept, monkeypatch):
+    file, forget = kept
+    paths = sorted(SCRIPTS.rglob("*.py"))
+    parsed = [sources.read(path) for path in paths]
+    sources._write(os.getpid())
+    assert file.is_file()
+    forget()
+    monkeypatch.setattr(sources, "_parse", None)  # nothing is parsed again
+    assert [sources.read(path) for path in paths] == parsed
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"KEY": 1}', b'{"KEY": {"digest": "x"}}', b"\xff"])
+def test_a_damaged_file_of_sources_changes_no_hash(kept, content):
+    file, forget = kept
+    script = SCRIPTS / "mlm.py"
+    found = sources.read(script)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content.replace(b"KEY", hashlib.sha256(script.read_bytes()).hexdigest().encode()))
+    forget()
+    assert sources.read(script) == found
+
+
+def test_sources_are_kept_by_their_text_and_where_nothing_can_be_kept_they_are_read(kept, tmp_path):
+    file, _ = kept
+    path = tmp_path / "a.py"
+    path.write_text("from chemsieve import errors\n", encoding="utf-8")
+    assert sources.read(path).imported == ["chemsieve", "chemsieve.errors"]
+    path.write_text('"""Words."""\nimport json\nproject_data("x")\nproject_data(json)\n', encoding="utf-8")
+    found = sources.read(path)
+    assert (found.imported, found.calls) == (["json"], [["project_data", 3, "x"], ["project_data", 4, None]])
+    file.parent.write_bytes(b"a file where a folder would be")
+    sources._write(os.getpid())
+    assert file.parent.is_file()
 
 
 def test_what_the_hash_knows_of_files_is_where_they_are_read():

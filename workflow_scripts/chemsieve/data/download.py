@@ -6,26 +6,17 @@ import hashlib
 import http.client
 import io
 import logging
-import os
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chemsieve.errors import ChemsieveError
-from chemsieve.runtime.files import write_atomically
+from chemsieve.runtime.files import cache_folder, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: ``CHEMSIEVE_CACHE``, else below ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    if given := os.environ.get("CHEMSIEVE_CACHE"):
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "chemsieve"
 
 
 def content_sha256(smiles: list[str], labels: list[str]) -> str:

@@ -20,6 +20,14 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _OF_RUST = re.compile(r"\(os error (\d+)\)")  # safetensors and tokenizers raise errors of their own
 
 
+def cache_folder() -> Path:
+    """Where what can be had again is kept: ``CHEMSIEVE_CACHE``, else below ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    if given := os.environ.get("CHEMSIEVE_CACHE"):
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "chemsieve"
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` on a temporary name in the folder of ``path``, then rename it into place.
 

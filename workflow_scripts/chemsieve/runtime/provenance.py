@@ -6,7 +6,6 @@ Of Python code it takes the syntax trees without docstrings, so that comments an
 other files, which modules reach through :mod:`chemsieve.runtime.data_files`, it takes the bytes.
 """
 
-import ast
 import hashlib
 import platform
 from functools import cache
@@ -14,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from chemsieve.runtime.data_files import PROJECT_FOLDER, package_data, project_data
+from chemsieve.runtime.sources import read
 
 _ROOT = Path(__file__).resolve().parents[2]  # as code_hash has its script
 _PACKAGE = Path(__file__).parent.parent.name
@@ -24,25 +24,12 @@ LIBRARIES = (
 )
 
 
-@cache
-def _tree(path: Path) -> ast.Module:
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-    return tree
+_source = cache(read)
 
 
 @cache
 def _digest(path: Path) -> str:
-    content = ast.dump(_tree(path)).encode() if path.suffix == ".py" else path.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    return _source(path).digest if path.suffix == ".py" else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _file(module: str) -> Path | None:
@@ -57,14 +44,8 @@ def _file(module: str) -> Path | None:
 @cache
 def _imports(path: Path) -> frozenset[Path]:
     """Project files that a file imports, the packages on the way included."""
-    names = set()
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     found = set()
-    for name in names:
+    for name in _source(path).imported:
         parts = name.split(".")
         if parts[0] == _PACKAGE:
             found |= {_file(".".join(parts[:i])) for i in range(1, len(parts) + 1)}
@@ -76,15 +57,11 @@ def _data_files(path: Path) -> frozenset[Path]:
     """Files that a Python file reaches by ``package_data`` and ``project_data``; of a folder, all that are below it."""
     folders = {package_data.__name__: _ROOT / _PACKAGE, project_data.__name__: _ROOT.parent / PROJECT_FOLDER}
     found: set[Path] = set()
-    for node in ast.walk(_tree(path)):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in folders:
-            continue
-        where = f"{path.name}, line {node.lineno}: {node.func.id}"
-        match node.args:
-            case [ast.Constant(str(name))]:
-                place = folders[node.func.id] / name
-            case _:
-                raise ValueError(f"{where} takes one literal name, from which the hash of the code knows the file")
+    for function, line, name in _source(path).calls:
+        where = f"{path.name}, line {line}: {function}"
+        if name is None:
+            raise ValueError(f"{where} takes one literal name, from which the hash of the code knows the file")
+        place = folders[function] / name
         below = place.rglob("*") if place.is_dir() else [place]
         # Hidden files are the system's or an editor's.
         files = {file for file in below if file.is_file() and not file.name.startswith(".")}
