@@ -54,7 +54,13 @@ MODULES = {
     ),
     "kernel": (["influence/kernel.py"], ["test_kernel.py", "test_properties.py"]),
     "splitting": (["splitting"], ["test_splitting.py", "test_properties.py"]),
-    "statistics": (["statistics"], ["test_statistics.py", "test_calibration.py", "test_properties.py"]),
+    "statistics": (
+        ["statistics"],
+        [
+            *("test_statistics.py", "test_calibration.py", "test_evaluation.py", "test_planning.py"),
+            *("test_error_rates.py", "test_properties.py"),
+        ],
+    ),
 }
 # What runs the whole workflow: minutes, for faults that the rest should see.
 LEFT_OUT = ["--deselect", "tests/test_formats.py::test_own_files_of_other_formats_reach_the_tables"]

@@ -124,6 +124,45 @@ def run(study: tuple[str, ...], cores: int, target: str) -> int:
 
 @cli.command()
 @STUDY
+@CORES
+@click.option("--hours", type=click.FloatRange(0, min_open=True), help="No look is begun that would end after them.")
+def settle(study: tuple[str, ...], cores: int, hours: float | None) -> int:
+    """Add replicates until the study's questions are answered.
+
+    The study is looked at with as many replicates as `statistics.looks` says, and goes on to the next look where a
+    question is open. What was trained is kept. All looks share one error probability.
+    """
+    import time
+
+    from chemsieve.command import settling, studies, telling
+
+    results, looks = settling.looks(study)
+    limit, began, before = hours and hours * 3600, time.monotonic(), 0
+    for place, look in enumerate(looks):
+        files, since = settling.grown(study, look, results), time.monotonic()
+        plan = studies.load(files)
+        if code := _followed(plan, files, [f"{results}/tables/comparisons.parquet"], cores):
+            return code
+        left, now = settling.open_questions(results), time.monotonic()
+        what = f"{len(left)} comparisons are open" if left else "all questions are answered"
+        click.echo(f"look {place + 1} of {len(looks)}, {look.size} replicates: {what}")
+        if not left or look is looks[-1]:
+            break
+        more = looks[place + 1].size - look.size
+        if why := settling.too_long(now - began, now - since, look.size - before, more, limit):
+            click.echo(f"the study stops here: {why}")
+            break
+        before = look.size
+    if code := _followed(plan, files, ["all"], cores):
+        return code
+    _say(f"open: {sentence}" for sentence in left)
+    _say(telling.outcome(plan))
+    click.echo(f"the study as it stands: {' '.join(files)}")
+    return 0
+
+
+@cli.command()
+@STUDY
 def status(study: tuple[str, ...]) -> int:
     """Say how far a study is, whether it runs, and what came out."""
     from chemsieve.command import running, studies, telling

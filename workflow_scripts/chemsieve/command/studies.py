@@ -22,7 +22,7 @@ def load(paths: Sequence[str]) -> Plan:
     Raises:
         ChemsieveError: a file cannot be read or is no YAML, or a key is wrong.
     """
-    config = prepared(_read(Path(path)) for path in paths)
+    config = prepared(read(Path(path)) for path in paths)
     configuration.validate(config)
     configuration.check_encoder(config)
     return Plan(config)
@@ -46,7 +46,7 @@ def _default() -> list[Json]:
         )
     base, own = PROJECT / "config.yaml", Path("config.yaml")
     first = [own] if own.exists() and not own.samefile(base) else []
-    return [_read(path) for path in [base, *first]]
+    return [read(path) for path in [base, *first]]
 
 
 def _laid_over(below: Json, above: Json) -> Json:
@@ -57,7 +57,12 @@ def _laid_over(below: Json, above: Json) -> Json:
     return both
 
 
-def _read(path: Path) -> Json:
+def read(path: Path) -> Json:
+    """What a study file says.
+
+    Raises:
+        ChemsieveError: it cannot be read, or is no YAML of keys and values.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

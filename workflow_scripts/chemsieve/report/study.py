@@ -89,7 +89,7 @@ class Study:
         return _part(self.config, "target").get("source") == "embedded"
 
     @property
-    def statistics(self) -> dict[str, float]:
+    def statistics(self) -> dict[str, Any]:
         """Margin, error probability and power by which differences are judged."""
         return _part(self.config, "statistics")
 

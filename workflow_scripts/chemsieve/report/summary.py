@@ -11,6 +11,7 @@ from chemsieve.report.blocks import Alarm, Block, Bullets, Files, Paragraph, Sec
 from chemsieve.report.comparisons import HEADER, evidence, noise
 from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study, ordered_selections
 from chemsieve.report.words import count, listing, number
+from chemsieve.statistics import sequential
 from chemsieve.statistics.families import ADAPTATION, SELECTIONS, VERSUS
 from chemsieve.statistics.verdicts import ALONE, LEAST, units
 
@@ -223,6 +224,10 @@ def _together(study: Study, made: pd.DataFrame) -> str:
         f"The study asks {count(len(questions), 'question')} (statistics.compare): {listing(questions)}. Their "
         f"intervals hold together: with a probability of at most {alpha} any of them misses its difference."
     )
+    if looks := study.statistics.get("looks"):
+        sizes = listing([str(size) for size in looks])
+        which = sequential.place(looks, int(made["n_units"].max()))
+        text += f" That holds over all looks at the growing study, at {sizes} replicates; this is {which}."
     return f"{text} All other comparisons, under Comparisons, are exploratory." if len(rest) else text
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from chemsieve.statistics import assumptions, power, skewness, tukey
+from chemsieve.statistics import assumptions, power, sequential, skewness, tukey
 from chemsieve.statistics.anova import Anova, anova, negligible
 from chemsieve.statistics.effects import cohen_dav, cohen_dz, hodges_lehmann, noise_floor
 from chemsieve.statistics.equivalence import tost
@@ -105,13 +105,14 @@ def compare(
     splitters = planned.splitters if planned else test["splitter"].nunique()
     for splitter, here in test.groupby("splitter"):
         found = replicates(here, splits[splits["splitter"] == splitter], predicted)
+        alpha = sequential.level(settings["alpha"], settings.get("looks"), len(found.units(found.errors)))
         # A replicate that one of a family lacks, because its step failed, is lost to all of it: what lacks half of
         # them is left out instead.
         lacking = found.errors.isna().mean()
         made = families(list(found.errors.columns[lacking < 0.5]))
         meant = families(_configurations(planned)) if planned else made
         for one in judged(made, meant, settings.get("compare", ()), splitters):
-            rows += [{"splitter": splitter, **row} for row in compare_family(one, found, settings)]
+            rows += [{"splitter": splitter, **row} for row in compare_family(one, found, settings | {"alpha": alpha})]
     return pd.DataFrame(rows, columns=list(TABLES["comparisons"]))
 
 

@@ -83,6 +83,11 @@ def verdict(found: Evidence) -> str:
     return _noted(_cannot(found), EXPLORATORY if found.exploratory else "")
 
 
+def settled(said: str) -> bool:
+    """Whether a verdict answers its question: a difference, equivalence, or the same molecules."""
+    return not said.startswith(("cannot tell", "no verdict"))
+
+
 def units(n: int, alone: bool) -> str:
     """``5 splits``, or ``5 seeds of one split``, which are no independent replicates of a method."""
     if alone:

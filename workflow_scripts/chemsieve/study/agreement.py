@@ -5,6 +5,7 @@ Each check raises ``ChemsieveError`` with one sentence that names the key.
 
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,27 @@ def check_selection_start(config: Json) -> None:
             "configuration: selection.start: a regressor is continued without a curriculum; set finetune.curriculum "
             "to null, or selection.start to encoder"
         )
+
+
+def check_looks(config: Json) -> None:
+    """Looks grow, and the study stands at one of them."""
+    looks = config["statistics"]["looks"]
+    if not looks:
+        return
+    if any(later <= earlier for earlier, later in pairwise(looks)):
+        raise ChemsieveError(f"configuration: statistics.looks: each is to be larger than the one before, not {looks}")
+    key, seeds = replicates(config)
+    if len(seeds) not in looks:
+        raise ChemsieveError(
+            f"configuration: statistics.looks: {key} has {len(seeds)} entries, and the looks are at "
+            f"{', '.join(map(str, looks))}"
+        )
+
+
+def replicates(config: Json) -> tuple[str, list[int]]:
+    """The key whose entries are the replicates, which a growing study adds to, and its entries."""
+    splits = config["split"]["seeds"]
+    return ("split.seeds", splits) if len(splits) > 1 else ("seeds", config["seeds"])
 
 
 def check_checkpoints(config: Json) -> None:

@@ -190,3 +190,4 @@ def validate(config: Json) -> None:
     agreement.check_encoder(config)
     agreement.check_checkpoints(config)
     agreement.check_selection_start(config)
+    agreement.check_looks(config)

@@ -62,6 +62,13 @@ class Statistics(Section):
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = key(
         0.05, "error probability of all questions together, so of any false statement on the report's first screen"
     )
+    looks: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2)] | None = key(
+        None,
+        "numbers of replicates (splits, or training seeds where there is one) at which a study that grows is looked "
+        "at: `chemsieve settle` goes from each to the next until the questions are answered. Each look has a share of "
+        "alpha, so that all together have alpha; null: one look",
+        examples=[[3, 6, 12]],
+    )
     power: Annotated[float, Field(gt=0.5, lt=1)] = key(
         0.8, "of the smallest detectable difference, and of the replicates that would be needed"
     )
