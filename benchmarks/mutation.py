@@ -58,7 +58,7 @@ MODULES = {
         ["statistics"],
         [
             *("test_statistics.py", "test_calibration.py", "test_evaluation.py", "test_planning.py"),
-            *("test_error_rates.py", "test_properties.py"),
+            *("test_settling.py", "test_properties.py"),
         ],
     ),
 }

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from chemsieve.errors import ChemsieveError
-from chemsieve.statistics.evaluation import regression_metrics
+from chemsieve.statistics.evaluation import evaluate_runs, regression_metrics
 
 
 def test_hand_computed_values():
@@ -57,6 +58,50 @@ def test_values_that_are_not_finite_are_named(value):
 def test_lengths_that_cannot_be_compared(labels, predictions):
     with pytest.raises(ChemsieveError, match="cannot be compared"):
         regression_metrics(np.zeros(labels), np.zeros(predictions))
+
+
+def test_errors_of_numbers_in_single_precision_are_summed_in_double():
+    single = np.float32([0.1, 0.2, 0.7])
+    label, prediction = [float(value) for value in single], [float(value) for value in single[::-1]]
+    expected = sum((one - other) ** 2 for one, other in zip(label, prediction, strict=True)) / 3
+    for one, other in ((single, np.array(prediction)), (np.array(label), single[::-1]), (single, single[::-1])):
+        assert regression_metrics(one, other)["mse"] == pytest.approx(expected, rel=1e-14)
+
+
+def predicted(*rows):
+    return pd.DataFrame(rows, columns=["run_id", "fold", "molecule_id", "prediction"])
+
+
+LABELS = pd.Series({"a": 1.0, "b": 2.0, "c": 4.0, "d": 0.0})
+RUNS = predicted(
+    ("two", "test", "d", 3.0),
+    ("one", "validation", "b", 2.5),
+    ("one", "test", "a", 1.0),
+    ("one", "validation", "c", 3.5),
+    ("one", "test", "c", 1.0),
+    ("two", "validation", "a", 0.0),
+)
+
+
+def test_each_run_is_evaluated_on_validation_and_test_with_the_labels_of_its_molecules():
+    facts = [{"run_id": "two", "method": "full"}, {"run_id": "one", "method": "lora"}]
+    table, labelled = evaluate_runs(RUNS, LABELS, facts)
+    assert table[["run_id", "method", "fold"]].to_numpy().tolist() == [
+        ["two", "full", "validation"],
+        ["two", "full", "test"],
+        ["one", "lora", "validation"],
+        ["one", "lora", "test"],
+    ]
+    assert table["mse"].tolist() == pytest.approx([1.0, 9.0, 0.25, 4.5])
+    assert labelled.drop(columns="label").equals(RUNS)
+    assert labelled["label"].tolist() == [0.0, 2.0, 1.0, 4.0, 4.0, 1.0]
+
+
+def test_a_prediction_without_label_and_a_run_without_predictions_are_named():
+    with pytest.raises(ChemsieveError, match="molecule b has a prediction but no label"):
+        evaluate_runs(RUNS, LABELS.drop(["b", "c"]), [])
+    with pytest.raises(ChemsieveError, match="run three has no validation predictions"):
+        evaluate_runs(RUNS, LABELS, [{"run_id": "one"}, {"run_id": "three"}])
 
 
 def test_libraries_load_on_the_first_call_only():
