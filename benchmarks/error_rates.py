@@ -9,9 +9,9 @@ sentences written, by the functions that a study uses. Prints a table, and as it
 
 Designs: several random splits, whose shared training molecules correlate the differences as Nadeau and Bengio 2003
 assume (with an eighth as many test as training molecules: a ninth of their variance is common to all splits); draws,
-whose training molecules are disjoint and whose test molecules are the same; and seeds of one split. Draws and seeds have
-predictions of their test molecules. ``beyond`` counts the studies with a sentence on a difference that does not name the
-one split that it holds for.
+whose training molecules are disjoint and whose test molecules are the same; and seeds of one split. Draws and seeds
+have predictions of their test molecules. ``beyond`` counts the studies with a sentence on a difference that does not
+name the one split that it holds for.
 """
 
 import argparse
