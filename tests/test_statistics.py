@@ -124,6 +124,11 @@ def test_ranks_of_two_are_judged_by_wilcoxon_and_ties_by_nothing():
     assert (tied.statistic, tied.p, tied.pairs.tolist()) == (0, 1, [[1] * 3] * 3)
 
 
+def test_ranks_that_agree_in_all_units_leave_no_doubt_and_ties_in_all_units_no_difference():
+    pairs = friedman(np.array([[1.0, 1, 2], [2, 2, 3], [3, 3, 5]])).pairs
+    assert pairs.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+
+
 def test_holm_is_the_published_procedure():
     # Holm 1979 by hand: 0.01 * 4, 0.02 * 3, 0.03 * 2 (not below the one before), 0.04.
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
