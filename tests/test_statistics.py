@@ -229,6 +229,13 @@ def test_upper_tail_is_that_of_the_noncentral_t(critical, df, noncentrality):
     assert found == pytest.approx(stats.nct.sf(critical, df, noncentrality), abs=2e-4)
 
 
+@pytest.mark.parametrize(("critical", "df", "wanted"), [(0.5, 9, 0.7), (1.0, 4, 0.5), (2.3, 9, 0.8)])
+def test_a_two_sided_test_finds_an_effect_on_either_side(critical, df, wanted):
+    found = power.required(critical, df, wanted)
+    assert stats.nct.sf(critical, df, found) + stats.nct.cdf(-critical, df, found) == pytest.approx(wanted, abs=3e-4)
+    assert power.required(critical, df, 2 * stats.t.sf(critical, df) - 1e-3) == 0
+
+
 def test_detectable_effect_is_detected_as_often_as_stated():
     rng, n, sd = np.random.default_rng(3), 8, 0.03
     effect = power.detectable(sd / math.sqrt(n), stats.t.ppf(0.975, n - 1), n - 1, 0.8)
