@@ -44,7 +44,9 @@ class Ledger:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
             kept = found["trials"] if found["identity"] == self.identity else {}
-            return {name: Measured(**measured | {"error": _number(measured["error"])}) for name, measured in kept.items()}
+            return {
+                name: Measured(**measured | {"error": _number(measured["error"])}) for name, measured in kept.items()
+            }
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, KeyError):

@@ -10,7 +10,7 @@ from chemsieve.study.sections.values import Distinct, Name, Section, key
 class Tuning(Section):
     """The learning rate of each fine-tuning method, by as many trials for one as for another, on validation molecules.
 
-    Successive halving: all rates train for a few epochs, the better half for twice as many, and so on (docs/methods.md).
+    Successive halving: all rates train for a few epochs, the better half for twice as many (docs/methods.md).
     """
 
     run: Distinct[Name] | None = key(
