@@ -99,14 +99,13 @@ class Part:
         done = subprocess.run(command, cwd=self.directory, env={**os.environ, **settings}, check=False)
         return done.returncode == 0
 
-    def divide(self, draws: int, folds: int, cores: int) -> str | None:
-        """Count the molecules that the study accepts, and divide them; what it cannot have, in words."""
-        if not self.snakemake(["tables/molecules.parquet"], cores):
-            return f"{self.name} (its data could not be read)"
-        molecules = pd.read_parquet(self.results / "tables" / "molecules.parquet", columns=["source"])
-        accepted = int((molecules["source"] == "target").sum())
-        self.config["split"], left_out = division(accepted, self.size, draws, folds)
-        return f"{self.name}: {left_out}" if left_out else None
+    def accepted(self, cores: int, only_judge: bool) -> int | None:
+        """The target's molecules that the study accepts; None where it could not read them."""
+        path = self.results / "tables" / "molecules.parquet"
+        if not (path.is_file() if only_judge else self.snakemake(["tables/molecules.parquet"], cores)):
+            return None
+        molecules = pd.read_parquet(path, columns=["source"])
+        return int((molecules["source"] == "target").sum())
 
     @property
     def cells(self) -> list[str]:
@@ -118,17 +117,26 @@ class Part:
 
     def run(self, cores: int) -> bool:
         """Train every cell; whether all went well."""
-        return self.snakemake([f"{cell}/run.json" for cell in self.cells] + ["tables/splits.parquet"], cores)
+        return self.snakemake([f"{cell}/run.json" for cell in self.cells], cores)
+
+    @property
+    def folds(self) -> list[Path]:
+        """Folders of the splits that were made."""
+        (splitter,) = self.config["split"]["splitters"]
+        folders = [self.results / "splits" / splitter / str(seed) for seed in self.config["split"]["seeds"]]
+        return [folder for folder in folders if (folder / "test_labels.parquet").is_file()]
+
+    def splits(self) -> pd.DataFrame:
+        """The table ``splits``."""
+        return pd.concat([pd.read_parquet(folder / "split.parquet") for folder in self.folds])
 
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The tables ``metrics`` and ``predictions`` of the runs that are there, the former with ``stored``."""
         folders = [self.results / cell for cell in self.cells]
         files = present(str(folder / "run.json") for folder in folders if (folder / "run.json").is_file())
         folders = [Path(path).parent for path in files]
-        splits = [self.results / "splits" / self.config["split"]["splitters"][0] / str(seed) for seed in self.seeds]
-        labels = pd.concat(
-            [pd.read_parquet(split / f"{name}.parquet") for split in splits for name in ("validation", "test_labels")]
-        )
+        files = [fold / f"{name}.parquet" for fold in self.folds for name in ("validation", "test_labels")]
+        labels = pd.concat([pd.read_parquet(path, columns=["molecule_id", "label"]) for path in files])
         labels = labels.drop_duplicates("molecule_id").set_index("molecule_id")["label"]
         predictions = pd.concat([pd.read_parquet(folder / "predictions.parquet") for folder in folders])
         facts = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
@@ -138,15 +146,11 @@ class Part:
         metrics, predictions = evaluate_runs(predictions.reset_index(drop=True), labels, facts)
         return metrics[metrics["fold"] == "test"], predictions[predictions["fold"] == "test"]
 
-    @property
-    def seeds(self) -> list[int]:
-        return self.config["split"]["seeds"]
-
     def tuned(self) -> pd.DataFrame:
         """The table ``tuning`` of the tunings that are there."""
         files = present(str(path) for path in sorted(self.results.glob("runs/*/*/*/tuning/adapted/*.parquet")))
         found = pd.concat([pd.read_parquet(path) for path in files]) if files else pd.DataFrame()
-        return found[found["split_seed"].isin(self.seeds)] if files else found
+        return found[found["split_seed"].isin(self.config["split"]["seeds"])] if files else found
 
 
 def division(accepted: int, size: str, draws: int, folds: int) -> tuple[dict, str]:
@@ -176,8 +180,7 @@ def division(accepted: int, size: str, draws: int, folds: int) -> tuple[dict, st
 def judged(part: Part) -> tuple[list[dict], dict, list[dict]]:
     """A row per model, the advice, and the comparisons of all methods with each other."""
     metrics, predictions = part.tables()
-    splits = pd.read_parquet(part.results / "tables" / "splits.parquet")
-    splits = splits[splits["split_seed"].isin(part.seeds)]
+    splits = part.splits()
     settings = {**part.study["statistics"], "alpha": 0.05, "power": 0.8}
     compared = compare(metrics, splits, settings, predictions)
     among = compared[compared["family"] == f"{METHODS} {NONE}"]
@@ -313,7 +316,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=DRAWS, help="at 200 molecules")
     parser.add_argument("--folds", type=int, default=FOLDS, help="at all molecules")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--only-judge", action="store_true", help="train nothing; judge what is there")
+    parser.add_argument("--only-judge", action="store_true", help="train nothing; judge what is there so far")
     parser.add_argument("--config", type=Path, help="more configuration, on top of studies/methods.yaml")
     parser.add_argument("--keep", action="store_true", help="write benchmarks/results/methods.json and its advice")
     parser.add_argument("--commit", help="that --keep records, where it is not that of the checkout")
@@ -333,8 +336,12 @@ def main() -> None:
                 skipped.append(f"{endpoint}: no file {ENDPOINTS[endpoint][0]}")
                 continue
             part = Part(given.data, given.directory, endpoint, size, more)
-            if said := part.divide(given.draws, given.folds, given.cores):
-                skipped.append(said)
+            accepted = part.accepted(given.cores, given.only_judge)
+            if accepted is None:
+                skipped.append(f"{part.name}: its data could not be read")
+                continue
+            part.config["split"], fewer = division(accepted, size, given.draws, given.folds)
+            skipped += [f"{part.name}: {fewer}"] if fewer else []
             if not given.only_judge and not part.run(given.cores):
                 skipped.append(f"{part.name}: some of its runs failed")
             try:

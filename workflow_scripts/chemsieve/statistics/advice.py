@@ -28,6 +28,7 @@ class Advice:
         cheaper: of these, methods with less to store than the one that is taken.
         needed: units that would tell of the cheaper ones, or of all where nothing is decided; None where no number is
             known.
+        molecules: test molecules that it would take too; None where there are enough.
         units: ``splits``, or ``seeds of this split``.
         margin: a difference of errors that matters, in the unit of the label.
         stored: bytes to store for a task, by method.
@@ -40,6 +41,7 @@ class Advice:
     untold: tuple[str, ...]
     cheaper: tuple[str, ...]
     needed: int | None
+    molecules: int | None
     units: str
     margin: float
     stored: dict[str, float]
@@ -47,11 +49,13 @@ class Advice:
     @property
     def sentence(self) -> str:
         """The advice, in words."""
-        more = f"about {self.needed:,}" if self.needed else NO_NUMBER
+        more = f"{f'about {self.needed:,}' if self.needed else NO_NUMBER} {self.units}"
+        if self.molecules:
+            more = f"{f'{more} and ' if self.needed else ''}about {self.molecules:,} test molecules"
         if self.take is None:
             return (
                 f"Nothing is decided: {self.best} has the lowest mean error, and of no other method can it be told "
-                f"whether it is worse, or as good within {self.margin:g}; {more} {self.units} would tell."
+                f"whether it is worse, or as good within {self.margin:g}; {more} would tell."
             )
         size = size_of(self.stored[self.take])
         if self.take == self.best:
@@ -66,7 +70,7 @@ class Advice:
         verb = "stores" if len(self.cheaper) == 1 else "store"
         return (
             f"Take {self.take}: {why}. Whether {_listed(self.cheaper)}, which {verb} less, would do cannot be told "
-            f"yet; {more} {self.units} would tell."
+            f"yet; {more} would tell."
         )
 
 
@@ -97,6 +101,7 @@ def advise(errors: pd.Series, stored: pd.Series, comparisons: pd.DataFrame, marg
         tuple(untold),
         tuple(cheaper),
         _needed(comparisons, best, cheaper if decided else untold),
+        _molecules(comparisons, best, cheaper if decided else untold),
         "seeds of this split" if alone else "splits",
         margin,
         {name: float(stored[name]) for name in errors.index},
@@ -129,6 +134,13 @@ def _needed(comparisons: pd.DataFrame, best: str, names: list[str]) -> int | Non
     rows = _against(comparisons, best)
     needed = [rows[name][0]["replicates_needed"] if name in rows else None for name in names]
     return max((int(one) for one in needed), default=None) if all(pd.notna(one) for one in needed) else None
+
+
+def _molecules(comparisons: pd.DataFrame, best: str, names: list[str]) -> int | None:
+    """Test molecules that it would take, where some of these comparisons have too few."""
+    rows = _against(comparisons, best)
+    needed = [rows[name][0]["molecules_needed"] for name in names if name in rows]
+    return max((int(one) for one in needed if pd.notna(one)), default=None)
 
 
 def _reason(advice: Advice) -> str:
