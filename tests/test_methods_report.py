@@ -87,7 +87,7 @@ def test_what_tuning_chose_and_took_is_shown(tables, tmp_path):
 
 
 def test_the_work_of_a_training_follows_from_tokens_epochs_and_parameters(page, tables):
-    """By Kaplan et al. 2020: two operations a token and parameter forwards, two backwards, two more where it is trained."""
+    """By Kaplan et al. 2020: two operations a token and parameter forwards, two backwards, two for what is trained."""
     molecules, splits = tables["molecules"].set_index("molecule_id"), tables["splits"]
     ids = splits.loc[splits["fold"] == "train", "molecule_id"]
     tokens = molecules.loc[ids, "tokens"].sum() * 3  # epochs
