@@ -104,8 +104,8 @@ def _tuning(study: Study) -> list[Block]:
             (
                 method,
                 origin,
-                number(own),
-                number(rates[0]) if len(rates) == 1 else f"{number(rates[0])} to {number(rates[-1])}",
+                f"{own:g}",
+                f"{rates[0]:g}" if len(rates) == 1 else f"{rates[0]:g} to {rates[-1]:g}",
                 len(splits),
                 round(len(trials) / len(splits)),
                 int(trials["epochs"].sum()),
