@@ -12,7 +12,8 @@ adds to what is there. What it lacks or leaves out, it names.
 
 At 200 molecules each draw has training and validation molecules (50) of its own, and all are tested on the same
 others, at least 500. Where a set is too small for the draws that are asked for, there are as many as fit, and three at
-least, which are then tested on all that is left. At all molecules each fold of a cross-validation is tested on once.
+least, which are then tested on all that is left. Each draw tunes for itself. At all molecules each fold of a
+cross-validation is tested on once, and the first fold's split tunes for all.
 The last line is one JSON object: a row for each model, the advice at each size, and what was skipped.
 """
 
@@ -76,6 +77,9 @@ class Part:
         self.endpoint, self.size, self.directory = endpoint, size, directory
         self.name = f"{endpoint}_{size}"
         self.results = directory / "results" / self.name
+        study = yaml.safe_load(STUDY.read_text(encoding="utf-8")) | overlay
+        if size == ALL:
+            overlay = overlay | {"tuning": study["tuning"] | {"splits": "first"}}
         target = {"source": "file", "path": str((data / file).resolve()), "smiles": smiles, "label": label}
         self.config = {
             "study": self.name,
@@ -84,7 +88,7 @@ class Part:
             "split": {"splitters": ["random"], "seeds": [0], "fractions": [0.8, 0.1, 0.1]},
             **overlay,
         }
-        self.study = yaml.safe_load(STUDY.read_text(encoding="utf-8")) | overlay
+        self.study = study | overlay
         self.methods = self.study["grid"]["run"]
 
     def snakemake(self, wanted: list[str], cores: int) -> bool:
