@@ -1,6 +1,32 @@
 # Needs: the folds, the encoder and the adapted encoders, the selections.
-# Makes: the baseline and the adapted regressor with the checkpoints that influence reads; the full fine-tuning on each
+# Makes, where tuning.run names methods: the learning rate of each. Then the baseline and the adapted regressor with the checkpoints that influence reads; the full fine-tuning on each
 # selection; the grid of parameter-efficient methods by selections.
+
+
+if PLAN.tuned:
+
+    rule tune:
+        input:
+            train=f"{SPLIT}/train.parquet",
+            validation=f"{SPLIT}/validation.parquet",
+            encoder=PLAN.origin_encoder,
+            regressor=PLAN.tuned_regressor,
+        output:
+            table=f"{SEED}/tuning/{{origin}}/{{method}}.parquet",
+        log:
+            f"{RESULTS}/logs/tune/{{splitter}}/{{split_seed}}/{{seed}}/{{origin}}/{{method}}.log",
+        cache: CACHE
+        conda:
+            ENVIRONMENT
+        threads: THREADS
+        resources:
+            **needs("tune"),
+        params:
+            key=cache_key,
+            spec=lambda wildcards: spec(**PLAN.tuning(wildcards.method)),
+            code=code("tune"),
+        script:
+            "../workflow_scripts/tune.py"
 
 
 rule finetune:
@@ -9,6 +35,7 @@ rule finetune:
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
         encoder=PLAN.origin_encoder,
+        tuning=PLAN.tuned_rate,
     output:
         **{f"checkpoint_{c}": f"{SEED}/finetune/{{origin}}/checkpoint-{c}.safetensors" for c in PLAN.checkpoints},
         model=f"{SEED}/finetune/{{origin}}/model.safetensors",
@@ -40,6 +67,7 @@ rule finetune_on_selection:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
         encoder=PLAN.origin_encoder,
         regressor=PLAN.cell_regressor,
+        tuning=PLAN.tuned_rate,
     output:
         model=f"{SEED}/selected/{{method}}/{{strategy}}/model.safetensors",
         curve=f"{SEED}/selected/{{method}}/{{strategy}}/curve.parquet",

@@ -150,6 +150,7 @@ rule failures_table:
         uses=PLAN.pool_uses(""),
         scores=PLAN.scores("scores"),
         retraining=PLAN.validation_losses if "retraining" in TABLES else [],
+        tuning=PLAN.tunings if PLAN.tuned else [],
         tables=[
             f"{RESULTS}/tables/{name}.parquet"
             for name in TABLES

@@ -42,6 +42,7 @@ if PLAN.used:
             regressor=PLAN.cell_regressor,
             choice=PLAN.use_choice,
             residuals=PLAN.use_residuals,
+            tuning=PLAN.tuned_rate,
         output:
             model=f"{SEED}/used/{{use}}/{{method}}/{{strategy}}/model.safetensors",
             curve=f"{SEED}/used/{{use}}/{{method}}/{{strategy}}/curve.parquet",

@@ -30,6 +30,7 @@ EVERYTHING = {
     },
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
     "use": {"run": ["mixed", "weighted", "own_head", "then_target", "robust", "auto"]},
+    "tuning": {"run": None},
 }
 ON_DEMAND = ["all", "figures", "measure_next", "export_model", "predict", "pretrain", "plan"]
 ON_DEMAND += [f"{RESULTS}/runs/scaffold/0/0/influence/adapted/2/per_query.parquet"]
@@ -41,6 +42,7 @@ CHOOSING = {
     "pretrain_targets",
     "pretrain",
     "mlm",
+    "tune",
     "finetune",
     "finetune_on_selection",
     "finetune_with_use",

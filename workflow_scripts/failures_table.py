@@ -3,7 +3,7 @@
 from chemsieve.runtime.job import job
 
 if __name__ == "__main__":
-    with job(snakemake, collects=("runs", "selections", "scores", "retraining", "tables")):
+    with job(snakemake, collects=("runs", "selections", "scores", "retraining", "tables", "tuning")):
         import logging
 
         from chemsieve.runtime import tracking

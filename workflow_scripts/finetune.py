@@ -1,6 +1,6 @@
 """Fine-tune the baseline or the adapted regressor, keeping the checkpoints that influence reads."""
 
-from chemsieve.runtime.job import job, torch_device, training_state
+from chemsieve.runtime.job import job, optional_path, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -9,11 +9,13 @@ if __name__ == "__main__":
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
         from chemsieve.training.run import Folds, train_and_write
+        from chemsieve.training.tuned import with_tuned_rate
 
         w = snakemake.wildcards
         train = read_table(snakemake.input.train)
         training = dict(spec["finetune"])
         shape = {key: training.pop(key) for key in ("dropout", "head")}
+        training = with_tuned_rate(training, optional_path(snakemake.input.get("tuning")))
         train_and_write(
             Identity(w.splitter, int(w.split_seed), int(w.seed), w.origin, "full", "none"),
             Path(snakemake.input.encoder[0]).parent,

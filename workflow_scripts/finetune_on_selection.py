@@ -10,6 +10,7 @@ if __name__ == "__main__":
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
         from chemsieve.training.run import Folds, train_and_write
+        from chemsieve.training.tuned import with_tuned_rate
 
         w = snakemake.wildcards
         train_and_write(
@@ -21,7 +22,7 @@ if __name__ == "__main__":
                 read_table(snakemake.input.test),
                 added=chosen(read_table(snakemake.input.selection), read_table(snakemake.input.pool)),
             ),
-            spec,
+            spec | {"training": with_tuned_rate(spec["training"], optional_path(snakemake.input.get("tuning")))},
             torch_device(spec),
             snakemake.output,
             regressor_checkpoint=optional_path(snakemake.input.get("regressor")),

@@ -10,6 +10,7 @@ if __name__ == "__main__":
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
         from chemsieve.training.run import Folds, train_and_write
+        from chemsieve.training.tuned import with_tuned_rate
         from chemsieve.uses._configured import configured
 
         w, use = snakemake.wildcards, spec["use"]
@@ -27,7 +28,7 @@ if __name__ == "__main__":
             Identity(w.splitter, int(w.split_seed), int(w.seed), "adapted", w.method, w.strategy, w.use),
             Path(snakemake.input.encoder[0]).parent,
             folds,
-            spec,
+            spec | {"training": with_tuned_rate(spec["training"], optional_path(snakemake.input.get("tuning")))},
             torch_device(spec),
             snakemake.output,
             regressor_checkpoint=optional_path(snakemake.input.get("regressor")),

@@ -26,6 +26,7 @@ TARGETS = {
 # Rules in which something is trained, in words.
 TRAININGS = {
     "mlm": "adaptation of the encoder",
+    "tune": "choosing a learning rate (tuning.run)",
     "finetune": "fine-tuning on the training molecules",
     "finetune_on_selection": "fine-tuning on a selection",
     "finetune_with_use": "fine-tuning on a selection in another way (use.run)",

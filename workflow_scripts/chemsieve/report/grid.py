@@ -1,16 +1,22 @@
-"""Error of each training method on each selection."""
+"""Error of each training method on each selection, which of them to take, and how each was tuned."""
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from chemsieve.report.blocks import Block, Heading, Paragraph, Section
+from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, around, axis, categories, colours, drawn, plain
 from chemsieve.report.study import Study, mean_sd
-from chemsieve.report.words import spread
+from chemsieve.report.words import MISSING, count, number, spread
+from chemsieve.statistics.advice import Advice, advise
+from chemsieve.statistics.families import METHODS
+
+FULL = "full"
+BYTES = 4  # of a parameter that is stored
+ENDS = {0: "the lowest", -1: "the highest"}  # of the rates that were tried, ascending
 
 
 def section(study: Study) -> Section:
-    """Heat map and lines of the mean test RMSE, one pair per splitter."""
+    """The advice, heat map and lines of the mean test RMSE, and each method against full, per splitter."""
     title = "Methods and selections"
     if not study.grid_selections:
         text = "No parameter-efficient method was trained, so there is no grid to show."
@@ -19,8 +25,119 @@ def section(study: Study) -> Section:
     for i, splitter in enumerate(study.splitters):
         cells = grid_cells(study, splitter)
         if len(cells):
-            blocks += [Heading(f"{splitter} split"), _heatmap(study, i, cells), _lines(study, i, cells)]
-    return Section("grid", title, blocks)
+            blocks += [Heading(f"{splitter} split"), *_advice(study, splitter), _heatmap(study, i, cells)]
+            blocks += [_lines(study, i, cells), *_against_full(study, splitter)]
+    return Section("grid", title, [*blocks, *_tuning(study)])
+
+
+def advice_on(study: Study, splitter: str, selection: str) -> Advice | None:
+    """Which method to take, by those that were trained on a selection; None where there is nothing to compare.
+
+    What a task stores are the parameters that its method trains, of four bytes each.
+    """
+    test = study.test
+    chosen = (test["splitter"] == splitter) & (test["origin"] == study.selection_origin)
+    runs = test[chosen & (test["selection"] == selection)].dropna(subset=["trainable_parameters"])
+    means = runs.groupby("method")[["rmse", "trainable_parameters"]].mean()
+    if len(means) < 2:
+        return None
+    stored = BYTES * means["trainable_parameters"].astype(float)
+    return advise(means["rmse"], stored, _family(study, splitter, selection), study.statistics.get("margin", 0.0))
+
+
+def _family(study: Study, splitter: str, selection: str) -> pd.DataFrame:
+    """Comparisons of the methods on a selection."""
+    found = study.comparisons
+    return found[(found["splitter"] == splitter) & (found["family"] == f"{METHODS} {selection}")]
+
+
+def _advice(study: Study, splitter: str) -> list[Block]:
+    """The advice on the first selection of the grid, which is the control without any where that is among them."""
+    selection = study.grid_selections[0]
+    advice = advice_on(study, splitter, selection)
+    if advice is None:
+        return []
+    asked = (_family(study, splitter, selection)["question"] != "").any()
+    note = (
+        "" if asked else " Nobody asked beforehand, so that this is exploratory: statistics.compare would have methods."
+    )
+    rates = "" if study.tuning is not None else " The learning rates are as configured, and not tuned (tuning.run)."
+    return [Paragraph(f"{advice.sentence}{note}{rates}")]
+
+
+def _against_full(study: Study, splitter: str) -> list[Block]:
+    """Difference of each method from full fine-tuning, with its interval and verdict."""
+    rows = []
+    for selection in study.grid_selections:
+        family = _family(study, splitter, selection)
+        for row in family[family["versus"] == FULL].itertuples(index=False):
+            interval = f"{number(row.low, 3, sign=True)} to {number(row.high, 3, sign=True)}"
+            rows.append(
+                (
+                    row.what,
+                    selection,
+                    number(row.error, 3),
+                    number(row.difference, 3, sign=True),
+                    MISSING if pd.isna(row.low) else interval,
+                    row.verdict,
+                )
+            )
+    if not rows:
+        return []
+    caption = "Each method less full fine-tuning on the same molecules: test RMSE, negative is better"
+    return [table(caption, ["method", "on", "error", "difference", "interval", "verdict"], rows)]
+
+
+def _tuning(study: Study) -> list[Block]:
+    """What tuning chose for each method, and what it cost."""
+    if study.tuning is None or study.tuning.empty:
+        return []
+    rows, at_the_end = [], []
+    for (origin, method), trials in study.tuning.groupby(["origin", "method"], sort=False):
+        splits = trials.groupby(["splitter", "split_seed"], sort=False)
+        chosen = trials.loc[trials["chosen"], "learning_rate"]
+        own = trials.loc[trials["configured"], "learning_rate"].iloc[0]
+        rates = sorted(set(chosen))
+        tried = sorted(set(trials["learning_rate"]))
+        at_the_end += [f"{end} of {method} ({origin} encoder)" for place, end in ENDS.items() if tried[place] in rates]
+        rows.append(
+            (
+                method,
+                origin,
+                f"{own:g}",
+                f"{rates[0]:g}" if len(rates) == 1 else f"{rates[0]:g} to {rates[-1]:g}",
+                len(splits),
+                round(len(trials) / len(splits)),
+                int(trials["epochs"].sum()),
+                float(trials["seconds"].sum()),
+            )
+        )
+    text = (
+        "Each method had as many trials as any other: successive halving over epochs, on validation molecules, before "
+        f"it trained. All together {count(int(study.tuning['epochs'].sum()), 'epoch')} and "
+        f"{number(float(study.tuning['seconds'].sum()), 3)} seconds of training, which no other figure has."
+    )
+    if at_the_end:
+        text += f" Better rates may lie beyond those that were tried: chosen was {', '.join(at_the_end)}."
+    header = ["method", "encoder", "configured", "chosen", "splits", "trials of each", "epochs", "seconds"]
+    shown = table("Learning rates that were chosen, and what choosing took", header, rows)
+    return [Heading("Tuning"), Paragraph(text), shown, Folded("every trial", [_trials(study.tuning)])]
+
+
+def _trials(tuning: pd.DataFrame) -> Block:
+    names = [
+        "splitter",
+        "split_seed",
+        "origin",
+        "method",
+        "rung",
+        "learning_rate",
+        "epochs",
+        "validation_rmse",
+        "seconds",
+    ]
+    rows = [[None if pd.isna(value) else value for value in row] for row in tuning[names].to_numpy().tolist()]
+    return table("Validation RMSE of every trial", [name.replace("_", " ") for name in names], rows, sortable=True)
 
 
 def grid_cells(study: Study, splitter: str) -> pd.DataFrame:

@@ -77,6 +77,8 @@ def check_references(config: Json) -> None:
     check_name("selection.measure_next", config["selection"]["measure_next"], list(strategies))
     if "full" in config["grid"]["run"]:
         raise ChemsieveError("configuration: grid.run: 'full' is fine-tuned on every selection anyway; leave it out")
+    for name in config["tuning"]["run"] or []:
+        check_name("tuning.run", name, ["full", *config["grid"]["run"]])
     for name in dict.fromkeys([*all_strategies(config), config["selection"]["measure_next"]]):
         _check_strategy(config, name)
 

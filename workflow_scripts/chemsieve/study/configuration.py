@@ -25,6 +25,7 @@ from chemsieve.study.effective import (
     pool_is_labelled,
     read,
     training_of,
+    tuned_methods,
 )
 from chemsieve.study.mistakes import check, check_name
 from chemsieve.study.schema import entries, schema
@@ -49,6 +50,7 @@ __all__ = [
     "schema",
     "stepped_aside",
     "training_of",
+    "tuned_methods",
     "validate",
     "with_whole_budgets",
 ]

@@ -59,6 +59,12 @@ def training_of(config: Json, method: str) -> Json:
     return shared | config["grid"]["methods"][method].get("training", {})
 
 
+def tuned_methods(config: Json) -> list[str]:
+    """Methods whose learning rate is chosen before they train: full fine-tuning first, then as the grid has them."""
+    methods, wanted = ["full", *config["grid"]["run"]], config["tuning"]["run"]
+    return [name for name in methods if wanted is None or name in wanted]
+
+
 def canonical(value: object) -> str:
     """One JSON string for a slice of the configuration: the same for equal slices.
 

@@ -390,6 +390,45 @@ class Plan:
         """The pool as each strategy orders it."""
         return self.of_replicates(f"{self.replicate}/selection/{{strategy}}.parquet", strategy=self.strategies)
 
+    # Tuning.
+
+    @cached_property
+    def tuned(self) -> list[str]:
+        """Methods whose learning rate is chosen before they train."""
+        return configuration.tuned_methods(self.config)
+
+    @property
+    def tunings(self) -> list[str]:
+        """What tuning gave, of each split that it is done on; full fine-tuning is tuned from either encoder."""
+        splits = self.each_split if self.config["tuning"]["splits"] == "each" else self.each_split[:1]
+        cells = [("baseline", FULL)] * (FULL in self.tuned) + [("adapted", method) for method in self.tuned]
+        return [
+            self._tuning(splitter, split_seed, origin, method)
+            for splitter, split_seed in splits
+            for origin, method in cells
+        ]
+
+    def tuned_rate(self, at: Any) -> list[str]:
+        """What tuning gave for a run that starts from an encoder, where its method is tuned."""
+        method, origin = getattr(at, "method", FULL), getattr(at, "origin", "adapted")
+        if method not in self.tuned or (hasattr(at, "method") and self.selected_origin(method) == CONTINUED):
+            return []
+        place = (at.splitter, at.split_seed) if self.config["tuning"]["splits"] == "each" else self.each_split[0]
+        return [self._tuning(*place, origin, method)]
+
+    def _tuning(self, splitter: str, split_seed: Any, origin: str, method: str) -> str:
+        """With the first training seed, and for all of them."""
+        at = SimpleNamespace(splitter=splitter, split_seed=split_seed, seed=self.config["seeds"][0])
+        return self.below(at, f"tuning/{origin}/{method}.parquet")
+
+    def tuned_regressor(self, at: Any) -> list[str]:
+        """The fine-tuned regressor that a method is tuned from, where its runs start from that."""
+        return [] if at.method == FULL else self.cell_regressor(at)
+
+    def tuning(self, method: str) -> Json:
+        """What the tuning of a method depends on, besides its files."""
+        return self.cell(method) | {key: self.config["tuning"][key] for key in ("trials", "factor")}
+
     @property
     def regressor(self) -> Json:
         """What a regressor consists of beside the encoder."""

@@ -172,6 +172,13 @@ def selected(s: Sizes, config: dict) -> tuple[float, float]:
     return _with_kernel(config, training, s.train + s.pool)
 
 
+def tune(s: Sizes, config: dict) -> tuple[float, float]:
+    """Trials of a learning rate: of each rung about as many epochs as all rates have in the first."""
+    memory, seconds = selected(s, config)
+    trials = config["tuning"]["trials"]
+    return memory, seconds * 2 * max(1, trials.bit_length() - 1)
+
+
 def retrain(s: Sizes, config: dict) -> tuple[float, float]:
     """Fine-tuning with a random subset of the pool."""
     training = config["finetune"] | config["validation"]["training"]

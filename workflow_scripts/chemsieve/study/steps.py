@@ -13,7 +13,7 @@ from chemsieve import selection
 from chemsieve.influence import estimators
 from chemsieve.study import resources
 from chemsieve.study.configuration import all_strategies, module_of
-from chemsieve.study.plan import Plan
+from chemsieve.study.plan import FULL, Plan
 from chemsieve.study.resources import Sizes
 from chemsieve.tables import DECLARED
 
@@ -138,6 +138,10 @@ def _is_no_control(config: Json, wildcards: Mapping[str, str]) -> bool:
     return _strategy_module(config, wildcards["strategy"]) not in CONTROLS
 
 
+def _is_of_the_grid(config: Json, wildcards: Mapping[str, str]) -> bool:
+    return wildcards["method"] != FULL
+
+
 def _strategy_module(config: Json, strategy: str) -> str:
     return module_of(config["selection"]["strategies"][strategy], strategy, "strategy")
 
@@ -195,6 +199,14 @@ STEPS: dict[str, Step] = {
         grouped=_brief,
         lighter="baselines.largest",
         optional=True,
+    ),
+    "tune": Step(
+        resources.tune,
+        _cell,
+        gpu=True,
+        lighter="finetune.batch_size, or that of the method in grid.methods",
+        optional=_is_of_the_grid,
+        heavy=True,
     ),
     "finetune": Step(resources.finetune, _regressor, gpu=True, lighter="finetune.batch_size", heavy=True),
     "finetune_on_selection": Step(

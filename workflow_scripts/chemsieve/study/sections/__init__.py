@@ -12,6 +12,7 @@ from chemsieve.study.sections.published import Published
 from chemsieve.study.sections.running import Compute, Predict, Statistics, Tracking
 from chemsieve.study.sections.selection import Baselines, Grid, Selection
 from chemsieve.study.sections.training import Finetune
+from chemsieve.study.sections.tuning import Tuning
 from chemsieve.study.sections.use import Use
 from chemsieve.study.sections.values import Section, Seed, Several, StudyName, key
 
@@ -39,6 +40,7 @@ class Configuration(Section):
     selection: Selection = Field(default_factory=Selection)
     use: Use = Field(default_factory=Use)
     grid: Grid = Field(default_factory=Grid)
+    tuning: Tuning = Field(default_factory=Tuning)
     baselines: Baselines = Field(default_factory=Baselines)
     published: Published | None = key(
         None, "figures of a published protocol, for a section of the report that prints them beside this study's own"
