@@ -1,4 +1,4 @@
-"""Making a model folder from a run: merged, calibrated on validation, and held against the run's own predictions.
+"""Making a model folder from a run: merged, calibrated, and held against the run's own predictions.
 
 Or from two runs, the mean of which is the model: a folder of each in one, calibrated and held against both together.
 """
@@ -46,8 +46,8 @@ class TrainedRun:
         model: its regressor, restored; :func:`export` merges its adapters in place.
         encoder_folder: what it started from: ``config.json`` and ``tokenizer.json``.
         training: ids of all molecules it was trained on, those of the pool included.
-        predictions: its rows of the table ``predictions``. Validation calibrates the interval and bounds the domain; of
-            the test molecules it is only said how many the interval holds.
+        predictions: its rows of the table ``predictions``. Validation bounds the domain and says how errors go with
+            similarity; a half of the test molecules calibrates the interval, the other half says what it holds.
     """
 
     chosen: dict
@@ -99,7 +99,7 @@ def export(
         The facts that ``chemsieve.json`` holds.
 
     Raises:
-        ChemsieveError: the folder would predict otherwise than the run did, or validation is too small.
+        ChemsieveError: the folder would predict otherwise than the run did, or there are too few test molecules.
     """
     model = merge(run.model).cpu()
 
@@ -265,20 +265,19 @@ def _uncalibrated(settings: dict) -> dict:
 
 
 def _calibrate(facts: dict, predictions: pd.DataFrame, ours: np.ndarray, similarity: np.ndarray) -> None:
-    """Set the interval's width and the domain's bound by the validation molecules.
+    """Set the domain's bound by the validation molecules, and the interval by test molecules.
+
+    Nothing that was trained, stopped, selected or chosen has looked at these.
 
     Args:
         ours, similarity: the folder's predictions and similarities, (molecules,), of the rows of ``predictions``.
     """
     errors = np.abs(predictions["label"].to_numpy() - ours)
     validation, test = ((predictions["fold"] == fold).to_numpy() for fold in ("validation", "test"))
-    half_width = conformal.half_width(errors[validation], facts["interval"]["coverage"])
-    facts["interval"] |= {
-        "half_width": half_width,
-        "molecules": int(validation.sum()),
-        "test_molecules": int(test.sum()),
-        "test_covered": int((errors[test] <= half_width).sum()),
-    }
+    trend = conformal.Trend.of(errors[validation], similarity[validation])
+    names = list(predictions["molecule_id"][test])
+    given = names, facts["interval"]["coverage"], similarity[test], trend
+    facts["interval"] |= conformal.calibrated(errors[test], *given).facts()
     facts["domain"]["similarity"] = float(np.percentile(similarity[validation], PERCENTILE))
 
 

@@ -53,6 +53,16 @@ def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, 
                 yield Row(cells, problem=FIELD_COUNT, detail=detail)
 
 
+def named_delimiter(path: str | Path, source: str, encoding: str) -> str | None:
+    """The delimiter that a line ``sep=;`` above the header names; None where there is no such line."""
+    with opened_text(path, source, encoding) as (_, text):
+        line = text.readline()
+        while line.removeprefix("\ufeff").startswith("#"):
+            line = text.readline()
+        hint = _HINT.fullmatch(line)
+    return (hint[1] or hint[2]) if hint else None
+
+
 def with_point(text: str) -> str:
     """A number with a decimal comma as one with a decimal point; a point becomes a comma, which no number has."""
     return text.translate(_SWAPPED)
