@@ -6,6 +6,7 @@
 rule finetune:
     input:
         train=f"{SPLIT}/train.parquet",
+        limits=PLAN.limits,
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
         encoder=PLAN.origin_encoder,
@@ -34,6 +35,7 @@ rule finetune:
 rule finetune_on_selection:
     input:
         train=f"{SPLIT}/train.parquet",
+        limits=PLAN.limits,
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
         pool=POOL,

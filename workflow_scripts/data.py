@@ -9,6 +9,7 @@ if __name__ == "__main__":
 
         from chemsieve.data.acceptance import Reader
         from chemsieve.data.download import check_content
+        from chemsieve.data.measured import CENSORED
         from chemsieve.data.molecules import EXTRA, Rules, prepare
         from chemsieve.data.quality import WARNING, sentences
         from chemsieve.data.reading import identifier_column, read_table
@@ -35,7 +36,9 @@ if __name__ == "__main__":
             if flagged := int((molecules.loc[of_source, "unknown_tokens"] > 0).sum()):
                 message = "%s: %d of %d molecules have parts that the encoder does not know"
                 log.warning(message, source, flagged, of_source.sum())
-        for _, (severity, words, *_) in sentences(molecules, rejected, {name: r.repeats for name, r in rules.items()}):
+        repeats = {name: one.repeats for name, one in rules.items()}
+        censored = rules["target"].scale.censored == CENSORED
+        for _, (severity, words, *_) in sentences(molecules, rejected, repeats, censored):
             (log.warning if severity == WARNING else log.info)("%s", words)
         log.info("accepted: %s", molecules["source"].value_counts().to_dict())
         write_table(rejected, snakemake.output.rejected, "rejected")

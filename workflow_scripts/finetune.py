@@ -1,6 +1,6 @@
 """Fine-tune the baseline or the adapted regressor, keeping the checkpoints that influence reads."""
 
-from chemsieve.runtime.job import job, torch_device, training_state
+from chemsieve.runtime.job import job, optional_path, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -8,10 +8,11 @@ if __name__ == "__main__":
 
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
+        from chemsieve.training.limits import with_limits
         from chemsieve.training.run import Folds, train_and_write
 
         w = snakemake.wildcards
-        train = read_table(snakemake.input.train)
+        train = with_limits(read_table(snakemake.input.train), optional_path(snakemake.input.get("limits")))
         training = dict(spec["finetune"])
         shape = {key: training.pop(key) for key in ("dropout", "head")}
         train_and_write(

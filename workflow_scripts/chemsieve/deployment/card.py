@@ -138,6 +138,18 @@ def _measured(facts: dict) -> list[str]:
         + ("" if _described(facts) or _mean(facts) else " that was kept")
         + ((" and these runs" if _mean(facts) else " and this run") + " among others") * (facts["chosen"] in _CHOSEN)
         + ", so that its errors flatter.",
+        *_noise(facts),
+    ]
+
+
+def _noise(facts: dict) -> list[str]:
+    """What no error can be below, where labels were measured twice."""
+    if not (found := facts.get("noise")):
+        return []
+    return [
+        "",
+        f"The labels' own noise is about {found['deviation']:.3g}{_unit(facts)} ({found['repeats']:,} measurements of "
+        f"{found['molecules']:,} molecules): no model can have a test RMSE much below that.",
     ]
 
 

@@ -15,6 +15,7 @@ import torch
 
 from chemsieve import __version__
 from chemsieve.baselines._pipeline import Model
+from chemsieve.data import quality
 from chemsieve.deployment import conformal, described, folder, inference, language, mean
 from chemsieve.deployment.card import card
 from chemsieve.deployment.merging import merge
@@ -183,6 +184,7 @@ def export_mean(
         theirs[0] = folder.load(target / "language", device).predict(smiles)[label].to_numpy(float)
     _compare(ours, np.mean(theirs, axis=0), float(by_id.loc[fitted.training, "label"].std(ddof=0)))
     _calibrate(facts, both, ours, answers["similarity"].to_numpy(float))
+    facts["noise"] = noise_of(molecules)
     write_text(target / folder.CARD, card(facts))
     folder.seal(target, facts)
     return facts
@@ -229,6 +231,7 @@ def _folder(
     ours = answers[spec["target"]["label"]].to_numpy(float)
     _compare(*_both_ways(predictor, ours, given, by_id, run.predictions), scale)
     _calibrate(facts, run.predictions, ours, answers["similarity"].to_numpy(float))
+    facts["noise"] = noise_of(molecules)
     write_text(target / folder.CARD, card(facts))
     folder.seal(target, facts)
     return facts
@@ -279,6 +282,14 @@ def _calibrate(facts: dict, predictions: pd.DataFrame, ours: np.ndarray, similar
     given = names, facts["interval"]["coverage"], similarity[test], trend
     facts["interval"] |= conformal.calibrated(errors[test], *given).facts()
     facts["domain"]["similarity"] = float(np.percentile(similarity[validation], PERCENTILE))
+
+
+def noise_of(molecules: pd.DataFrame) -> dict | None:
+    """The noise of the target's labels, of repeats in the table ``molecules``; None where there are none."""
+    found = quality.noise(molecules[molecules["source"] == "target"])
+    if found is None:
+        return None
+    return {"deviation": found.deviation, "molecules": found.molecules, "repeats": found.repeats}
 
 
 def _both_ways(

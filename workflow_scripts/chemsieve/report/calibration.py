@@ -10,6 +10,7 @@ from chemsieve.deployment import conformal
 from chemsieve.errors import ChemsieveError
 from chemsieve.report.blocks import Block, Heading, Paragraph, Section, table
 from chemsieve.report.figure import GREY, around, axis, colours, drawn, plain, whiskers
+from chemsieve.report.noise import noise_blocks
 from chemsieve.report.similarity import similarity_blocks
 from chemsieve.report.study import DESCRIPTORS, Study, run_parts
 from chemsieve.report.words import MISSING, between, number
@@ -41,7 +42,7 @@ def section(study: Study) -> Section:
         "the lowest. Replicates are pooled; intervals are 95 % and come from resampling the test molecules, each with "
         "all its predictions, so they leave out the noise between trainings."
     )
-    return Section("calibration", title, [Paragraph(intro), *blocks])
+    return Section("calibration", title, [Paragraph(intro), *noise_blocks(study), *blocks])
 
 
 def configurations(study: Study, splitter: str) -> dict[str, tuple[str, str, str]]:

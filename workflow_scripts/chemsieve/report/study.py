@@ -48,6 +48,7 @@ class Study:
     pool_treatment: pd.DataFrame | None = None
     pool_use: pd.DataFrame | None = None
     pool_use_curves: pd.DataFrame | None = None
+    limits: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:
