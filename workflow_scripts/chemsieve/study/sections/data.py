@@ -27,7 +27,7 @@ Splitter = Annotated[str, WithJsonSchema({"enum": registry.choices("splitting")}
 
 SOURCE = "embedded: made by this project; file: a file of yours, or a pinned download"
 FORMAT = "csv (any delimited text), smi, sdf or parquet; auto: by the end of the path's name, csv by default"
-SMILES = 'name of the SMILES column; of a .smi file without a header its number, "1"; sdf needs none'
+SMILES = 'name of the SMILES column; of a csv or .smi file without a header its number, "1"; sdf needs none'
 DELIMITER = 'of csv; "\\t" for tabs, ";" as spreadsheets write it where the comma is the decimal mark'
 ENCODING = "of the text; cp1252 or utf-16 for spreadsheets that write those"
 IDENTIFIER = (
