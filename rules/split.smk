@@ -29,6 +29,7 @@ rule split:
             group=config["split"]["group"],
             binarise=config["target"]["binarise"],
             censored=PLAN.censored,
+            standardise=config["encoder"]["standardise"],
         ),
         code=code("split"),
     script:

@@ -417,6 +417,23 @@ def test_folds_of_the_users_own_that_divide_a_parent_are_refused():
         divide("column", ["C"] * 4, (0.8, 0.1, 0.1), 0, given=given, rows=[1, 3, 7, 9], groups=["a", "b", "c", "a"])
 
 
+@pytest.mark.parametrize(
+    ("how", "read"),
+    [
+        ("none", ["CC(=O)[O-].[Na+]", "CC(=O)C=C(C)O", "CC(=O)CC(C)=O", "C[NH3+]"]),
+        ("parent", ["CC(=O)O", "CC(=O)C=C(C)O", "CC(=O)CC(C)=O", "CN"]),
+        ("tautomer", ["CC(=O)O", "CC(=O)CC(C)=O", None, "CN"]),  # the third is then a repeat of the second
+    ],
+)
+def test_molecules_are_read_as_they_are_or_as_their_parent_or_canonical_tautomer(how, read):
+    given = ["CC(=O)[O-].[Na+]", "CC(O)=CC(C)=O", "CC(=O)CC(C)=O", "C[NH3+]"]
+    frame = pd.DataFrame({"row": range(4), "smiles": given, "label_text": "1"})
+    molecules, rejected = partition(frame, nothing(), standardise=how)
+    assert list(molecules["encoder_smiles"]) == [text for text in read if text]
+    assert list(molecules["smiles"]) == [one for one, text in zip(given, read, strict=True) if text]
+    assert list(rejected["row"]) == [row for row, text in enumerate(read) if text is None]
+
+
 def test_salts_and_charge_states_have_one_parent_in_the_table(tmp_path):
     relatives = ["CC(=O)Oc1ccccc1C(=O)O", "CC(=O)Oc1ccccc1C(=O)[O-].[Na+]", "CC(=O)Oc1ccccc1C(=O)[O-]"]
     molecules, _ = tables(tmp_path, [*BASE, *((text, 1) for text in relatives)], {})

@@ -130,7 +130,7 @@ def test_labels_computed_from_the_target_are_found_and_what_leaks_is_left_out(fr
 
 @pytest.mark.slow
 def test_files_in_any_dress_go_through_the_data_step(fresh):
-    """Braces in a column's name, a line that names the delimiter, no header; an overlay without labels on the template."""
+    """Braces in a column's name, a line that names the delimiter, no header; no labels on top of the template."""
     target = "sep=;\nStruktur;logP {exp}\n" + "".join(f"{smiles};{number},5\n" for number, smiles in enumerate(TARGET))
     (fresh / "target.csv").write_text(target, encoding="utf-8")
     (fresh / "pool.smi").write_text(

@@ -290,6 +290,14 @@ def test_nearest_training_molecule_is_that_of_rdkit(made):
     assert {True, False} == set(found["in_domain"])
 
 
+def test_new_molecules_are_standardised_as_the_models_own_were(made):
+    predictor = folder.load(made)
+    plain = predictor.predict(["CC(=O)[O-].[Na+]", "CC(=O)O"])["exp"].to_numpy(float)
+    predictor.facts["input"]["standardise"] = "parent"
+    found = predictor.predict(["CC(=O)[O-].[Na+]", "CC(=O)O"])["exp"].to_numpy(float)
+    assert plain[0] != plain[1] == found[0] == found[1]
+
+
 def test_same_molecule_is_seen_whatever_its_stereo_isotopes_and_writing(made):
     asked = ["OCC", "[13CH3]CO", "CCSCC", "CCOCC", "[2H]C(C)(C)C", SMILES[21]]
     found = folder.load(made).predict(asked)

@@ -5,6 +5,7 @@ from chemsieve.runtime.job import job
 if __name__ == "__main__":
     with job(snakemake) as spec:
         from chemsieve.data.binarising import binarised
+        from chemsieve.data.chemistry import NONE
         from chemsieve.data.measured import MEASURED
         from chemsieve.errors import ChemsieveError
         from chemsieve.splitting import FOLDS, divide
@@ -15,7 +16,7 @@ if __name__ == "__main__":
         splitter, seed = snakemake.wildcards.splitter, int(snakemake.wildcards.split_seed)
         folds = divide(
             splitter,
-            list(target["smiles"]),
+            list(target["smiles" if spec["standardise"] == NONE else "canonical_smiles"]),
             tuple(spec["fractions"]),
             seed,
             given=list(target["given_fold"]),

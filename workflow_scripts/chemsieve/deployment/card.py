@@ -225,12 +225,19 @@ def _stereo(facts: dict) -> list[str]:
     return ["* It reads no stereochemistry: stereoisomers get the same prediction."]
 
 
+def _standardised(facts: dict) -> list[str]:
+    how = {"parent": "the largest fragment, neutralised", "tautomer": "the canonical tautomer of the neutral parent"}
+    said = how.get(facts["input"].get("standardise"))
+    return [f"* It reads {said} in place of each molecule (RDKit's MolStandardize)."] if said else []
+
+
 def _limits(facts: dict) -> list[str]:
     return [
         "## Limits",
         "",
         "* Meant for molecules like those it was trained on, to order and to filter candidates for measurement.",
         "* Not for decisions on safety, toxicity or dose.",
+        *_standardised(facts),
         *_stereo(facts),
         *(
             f"* Predictions{' of the language model' * _mean(facts)} are averaged over {one['averaged']['writings']} "

@@ -15,7 +15,7 @@ import torch
 
 from chemsieve import __version__
 from chemsieve.baselines._pipeline import Model
-from chemsieve.data import quality
+from chemsieve.data import chemistry, quality
 from chemsieve.deployment import conformal, described, folder, inference, language, mean
 from chemsieve.deployment.card import card
 from chemsieve.deployment.merging import merge
@@ -92,8 +92,8 @@ def export(
     Args:
         molecules: table ``molecules``.
         spec: ``study``, ``target`` (label, name, unit), ``family``, ``method``, ``options``, ``dropout``, ``head``,
-            ``averaged`` (writings, draws), ``max_tokens``, ``stereo``, ``unknown_tokens``, and of the section
-            ``predict`` what concerns a model.
+            ``averaged`` (writings, draws), ``max_tokens``, ``stereo``, ``unknown_tokens``, ``standardise``, and of the
+            section ``predict`` what concerns a model.
         data: ``file`` (its name) and ``sha256`` of the target and the pool.
 
     Returns:
@@ -251,6 +251,7 @@ def _facts(run: TrainedRun | DescribedRun, spec: dict, own: dict) -> dict:
         "input": {
             "stereo": spec["stereo"],
             "unknown_tokens": spec["unknown_tokens"],
+            "standardise": spec.get("standardise", chemistry.NONE),
             "max_tokens": backbone.token_limit(run.encoder_folder, spec["family"], spec["max_tokens"]),
         },
         "uncertainty": {**own["uncertainty"], "passes": settings["passes"], "seed": settings["seed"]},

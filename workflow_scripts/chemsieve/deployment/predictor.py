@@ -92,7 +92,9 @@ class Predictor:
         rows = [Row(place, found.molecule, found.reason) for place, found in enumerate(map(structure, smiles))]
         parsed = [row for row in rows if not row.reason]
         for row in parsed:
-            row.smiles = chemistry.canonical_smiles(cast("Chem.Mol", row.molecule), self.facts["input"]["stereo"])
+            given = cast("Chem.Mol", row.molecule)
+            row.molecule = chemistry.standardised(given, self.facts["input"].get("standardise", chemistry.NONE))
+            row.smiles = chemistry.canonical_smiles(row.molecule, self.facts["input"]["stereo"])
         for row, reading in zip(parsed, self.reader.read([row.smiles for row in parsed]), strict=True):
             row.reason, row.unread, row.tokens = reading.reason, reading.unread.words, reading.ids
         return rows

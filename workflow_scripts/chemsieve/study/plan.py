@@ -194,7 +194,12 @@ class Plan:
         Its architecture only where it starts from random weights; in place of the dates of files that come with the
         project, their content.
         """
-        read = ("stereo", "max_tokens", "unknown_tokens")  # how molecules are read, which the encoder is not made of
+        read = (
+            "stereo",
+            "max_tokens",
+            "unknown_tokens",
+            "standardise",
+        )  # how molecules are read, which the encoder is not made of
         encoder = {key: value for key, value in self.config["encoder"].items() if key not in read}
         if encoder["path"] or encoder["repository"]:
             encoder |= {"architecture": None, "seed": None}
@@ -809,7 +814,7 @@ class Plan:
             "train": f"{self.split}/train.parquet",
             "limits": self.limits,
             "family": self.family,
-            **{key: encoder[key] for key in ("stereo", "max_tokens", "unknown_tokens")},
+            **{key: encoder[key] for key in ("stereo", "max_tokens", "unknown_tokens", "standardise")},
             "predict": {key: predict[key] for key in ("model", "coverage", "uncertainty", "passes", "seed")},
             "compute": self.compute,
         }
