@@ -47,6 +47,7 @@ def make_model(target: Path, smiles: list[str], dropout: dict, passes: int) -> N
         {
             "molecule_id": [f"target-{row}" for row in range(len(smiles))],
             "canonical_smiles": smiles,
+            "identifier": None,
             "inchikey": [Chem.MolToInchiKey(Chem.MolFromSmiles(text)) for text in smiles],
         }
     )

@@ -120,6 +120,7 @@ rule audit:
                 source: {key: config[source][key] for key in ("repeats", "drop_if_apart")}
                 for source in ("target", "pool")
             },
+            censored=PLAN.censored,
         ),
         code=code("audit"),
     script:

@@ -85,6 +85,7 @@ rule data:
             stereo=config["encoder"]["stereo"],
             max_tokens=config["encoder"]["max_tokens"],
             unknown_tokens=config["encoder"]["unknown_tokens"],
+            standardise=config["encoder"]["standardise"],
             family=FAMILY,
         ),
         code=code("data"),

@@ -32,6 +32,7 @@ if PLAN.tuned:
 rule finetune:
     input:
         train=f"{SPLIT}/train.parquet",
+        limits=PLAN.limits,
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
         encoder=PLAN.origin_encoder,
@@ -61,6 +62,7 @@ rule finetune:
 rule finetune_on_selection:
     input:
         train=f"{SPLIT}/train.parquet",
+        limits=PLAN.limits,
         validation=f"{SPLIT}/validation.parquet",
         test=f"{SPLIT}/test.parquet",
         pool=POOL,

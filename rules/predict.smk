@@ -43,7 +43,10 @@ rule predict:
         **needs("predict"),
     params:
         spec=spec(
-            predict={key: config["predict"][key] for key in ("smiles", "delimiter", "format", "encoding", "chunk")},
+            predict={
+                key: config["predict"][key]
+                for key in ("smiles", "delimiter", "format", "encoding", "decimal", "chunk")
+            },
             compute=COMPUTE,
         ),
         code=code("predict"),

@@ -8,6 +8,7 @@ rule split:
         molecules=f"{RESULTS}/tables/molecules.parquet",
         sizes=f"{RESULTS}/data/sizes.json",
     output:
+        **({"limits": PLAN.limits[0]} if PLAN.censored else {}),
         split=f"{SPLIT}/split.parquet",
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
@@ -27,6 +28,8 @@ rule split:
             options=config["split"]["options"].get(wildcards.splitter, {}),
             group=config["split"]["group"],
             binarise=config["target"]["binarise"],
+            censored=PLAN.censored,
+            standardise=config["encoder"]["standardise"],
         ),
         code=code("split"),
     script:

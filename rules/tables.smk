@@ -36,6 +36,7 @@ rule metrics_table:
         validation=PLAN.of_splits(f"{SPLIT}/validation.parquet"),
         test_labels=PLAN.of_splits(f"{SPLIT}/test_labels.parquet"),
     output:
+        **({"limits": f"{RESULTS}/tables/limits.parquet"} if PLAN.censored else {}),
         metrics=f"{RESULTS}/tables/metrics.parquet",
         predictions=f"{RESULTS}/tables/predictions.parquet",
     log:

@@ -34,6 +34,7 @@ if PLAN.used:
     rule finetune_with_use:
         input:
             train=f"{SPLIT}/train.parquet",
+            limits=PLAN.limits,
             validation=f"{SPLIT}/validation.parquet",
             test=f"{SPLIT}/test.parquet",
             pool=POOL,

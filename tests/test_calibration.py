@@ -1,5 +1,6 @@
 """Calibration and error against similarity: numbers beside those of other code, and what stands on the page."""
 
+import math
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from chemsieve.deployment import conformal
 from chemsieve.report import calibration
 from chemsieve.report.rendering import html
 from chemsieve.report.similarity import similarity_bins
@@ -203,6 +205,31 @@ def test_each_split_has_its_own_similarity():
         ("0.7 – 0.8", "2"),
     ]
     assert "No bin of the similarity has 5 molecules" in page.text
+
+
+def test_intervals_are_held_against_the_molecules_that_did_not_calibrate_them(page, tables):
+    rows = {row["model"]: row for row in page.table("Intervals of 90%")}
+    known = tables["predictions"]
+    known = known[known["run_id"].str.endswith("/baseline/full/none")]
+    covered, widths = [], []
+    for _, run in known[known["fold"] == "test"].groupby("run_id"):
+        own = conformal.calibrating(list(run["molecule_id"]), 0.9)
+        errors = (run["label"] - run["prediction"]).abs().to_numpy()
+        widths.append(np.sort(errors[own])[math.ceil((own.sum() + 1) * 0.9) - 1])
+        covered += list(errors[~own] <= widths[-1])
+    value, low, high = numbers(rows["baseline"]["holds"])
+    assert value == pytest.approx(np.mean(covered), abs=0.005)
+    assert low <= value <= high
+    assert float(rows["baseline"]["half-width (log units)"]) == pytest.approx(np.mean(widths), rel=0.01)
+    assert int(rows["baseline"]["molecules"]) == N - math.ceil(N / 2)
+
+
+def test_few_test_molecules_have_no_intervals():
+    rows = pd.DataFrame({"run_id": "a", "molecule_id": list("abcde"), "label": 0.0, "prediction": np.arange(5.0)})
+    assert calibration.interval_rows(rows, rows, 0.9) is None
+    found, width = calibration.interval_rows(rows, rows.iloc[:2], 0.5)
+    assert (len(found), found["naive"].notna().all()) == (2, True)
+    assert width in range(5)
 
 
 def test_without_similarities_the_page_says_so(tables, tmp_path):

@@ -400,6 +400,24 @@ def test_a_training_set_too_large_for_the_matrix_counts_in_full(largest):
     assert np.linalg.norm(alone - expected) > 1e-3 * np.linalg.norm(expected)
 
 
+def test_exact_scores_a_pool_that_has_no_room_for_shapley(caplog):
+    train, query, pool = PARTS
+    pool = pool.take(range(4))
+    problem = Problem(molformer(), train, PAD, seed=0, batch_size=5)
+    options = {"largest": 11, "memory_mb": 50, "tolerance": 0.0, "rank": None, "basis": "principal"}
+    made = gramfile.compute(problem, query, pool, options)
+    assert made[0].pool == 0
+
+    def scored(estimator, **wanted):
+        return from_kernel(*made, lambda: (problem, query, pool), estimator, wanted, 0.01, 0)
+
+    scores, diagnostics, errors = scored("shapley", damping=0.1, permutations=8, query="validation")
+    np.testing.assert_array_equal(scores, scored("exact", damping=0.1)[0])
+    assert diagnostics["solver"] == "exact in place of shapley: preconditioned conjugate gradients"
+    assert errors is None
+    assert "shapley is scored by exact" in caplog.text
+
+
 def test_landmarks_save_iterations():
     train, query, _ = PARTS
     problem = Problem(molformer(), train, PAD, seed=0, batch_size=5)
@@ -421,8 +439,14 @@ def test_a_pool_without_room_is_refused_before_training():
     influence = {"run": ["exact", "lissa", "shapley"], "gram": {"largest": 600}, "test_molecules": 0}
     config = {"influence": influence, "split": {"fractions": [0.8, 0.1, 0.1]}}
     capacity.check_pool(config, 800, 200)
-    with pytest.raises(ChemsieveError, match=r"shapley works on all 500 .* raise it to 1080"):
-        capacity.check_pool(config, 800, 500)
+    greedy = config | {"influence": influence | {"run": ["exact", "greedy"]}}
+    with pytest.raises(ChemsieveError, match=r"greedy works on all 500 .* raise it to 1080"):
+        capacity.check_pool(greedy, 800, 500)
+    capacity.check_pool(config, 800, 500)  # exact stands in for shapley, and that is said
+    (said,) = capacity.stand_ins(config, 800, 500)
+    assert "shapley has no room for all 500 pool molecules" in said
+    assert "exact scores each alone in its place; 1080 would do" in said
+    assert capacity.stand_ins(config, 800, 200) == []
     capacity.check_pool(config | {"influence": influence | {"run": ["exact", "lissa"]}}, 800, 500)
     with pytest.raises(ChemsieveError, match=r"influence.test_molecules: .* all 500 .* raise it to 1012"):
         capacity.check_pool(config | {"influence": influence | {"run": ["exact"], "test_molecules": 12}}, 800, 500)

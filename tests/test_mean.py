@@ -13,7 +13,7 @@ import yaml
 from rdkit import Chem
 
 from chemsieve import predict as command
-from chemsieve.deployment import folder
+from chemsieve.deployment import conformal, folder
 from chemsieve.deployment.card import card
 from chemsieve.deployment.choice import choose_mean
 from chemsieve.deployment.export import export_mean
@@ -101,15 +101,16 @@ def test_it_predicts_as_the_two_runs_did(encoder_folder, tmp_path):
         assert facts["metrics"][fold]["mae"] == pytest.approx(abs(errors).mean(), rel=1e-9)
 
 
-def test_the_interval_is_that_of_the_means_own_validation_errors(made):
+def test_the_interval_is_that_of_the_means_own_errors_on_test_molecules(made):
     found = folder.load(made).predict(SMILES[20:24])
     errors = np.abs(found["exp"].to_numpy(float) - LABELS[20:24])
     widths = (found["exp_high"] - found["exp_low"]).to_numpy(float) / 2
-    # Half of three is one and a half: the second of two.
-    np.testing.assert_allclose(widths, errors[:2].max(), rtol=1e-6)
+    own = conformal.calibrating(["target-22", "target-23"], 0.5)
+    ((calibrates,), (checks,)) = errors[2:][own], errors[2:][~own]
+    np.testing.assert_allclose(widths, calibrates, rtol=1e-6)
     interval = facts_of(made)["interval"]
-    assert interval["test_covered"] == (errors[2:] <= errors[:2].max()).sum()
-    assert (interval["molecules"], interval["test_molecules"], interval["coverage"]) == (2, 2, 0.5)
+    assert interval["test_covered"] == (checks <= calibrates)
+    assert (interval["molecules"], interval["test_molecules"], interval["coverage"]) == (1, 1, 0.5)
 
 
 def test_it_knows_all_molecules_that_either_was_trained_on(made):
@@ -134,7 +135,8 @@ def test_the_plain_command_predicts_with_a_folder_that_was_moved(copied, tmp_pat
     source = write(tmp_path / "in.csv", [["smiles"], *([text] for text in NEW)])
     assert command.main([str(copied), str(source), str(tmp_path / "out.csv"), "--device", "cpu"]) == 0
     found = pd.read_csv(tmp_path / "out.csv")
-    np.testing.assert_allclose(found["exp"], values(folder.load(copied), NEW), rtol=1e-6)
+    digits = 0.51 * 10.0 ** -max(0, 2 - math.floor(math.log10(facts_of(copied)["interval"]["half_width"])))
+    np.testing.assert_allclose(found["exp"], values(folder.load(copied), NEW), atol=digits)
     assert found["exp_unc"].notna().all()
 
 
@@ -347,10 +349,14 @@ def test_workflow_exports_the_mean_and_predicts_with_it(workspace):
     known = known[["label", "prediction"]].mean().reset_index()
     found = pd.read_csv(results / "predictions.csv", keep_default_na=False)
     rows = known["molecule_id"].str.removeprefix("target-").astype(int)
-    np.testing.assert_allclose(found[f"{label}_predicted"].iloc[rows], known["prediction"], atol=1e-5, rtol=0)
-    validation = known[known["fold"] == "validation"]
-    distances = sorted(abs(validation["label"] - validation["prediction"]))
-    assert facts["interval"]["half_width"] == pytest.approx(distances[math.ceil(9 * 0.8) - 1], abs=1e-5)
+    digits = 0.51 * 10.0 ** -max(0, 2 - math.floor(math.log10(facts["interval"]["half_width"])))
+    np.testing.assert_allclose(found[f"{label}_predicted"].iloc[rows], known["prediction"], atol=digits, rtol=0)
+    distances = {fold: abs(rows["label"] - rows["prediction"]) for fold, rows in known.groupby("fold")}
+    test = known[known["fold"] == "test"]
+    errors = sorted(distances["test"][conformal.calibrating(list(test["molecule_id"]), 0.8)])
+    rank = math.ceil((len(errors) + 1) * 0.8)
+    assert facts["interval"]["half_width"] == pytest.approx(errors[rank - 1], abs=1e-5)
+    distances = distances["validation"]
     rmse = math.sqrt(np.mean(np.square(distances)))
     assert f"validation RMSE: {rmse:.3f}, of the language model alone {errors[two[0]]:.3f}" in said
     assert ("one of the two alone is as good" in said) == (rmse >= errors[two].min())

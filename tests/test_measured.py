@@ -417,6 +417,23 @@ def test_folds_of_the_users_own_that_divide_a_parent_are_refused():
         divide("column", ["C"] * 4, (0.8, 0.1, 0.1), 0, given=given, rows=[1, 3, 7, 9], groups=["a", "b", "c", "a"])
 
 
+@pytest.mark.parametrize(
+    ("how", "read"),
+    [
+        ("none", ["CC(=O)[O-].[Na+]", "CC(=O)C=C(C)O", "CC(=O)CC(C)=O", "C[NH3+]"]),
+        ("parent", ["CC(=O)O", "CC(=O)C=C(C)O", "CC(=O)CC(C)=O", "CN"]),
+        ("tautomer", ["CC(=O)O", "CC(=O)CC(C)=O", None, "CN"]),  # the third is then a repeat of the second
+    ],
+)
+def test_molecules_are_read_as_they_are_or_as_their_parent_or_canonical_tautomer(how, read):
+    given = ["CC(=O)[O-].[Na+]", "CC(O)=CC(C)=O", "CC(=O)CC(C)=O", "C[NH3+]"]
+    frame = pd.DataFrame({"row": range(4), "smiles": given, "label_text": "1"})
+    molecules, rejected = partition(frame, nothing(), standardise=how)
+    assert list(molecules["encoder_smiles"]) == [text for text in read if text]
+    assert list(molecules["smiles"]) == [one for one, text in zip(given, read, strict=True) if text]
+    assert list(rejected["row"]) == [row for row, text in enumerate(read) if text is None]
+
+
 def test_salts_and_charge_states_have_one_parent_in_the_table(tmp_path):
     relatives = ["CC(=O)Oc1ccccc1C(=O)O", "CC(=O)Oc1ccccc1C(=O)[O-].[Na+]", "CC(=O)Oc1ccccc1C(=O)[O-]"]
     molecules, _ = tables(tmp_path, [*BASE, *((text, 1) for text in relatives)], {})
@@ -503,6 +520,39 @@ def test_comments_above_the_header_are_passed_over(tmp_path, text):
     check_table(path, "target", TABLE)
     frame = read_table(path, "target", TABLE)
     assert (frame["smiles"].tolist(), frame["label_text"].tolist()) == (["CCO"], ["1"])
+
+
+# Name of the file, its text, keys of the table; SMILES and label as read.
+AS_THEY_COME = {
+    "no header": ("a.csv", "CCO,1\nCC,2\n", {"smiles": "1", "label": "2"}, [("CCO", "1"), ("CC", "2")]),
+    "no header, a comment": ("a.csv", "# made, 2024\nCCO;1,5\n", {"smiles": "1", "label": "2", "delimiter": ";",
+        "decimal": ","}, [("CCO", "1.5")]),
+    "a header of numbers": ("a.csv", "2,1\nCCO,C\n", {"smiles": "1", "label": "2"}, [("C", "CCO")]),
+    "comments, smi": ("a.smi", "# made\n#\nsmiles y\nCCO 1\n", {}, [("CCO", "1")]),
+    "comments and no header, smi": ("a.smi", "# made\nCCO 1\n", {"smiles": "1", "label": "2"}, [("CCO", "1")]),
+    "names with spaces, smi": ("a.smi", "smiles y name\nCCO 1 ethanol\nC 2 marsh gas\n", {}, [("CCO", "1"),
+        ("C", "2")]),
+    "names with spaces and no header, smi": ("a.smi", "C 2 marsh gas\nCCO 1 ethanol\n", {"smiles": "1", "label": "2"},
+        [("C", "2"), ("CCO", "1")]),
+    "braces in a name": ("a.csv", "smiles,logP {exp}\nC,1\n", {"label": "logP {exp}"}, [("C", "1")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", AS_THEY_COME)
+def test_files_as_they_come_are_read(tmp_path, case):
+    name, text, keys, wanted = AS_THEY_COME[case]
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    check_table(tmp_path / name, "target", TABLE | keys)
+    frame = read_table(tmp_path / name, "target", TABLE | keys)
+    assert list(zip(frame["smiles"], frame["label_text"], strict=True)) == wanted
+
+
+def test_a_file_without_a_header_is_told_how_to_name_its_columns(tmp_path):
+    (tmp_path / "a.csv").write_text("CCO,1\nCC,2\n", encoding="utf-8")
+    with pytest.raises(
+        ChemsieveError, match=r"where line 1 is no header, columns have numbers \(set target.smiles to '1'"
+    ):
+        check_table(tmp_path / "a.csv", "target", TABLE)
 
 
 def test_lines_are_counted_with_the_comments(tmp_path):

@@ -126,3 +126,24 @@ def test_labels_computed_from_the_target_are_found_and_what_leaks_is_left_out(fr
     (treatment,) = pd.read_parquet(fresh / tables / "pool_treatment.parquet").to_dict("records")
     assert (treatment["accepted"], treatment["kept"]) == (60, len(left))
     assert treatment["dropped"] == 60 - len(left) > 0
+
+
+@pytest.mark.slow
+def test_files_in_any_dress_go_through_the_data_step(fresh):
+    """Braces in a column's name, a line that names the delimiter, no header; no labels on top of the template."""
+    target = "sep=;\nStruktur;logP {exp}\n" + "".join(f"{smiles};{number},5\n" for number, smiles in enumerate(TARGET))
+    (fresh / "target.csv").write_text(target, encoding="utf-8")
+    (fresh / "pool.smi").write_text(
+        "# from a supplier\n" + "".join(f"{text} my name\n" for text in POOL), encoding="utf-8"
+    )
+    given = [
+        'target={path: target.csv, smiles: Struktur, label: "logP {exp}", decimal: ",", delimiter: ";"}',
+        'pool={path: pool.smi, smiles: "1"}',
+    ]
+    layers = ["--configfile", "studies/template.yaml", "studies/unlabelled.yaml", "--config"]
+    done = snakemake(fresh, "results/unlabelled/tables/molecules.parquet", *layers, *given)
+    assert done.returncode == 0, done.stdout
+    molecules = pd.read_parquet(fresh / "results" / "unlabelled" / "tables" / "molecules.parquet")
+    labels = molecules.loc[molecules["source"] == "target", "label"]
+    assert list(labels) == [number + 0.5 for number in range(len(TARGET))]
+    assert (molecules["source"] == "pool").any()

@@ -27,7 +27,7 @@ if __name__ == "__main__":
         treatments = counted(made.pop("leaks"), treated, spec["labels"], spec["leaks"])
         rejected = read_table(snakemake.input.rejected)
         policies = {source: Repeats.of(table) for source, table in spec["repeats"].items()}
-        told = [sentence for _, sentence in quality.sentences(molecules, rejected, policies)]
+        told = [sentence for _, sentence in quality.sentences(molecules, rejected, policies, spec["censored"])]
         sentences = findings(facts, rules, sources, treatments, *made.values(), shift, molecules, rejected, told)
         log = logging.getLogger("chemsieve")
         for row in sentences.itertuples(index=False):

@@ -7,8 +7,10 @@ if __name__ == "__main__":
         import logging
         from pathlib import Path
 
+        from chemsieve.data import chemistry
         from chemsieve.data.acceptance import Reader
         from chemsieve.data.download import check_content
+        from chemsieve.data.measured import CENSORED
         from chemsieve.data.molecules import EXTRA, Rules, prepare
         from chemsieve.data.quality import WARNING, sentences
         from chemsieve.data.reading import identifier_column, read_table
@@ -22,7 +24,9 @@ if __name__ == "__main__":
         most = backbone.token_limit(encoder, spec["family"], spec["max_tokens"])
         reader = Reader(backbone.load_tokenizer(encoder), most, spec["unknown_tokens"])
         rules = {source: Rules.of(spec[source]) for source in tables}
-        molecules, rejected = prepare(*tables.values(), reader, spec["stereo"], spec["pool_labels"], rules)
+        molecules, rejected = prepare(
+            *tables.values(), reader, spec["stereo"], spec["pool_labels"], rules, spec["standardise"]
+        )
         log = logging.getLogger("chemsieve")
         for (source, reason), rows in rejected.groupby(["source", "reason"]):
             log.info("%s: %d rows refused: %s", source, len(rows), reason)
@@ -32,10 +36,17 @@ if __name__ == "__main__":
             if mapped := sum(frame.loc[frame["source"] == source, "mapped"].sum() for frame in (molecules, rejected)):
                 log.info("%s: atom maps of %d of %d rows were left out", source, mapped, len(table))
             of_source = molecules["source"] == source
+            if spec["standardise"] != chemistry.NONE:
+                pairs = molecules.loc[of_source, ["smiles", "canonical_smiles"]].itertuples(index=False)
+                other = sum(chemistry.canonical_smiles(chemistry.accepted(one)) != made for one, made in pairs)
+                message = "%s: %d of %d molecules are read as another (encoder.standardise: %s)"
+                log.info(message, source, other, of_source.sum(), spec["standardise"])
             if flagged := int((molecules.loc[of_source, "unknown_tokens"] > 0).sum()):
                 message = "%s: %d of %d molecules have parts that the encoder does not know"
                 log.warning(message, source, flagged, of_source.sum())
-        for _, (severity, words, *_) in sentences(molecules, rejected, {name: r.repeats for name, r in rules.items()}):
+        repeats = {name: one.repeats for name, one in rules.items()}
+        censored = rules["target"].scale.censored == CENSORED
+        for _, (severity, words, *_) in sentences(molecules, rejected, repeats, censored):
             (log.warning if severity == WARNING else log.info)("%s", words)
         log.info("accepted: %s", molecules["source"].value_counts().to_dict())
         write_table(rejected, snakemake.output.rejected, "rejected")

@@ -17,7 +17,7 @@ if __name__ == "__main__":
         language, fitted = choose_mean(metrics) if wanted == MEAN else (choose(metrics, wanted), None)
         if language["origin"] == DESCRIPTORS:
             language, fitted = None, language
-        cells, train = spec.pop("cells"), spec.pop("train")
+        cells, train, limits = (spec.pop(name) for name in ("cells", "train", "limits"))
         predictions = read_table(snakemake.input.predictions)
         files = {"target": snakemake.input.target, "pool": snakemake.input.pool}
         given = (
@@ -30,7 +30,7 @@ if __name__ == "__main__":
         if language:
             cell = cell_of(language, cells)
             spec |= {key: cell[key] for key in ("method", "options", "dropout", "head", "averaged")}
-            runs.append(restored(language, cells, spec["family"], train, predictions))
+            runs.append(restored(language, cells, spec["family"], [train, *limits], predictions))
         if fitted:
             # Fitted anew as it was, and held against the run's predictions: no run keeps its model.
             runs.append(refitted(fitted, cells, train, predictions))

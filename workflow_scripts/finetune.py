@@ -8,11 +8,12 @@ if __name__ == "__main__":
 
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
+        from chemsieve.training.limits import with_limits
         from chemsieve.training.run import Folds, train_and_write
         from chemsieve.training.tuned import with_tuned_rate
 
         w = snakemake.wildcards
-        train = read_table(snakemake.input.train)
+        train = with_limits(read_table(snakemake.input.train), optional_path(snakemake.input.get("limits")))
         training = dict(spec["finetune"])
         shape = {key: training.pop(key) for key in ("dropout", "head")}
         training = with_tuned_rate(training, optional_path(snakemake.input.get("tuning")))

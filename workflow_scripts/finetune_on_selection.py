@@ -9,6 +9,7 @@ if __name__ == "__main__":
         from chemsieve.data.chosen import chosen
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
+        from chemsieve.training.limits import with_limits
         from chemsieve.training.run import Folds, train_and_write
         from chemsieve.training.tuned import with_tuned_rate
 
@@ -17,7 +18,7 @@ if __name__ == "__main__":
             Identity(w.splitter, int(w.split_seed), int(w.seed), spec["origin"], w.method, w.strategy),
             Path(snakemake.input.encoder[0]).parent,
             Folds(
-                read_table(snakemake.input.train),
+                with_limits(read_table(snakemake.input.train), optional_path(snakemake.input.get("limits"))),
                 read_table(snakemake.input.validation),
                 read_table(snakemake.input.test),
                 added=chosen(read_table(snakemake.input.selection), read_table(snakemake.input.pool)),

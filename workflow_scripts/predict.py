@@ -23,5 +23,6 @@ if __name__ == "__main__":
             given["chunk"],
             given["format"],
             given["encoding"],
+            given["decimal"],
         )
         log_counts(counts, time.perf_counter() - began)

@@ -66,8 +66,8 @@ def write(path, rows, delimiter=","):
     return path
 
 
-def read(path, delimiter=","):
-    with open(path, encoding="utf-8", newline="") as handle:
+def read(path, delimiter=",", encoding="utf-8-sig"):
+    with open(path, encoding=encoding, newline="") as handle:
         return list(csv.reader(handle, delimiter=delimiter))
 
 

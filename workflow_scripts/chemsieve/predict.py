@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=("auto", *FORMATS), default="auto")
     parser.add_argument("--encoding", default="utf-8", help="of the text (default: utf-8)")
     parser.add_argument("--delimiter", default=",", help="one character, or tab (default: a comma)")
+    parser.add_argument("--decimal", choices=(".", ","), default=".", help="mark of the decimals (default: a point)")
     parser.add_argument("--chunk", type=int, default=4096, help="rows in memory at a time (default: 4096)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, help="torch threads (default: torch's own choice)")
@@ -61,9 +62,8 @@ def run(given: argparse.Namespace, delimiter: str) -> None:
     else:
         predictor = load(given.model)
     began = time.perf_counter()
-    counts = predict_file(
-        predictor, given.input, given.output, given.smiles, delimiter, given.chunk, given.format, given.encoding
-    )
+    reading = given.smiles, delimiter, given.chunk, given.format, given.encoding
+    counts = predict_file(predictor, given.input, given.output, *reading, given.decimal)
     log_counts(counts, time.perf_counter() - began)
 
 

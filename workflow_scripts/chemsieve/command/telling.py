@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chemsieve.command.guessing import Guess
 from chemsieve.command.running import duration, weights
-from chemsieve.influence.capacity import check_pool
+from chemsieve.influence.capacity import check_pool, stand_ins
 from chemsieve.study import budgets
 from chemsieve.study.plan import Plan
 
@@ -87,6 +87,7 @@ def plans(plan: Plan) -> Iterator[str]:
     chosen = budgets.of(plan.config)
     budgets.check(chosen, pool)
     check_pool(plan.config, molecules - pool, pool)
+    yield from stand_ins(plan.config, molecules - pool, pool)
     for name, budget in chosen.items():
         sized = not {"count", "fraction"}.isdisjoint(budget)
         taken = f"{budgets.most(budget, pool):,} of {pool:,}" if sized else f"scores of {budget} of {pool:,}"

@@ -123,6 +123,35 @@ def weight(mol: Chem.Mol) -> float:
     return Descriptors.MolWt(mol)  # type: ignore[attr-defined]  # missing from RDKit's stubs
 
 
+NONE, PARENT, TAUTOMER = "none", "parent", "tautomer"  # values of encoder.standardise
+
+
+def standardised(mol: Chem.Mol, how: str = NONE) -> Chem.Mol:
+    """The molecule that is read in place of one, by RDKit's MolStandardize.
+
+    ``none``: that one; ``parent``: its largest fragment, neutralised and with normalised groups (``ChargeParent``);
+    ``tautomer``: the canonical tautomer of that. Where RDKit cannot, the molecule stands as it is.
+    """
+    if how == NONE:
+        return mol
+    made = _charge_parent(mol)
+    if how == TAUTOMER:
+        with rdBase.BlockLogs():
+            try:
+                made = rdMolStandardize.TautomerEnumerator().Canonicalize(made)
+            except (ValueError, RuntimeError):
+                return made
+    return made
+
+
+def _charge_parent(mol: Chem.Mol) -> Chem.Mol:
+    with rdBase.BlockLogs():
+        try:
+            return rdMolStandardize.ChargeParent(mol)
+        except (ValueError, RuntimeError):  # fragments that cannot be sanitised on their own: the molecule stands
+            return mol
+
+
 def parent_block(mol: Chem.Mol, own: str | None = None) -> str:
     """First block of the InChIKey of the neutralised largest fragment: equal for salts, stereoisomers, charge states.
 
@@ -132,12 +161,7 @@ def parent_block(mol: Chem.Mol, own: str | None = None) -> str:
     """
     if not mol.HasSubstructMatch(_may_need_standardising()) and len(Chem.GetMolFrags(mol)) == 1:
         return first_block(mol) if own is None else own
-    with rdBase.BlockLogs():
-        try:
-            parent = rdMolStandardize.ChargeParent(mol)
-        except (ValueError, RuntimeError):  # fragments that cannot be sanitised on their own: the molecule stands
-            parent = mol
-    return first_block(parent)
+    return first_block(_charge_parent(mol))
 
 
 @functools.cache

@@ -4,6 +4,7 @@ Asked once the tables ``molecules`` and ``rejected`` stand, so that they can be 
 anything is trained.
 """
 
+import logging
 from typing import Any
 
 import pandas as pd
@@ -45,7 +46,10 @@ def check(config: dict[str, Any], molecules: pd.DataFrame, rejected: pd.DataFram
         budgets.check(budgets.of(config), int(sizes["pool"]))
     except ChemsieveError as error:
         raise ChemsieveError(f"{error}{_lost(rejected, int(sizes['pool']))}") from None
-    capacity.check_pool(config, int(sizes["target"]), int(sizes["pool"]))
+    both = int(sizes["target"]), int(sizes["pool"])
+    capacity.check_pool(config, *both)
+    for sentence in capacity.stand_ins(config, *both):
+        logging.getLogger(__name__).warning(sentence)
 
 
 def _lost(rejected: pd.DataFrame, accepted: int) -> str:

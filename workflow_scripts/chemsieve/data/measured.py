@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MEASURED, BELOW, ABOVE = "=", "<", ">"
-EXCLUDE, AT_LIMIT = "exclude", "at_limit"  # values of `censored`
+EXCLUDE, AT_LIMIT, CENSORED = "exclude", "at_limit", "censored"  # values of `censored`
 NONE, LOG10, MINUS_LOG10 = "none", "log10", "minus_log10"  # values of `transform`
 
 # As they are written, to what they mean; ~ is a measured value with a shrug.
@@ -131,7 +131,7 @@ class Scale:
     """How the labels of a file are read.
 
     Attributes:
-        censored: ``exclude`` labels that are limits, or take them ``at_limit``.
+        censored: ``exclude`` labels that are limits, take them ``at_limit``, or as what they are (``censored``).
         measured_in: the unit of all labels, or None where it is not said, or a column says it.
         by_column: whether a column says it.
         transform: ``none``, ``log10`` or ``minus_log10``, of the number in mol/L where the unit is said.

@@ -58,6 +58,7 @@ def prepare(
     stereo: bool,
     pool_labels: bool = True,
     rules: Mapping[str, Rules] | None = None,
+    standardise: str = chemistry.NONE,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide the rows of both files into accepted molecules and refused rows.
 
@@ -80,13 +81,17 @@ def prepare(
         stereo: whether the encoder reads stereochemistry.
         pool_labels: whether the pool's labels are used; if not they are missing, whatever the file says.
         rules: how the labels of ``target`` and ``pool`` are read; without an entry, as they stand.
+        standardise: what is read in place of each molecule, as :func:`chemsieve.data.chemistry.standardised` has it;
+            ``smiles`` stays as given, and all else follows from what is read.
 
     Returns:
         ``molecules`` (with the column of ``EXTRA``) and ``rejected``, target before pool, in row order.
     """
     chosen = {"target": Rules(), "pool": Rules()} | dict(rules or {})
-    kept_target, refused_target = examine(target, Intake("target", reader, stereo, rules=chosen["target"]))
-    intake = Intake("pool", reader, stereo, pool_labels, kept_target, chosen["pool"])
+    kept_target, refused_target = examine(
+        target, Intake("target", reader, stereo, rules=chosen["target"], standardise=standardise)
+    )
+    intake = Intake("pool", reader, stereo, pool_labels, kept_target, chosen["pool"], standardise)
     kept_pool, refused_pool = examine(pool, intake)
     columns = [*TABLES["molecules"], *EXTRA]
     return (
@@ -106,6 +111,7 @@ class Intake:
         labelled: whether the labels are used.
         target: accepted target molecules, which the file must not have.
         rules: how the labels are read.
+        standardise: what is read in place of a molecule.
     """
 
     source: str
@@ -114,6 +120,7 @@ class Intake:
     labelled: bool = True
     target: Sequence[Record] = ()
     rules: Rules = field(default_factory=Rules)
+    standardise: str = chemistry.NONE
 
 
 def examine(frame: pd.DataFrame, intake: Intake) -> tuple[list[Record], list[Record]]:
@@ -146,15 +153,16 @@ def _describe(
         return _refuse(record, "unparsable", problem)
     found = structure(smiles)
     record["mapped"] = found.mapped
-    mol = found.molecule
-    if mol is None:
+    given = found.molecule
+    if given is None:
         return _refuse(record, found.reason, found.detail)
     label, relation = math.nan, MEASURED
     if intake.labelled:
-        read = intake.rules.scale.read(label_text, relation_text, unit_text, lambda: chemistry.weight(mol))
+        read = intake.rules.scale.read(label_text, relation_text, unit_text, lambda: chemistry.weight(given))
         if read.reason:
             return _refuse(record, read.reason, read.detail)
         label, relation = read.value, read.relation
+    mol = chemistry.standardised(given, intake.standardise)
     inchikey = chemistry.inchikey(mol)
     block = chemistry.block_of(inchikey)
     return record | {

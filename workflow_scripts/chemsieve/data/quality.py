@@ -39,6 +39,22 @@ class Noise:
     repeats: int
     identical: int
 
+    @property
+    def free(self) -> int:
+        """Measurements beyond the first of each molecule."""
+        return self.repeats - self.molecules
+
+
+def floor(found: Noise, molecules: pd.DataFrame, policy: str) -> float:
+    """The root mean square noise of the labels of some rows of the table ``molecules``.
+
+    Args:
+        policy: what the label of several measurements is: that of the ``first``, else the noise of their mean counts.
+    """
+    if policy == FIRST or molecules.empty:
+        return found.deviation
+    return found.deviation * float(np.sqrt((1 / molecules["repeats"].clip(lower=1)).mean()))
+
 
 def noise(molecules: pd.DataFrame) -> Noise | None:
     """The noise of the labels in some rows of the table ``molecules``; None where no molecule was measured twice."""
@@ -63,19 +79,22 @@ def extremes(labels: pd.Series) -> Iterator[tuple[str, float, int]]:
 
 
 def sentences(
-    molecules: pd.DataFrame, rejected: pd.DataFrame, repeats: Mapping[str, Repeats]
+    molecules: pd.DataFrame, rejected: pd.DataFrame, repeats: Mapping[str, Repeats], censored: bool = False
 ) -> Iterator[tuple[str, Sentence]]:
     """What there is to say of the labels of each source, with the source.
 
     Args:
         molecules, rejected: the tables of those names.
         repeats: by source, what becomes of several rows of one molecule.
+        censored: whether limits of the target are trained on as what they are.
     """
     for source, rule in repeats.items():
         accepted = molecules[molecules["source"] == source]
         refused = rejected[rejected["source"] == source]
         parts = (_contradictions(source, rule, accepted, refused), _repeats(source, rule, accepted))
-        for part in (*parts, _limits(source, accepted, refused), _extremes(source, accepted)):
+        limits = _limits(source, accepted, refused, censored and source == "target")
+        told = accepted[accepted["relation"] == MEASURED] if censored and source == "target" else accepted
+        for part in (*parts, limits, _extremes(source, told)):
             for sentence in part:
                 yield source, sentence
 
@@ -119,7 +138,7 @@ def _repeats(source: str, rule: Repeats, accepted: pd.DataFrame) -> Iterator[Sen
             len(accepted),
         )
     if found := noise(accepted):
-        few = found.repeats - found.molecules < FEW_REPEATS
+        few = found.free < FEW_REPEATS
         rests = "too few to rely on" if few else "a test error much below it is no merit of a model"
         copies = (
             f" {found.identical:,} of the molecules have equal labels, which may be copies." if found.identical else ""
@@ -133,9 +152,18 @@ def _repeats(source: str, rule: Repeats, accepted: pd.DataFrame) -> Iterator[Sen
         )
 
 
-def _limits(source: str, accepted: pd.DataFrame, refused: pd.DataFrame) -> Iterator[Sentence]:
+def _limits(source: str, accepted: pd.DataFrame, refused: pd.DataFrame, censored: bool) -> Iterator[Sentence]:
     used, left_out = int((accepted["relation"] != MEASURED).sum()), int((refused["reason"] == "censored").sum())
-    if used:
+    if used and censored:
+        yield (
+            NOTE,
+            f"{source}: {used:,} of {len(accepted):,} labels are limits (<, >). Fine-tuning has no loss on their right "
+            "side; validation, descriptor models and influence leave them out; test errors are of measured labels, and "
+            "the table limits has how predictions go with the limits.",
+            used,
+            len(accepted),
+        )
+    elif used:
         yield (
             WARNING,
             f"{source}: {used:,} of {len(accepted):,} labels are limits (<, >), which are trained on and judged as if "

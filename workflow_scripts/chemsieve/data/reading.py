@@ -6,12 +6,14 @@ imports nothing heavy until it must.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chemsieve.data import measured
 from chemsieve.data.identifiers import AUTO, find
 from chemsieve.data.readers import FIELD_COUNT, Format, Layout, Row, delimited, parquet, sdf, smi
+from chemsieve.data.readers._files import begins_with_mark, is_utf8
 from chemsieve.errors import ChemsieveError
 
 if TYPE_CHECKING:
@@ -161,6 +163,28 @@ def stream(
     columns = [] if chosen == "sdf" else [smiles_column]
     rows = FORMATS[chosen].rows(path, source, columns, Layout(delimiter, encoding), whole=True)
     return next(rows).cells, _some(rows, path, source)
+
+
+@dataclass(frozen=True)
+class Dress:
+    """How a file is written, for one that is made from it: ``named`` where a line ``sep=;`` names the delimiter."""
+
+    delimiter: str
+    encoding: str
+    named: bool = False
+
+
+def dress_of(path: str | Path, delimiter: str = ",", file_format: str = "auto", encoding: str = "utf-8") -> Dress:
+    """The dress of a file whose header was read; where it is no delimited text, or no text, as is said.
+
+    UTF-8 with a byte-order mark is ``utf-8-sig``.
+    """
+    chosen = format_of(path, file_format)
+    if chosen == "parquet":
+        return Dress(delimiter, "utf-8")
+    marked = is_utf8(encoding) and begins_with_mark(path, "predict")
+    named = delimited.named_delimiter(path, "predict", encoding) if chosen == "csv" else None
+    return Dress(named or delimiter, "utf-8-sig" if marked else encoding, named is not None)
 
 
 def _some(rows: Iterator[Row], path: str | Path, source: str) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """The model card: what a model folder is, what it was measured to do, and what it is not for."""
 
 from chemsieve.data.acceptance import FLAG
+from chemsieve.deployment.conformal import NARROWEST, WIDEST
 
 _SPREADS = {
     "dropout": "the standard deviation over {passes} networks thinned by the dropout of its training (seed {seed})",
@@ -137,23 +138,34 @@ def _measured(facts: dict) -> list[str]:
         + ("" if _described(facts) or _mean(facts) else " that was kept")
         + ((" and these runs" if _mean(facts) else " and this run") + " among others") * (facts["chosen"] in _CHOSEN)
         + ", so that its errors flatter.",
+        *_noise(facts),
+    ]
+
+
+def _noise(facts: dict) -> list[str]:
+    """What no error can be below, where labels were measured twice."""
+    if not (found := facts.get("noise")):
+        return []
+    return [
+        "",
+        f"The labels' own noise is about {found['deviation']:.3g}{_unit(facts)} ({found['repeats']:,} measurements of "
+        f"{found['molecules']:,} molecules): no model can have a test RMSE much below that.",
     ]
 
 
 def _columns(facts: dict) -> list[str]:
     label, interval, domain = facts["target"]["label"], facts["interval"], facts["domain"]
-    unit, spread = _unit(facts), _spread(facts)
+    spread = _spread(facts)
     return [
         "## What a prediction comes with",
         "",
-        f"* `{label}_low`, `{label}_high`: the prediction plus and minus {interval['half_width']:.4g}{unit}, a split "
-        f"conformal interval of {interval['coverage']:.0%} from {interval['molecules']:,} validation molecules. That "
-        "holds for molecules exchangeable with them and unseen in training; since validation also chose "
-        f"{_settled(facts)}, the coverage is approximate, and for molecules of another kind nothing is promised. It "
-        "holds "
-        f"{interval['test_covered']:,} of {interval['test_molecules']:,} test molecules.",
+        f"* `{label}_low`, `{label}_high`: the prediction plus and minus {_width(facts)}, a split conformal interval "
+        f"of {interval['coverage']:.0%} from {interval['molecules']:,} test molecules, drawn at random, which neither "
+        f"training, {_settled(facts)}, a selection nor the choice of the model has looked at. It holds for molecules "
+        f"exchangeable with them; for molecules of another kind nothing is promised. {_coverage(interval)}",
         f"* `{label}_unc`: {spread}",
-        "* `nearest_training`, `similarity`: the most similar training molecule (Tanimoto, ECFP4, 2,048 bits).",
+        "* `nearest_training`, `nearest_training_identifier`, `nearest_training_smiles`, `similarity`: the most "
+        "similar training molecule (Tanimoto, ECFP4, 2,048 bits).",
         f"* `in_domain`: whether that similarity is at least {domain['similarity']:.3f}, which "
         f"{100 - domain['percentile']}% of the validation molecules reach, and the encoder reads the molecule whole.",
         "* `same_molecule`: a training molecule with the same first block of the InChIKey, so that its label was seen.",
@@ -167,6 +179,31 @@ def _columns(facts: dict) -> list[str]:
         f"`too_long` (more than {facts['input']['max_tokens']} tokens), `unknown_token` (see `unread`), `not_finite`, "
         "or `field_count` (a row with a field too few or too many).",
     ]
+
+
+def _width(facts: dict) -> str:
+    """Half the width of the interval, and how it goes with similarity."""
+    interval, unit = facts["interval"], _unit(facts)
+    width = f"{interval['half_width']:.4g}{unit}"
+    if not interval.get("slope"):
+        return width
+    return (
+        f"{width} for a molecule of the similarity {interval['centre']:.2f}, and {interval['slope'] / 10:.0%} of that "
+        f"more for each 0.1 of similarity less (at least {NARROWEST:g} and at most {WIDEST:g} times as much), since "
+        "errors of validation molecules grow so"
+    )
+
+
+def _coverage(interval: dict) -> str:
+    """How many molecules the interval holds that did not calibrate it."""
+    checked, covered = interval["test_molecules"], interval["test_covered"]
+    if not checked:
+        return "No test molecule was left to check it on."
+    low, high = interval["test_share"]
+    return (
+        f"It holds {covered:,} of the {checked:,} other test molecules ({covered / checked:.0%}; with 95 % confidence "
+        f"between {low:.0%} and {high:.0%})."
+    )
 
 
 def _spread(facts: dict) -> str:
@@ -188,12 +225,19 @@ def _stereo(facts: dict) -> list[str]:
     return ["* It reads no stereochemistry: stereoisomers get the same prediction."]
 
 
+def _standardised(facts: dict) -> list[str]:
+    how = {"parent": "the largest fragment, neutralised", "tautomer": "the canonical tautomer of the neutral parent"}
+    said = how.get(facts["input"].get("standardise"))
+    return [f"* It reads {said} in place of each molecule (RDKit's MolStandardize)."] if said else []
+
+
 def _limits(facts: dict) -> list[str]:
     return [
         "## Limits",
         "",
         "* Meant for molecules like those it was trained on, to order and to filter candidates for measurement.",
         "* Not for decisions on safety, toxicity or dose.",
+        *_standardised(facts),
         *_stereo(facts),
         *(
             f"* Predictions{' of the language model' * _mean(facts)} are averaged over {one['averaged']['writings']} "

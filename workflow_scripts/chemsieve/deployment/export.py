@@ -1,4 +1,4 @@
-"""Making a model folder from a run: merged, calibrated on validation, and held against the run's own predictions.
+"""Making a model folder from a run: merged, calibrated, and held against the run's own predictions.
 
 Or from two runs, the mean of which is the model: a folder of each in one, calibrated and held against both together.
 """
@@ -15,6 +15,7 @@ import torch
 
 from chemsieve import __version__
 from chemsieve.baselines._pipeline import Model
+from chemsieve.data import chemistry, quality
 from chemsieve.deployment import conformal, described, folder, inference, language, mean
 from chemsieve.deployment.card import card
 from chemsieve.deployment.merging import merge
@@ -46,8 +47,8 @@ class TrainedRun:
         model: its regressor, restored; :func:`export` merges its adapters in place.
         encoder_folder: what it started from: ``config.json`` and ``tokenizer.json``.
         training: ids of all molecules it was trained on, those of the pool included.
-        predictions: its rows of the table ``predictions``. Validation calibrates the interval and bounds the domain; of
-            the test molecules it is only said how many the interval holds.
+        predictions: its rows of the table ``predictions``. Validation bounds the domain and says how errors go with
+            similarity; a half of the test molecules calibrates the interval, the other half says what it holds.
     """
 
     chosen: dict
@@ -91,15 +92,15 @@ def export(
     Args:
         molecules: table ``molecules``.
         spec: ``study``, ``target`` (label, name, unit), ``family``, ``method``, ``options``, ``dropout``, ``head``,
-            ``averaged`` (writings, draws), ``max_tokens``, ``stereo``, ``unknown_tokens``, and of the section
-            ``predict`` what concerns a model.
+            ``averaged`` (writings, draws), ``max_tokens``, ``stereo``, ``unknown_tokens``, ``standardise``, and of the
+            section ``predict`` what concerns a model.
         data: ``file`` (its name) and ``sha256`` of the target and the pool.
 
     Returns:
         The facts that ``chemsieve.json`` holds.
 
     Raises:
-        ChemsieveError: the folder would predict otherwise than the run did, or validation is too small.
+        ChemsieveError: the folder would predict otherwise than the run did, or there are too few test molecules.
     """
     model = merge(run.model).cpu()
 
@@ -183,6 +184,7 @@ def export_mean(
         theirs[0] = folder.load(target / "language", device).predict(smiles)[label].to_numpy(float)
     _compare(ours, np.mean(theirs, axis=0), float(by_id.loc[fitted.training, "label"].std(ddof=0)))
     _calibrate(facts, both, ours, answers["similarity"].to_numpy(float))
+    facts["noise"] = noise_of(molecules)
     write_text(target / folder.CARD, card(facts))
     folder.seal(target, facts)
     return facts
@@ -229,6 +231,7 @@ def _folder(
     ours = answers[spec["target"]["label"]].to_numpy(float)
     _compare(*_both_ways(predictor, ours, given, by_id, run.predictions), scale)
     _calibrate(facts, run.predictions, ours, answers["similarity"].to_numpy(float))
+    facts["noise"] = noise_of(molecules)
     write_text(target / folder.CARD, card(facts))
     folder.seal(target, facts)
     return facts
@@ -248,6 +251,7 @@ def _facts(run: TrainedRun | DescribedRun, spec: dict, own: dict) -> dict:
         "input": {
             "stereo": spec["stereo"],
             "unknown_tokens": spec["unknown_tokens"],
+            "standardise": spec.get("standardise", chemistry.NONE),
             "max_tokens": backbone.token_limit(run.encoder_folder, spec["family"], spec["max_tokens"]),
         },
         "uncertainty": {**own["uncertainty"], "passes": settings["passes"], "seed": settings["seed"]},
@@ -265,21 +269,28 @@ def _uncalibrated(settings: dict) -> dict:
 
 
 def _calibrate(facts: dict, predictions: pd.DataFrame, ours: np.ndarray, similarity: np.ndarray) -> None:
-    """Set the interval's width and the domain's bound by the validation molecules.
+    """Set the domain's bound by the validation molecules, and the interval by test molecules.
+
+    Nothing that was trained, stopped, selected or chosen has looked at these.
 
     Args:
         ours, similarity: the folder's predictions and similarities, (molecules,), of the rows of ``predictions``.
     """
     errors = np.abs(predictions["label"].to_numpy() - ours)
     validation, test = ((predictions["fold"] == fold).to_numpy() for fold in ("validation", "test"))
-    half_width = conformal.half_width(errors[validation], facts["interval"]["coverage"])
-    facts["interval"] |= {
-        "half_width": half_width,
-        "molecules": int(validation.sum()),
-        "test_molecules": int(test.sum()),
-        "test_covered": int((errors[test] <= half_width).sum()),
-    }
+    trend = conformal.Trend.of(errors[validation], similarity[validation])
+    names = list(predictions["molecule_id"][test])
+    given = names, facts["interval"]["coverage"], similarity[test], trend
+    facts["interval"] |= conformal.calibrated(errors[test], *given).facts()
     facts["domain"]["similarity"] = float(np.percentile(similarity[validation], PERCENTILE))
+
+
+def noise_of(molecules: pd.DataFrame) -> dict | None:
+    """The noise of the target's labels, of repeats in the table ``molecules``; None where there are none."""
+    found = quality.noise(molecules[molecules["source"] == "target"])
+    if found is None:
+        return None
+    return {"deviation": found.deviation, "molecules": found.molecules, "repeats": found.repeats}
 
 
 def _both_ways(

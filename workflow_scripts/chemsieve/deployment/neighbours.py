@@ -21,6 +21,7 @@ def training_table(molecules: pd.DataFrame) -> pd.DataFrame:
         {
             "molecule_id": molecules["molecule_id"].to_numpy(),
             "canonical_smiles": molecules["canonical_smiles"].to_numpy(),
+            "identifier": molecules["identifier"].to_numpy(),
             "inchikey_block": molecules["inchikey"].map(block_of).to_numpy(),
             "fingerprint": [row.tobytes() for row in np.packbits(bits, axis=1)],
         }
@@ -32,6 +33,10 @@ class Neighbours:
 
     def __init__(self, table: pd.DataFrame):
         self.ids = table["molecule_id"].to_numpy(dtype=object)
+        self.smiles = table["canonical_smiles"].to_numpy(dtype=object)
+        # Folders of earlier releases have no identifiers.
+        known = table["identifier"] if "identifier" in table else pd.Series([None] * len(table))
+        self.names = np.array([name if isinstance(name, str) else "" for name in known], dtype=object)
         packed = np.frombuffer(b"".join(table["fingerprint"]), np.uint8).reshape(len(table), -1)
         self.bits = np.unpackbits(packed, axis=1)
         # The first of several; without an InChIKey nothing equals anything.
@@ -39,9 +44,9 @@ class Neighbours:
         self.by_block = {block: identity for block, identity in reversed(list(pairs)) if block}
 
     def nearest(self, molecules: Sequence[Chem.Mol]) -> tuple[np.ndarray, np.ndarray]:
-        """Id (n,) of the most similar training molecule of each, the first of equals, and its Tanimoto similarity."""
+        """Place (n,) of the most similar training molecule of each, the first of equals, and how similar it is."""
         ((positions, distances),) = fingerprints.nearest(_bits(molecules), self.bits, ["tanimoto"], 1)
-        return self.ids[positions[:, 0]], 1 - distances[:, 0]
+        return positions[:, 0], 1 - distances[:, 0]
 
     def same(self, blocks: Sequence[str]) -> list[str]:
         """Id of the training molecule with the same first block of the InChIKey, or an empty text."""

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from chemsieve.data import chemistry
 from chemsieve.data.acceptance import REFUSE, Reader, structure
+from chemsieve.deployment.conformal import Trend
 from chemsieve.deployment.neighbours import Neighbours
 
 
@@ -50,19 +51,28 @@ class Predictor:
         """Names of the columns that :meth:`predict` gives."""
         label = self.facts["target"]["label"]
         own = [label, *(f"{label}_{part}" for part in ("unc", "low", "high"))]
-        return [*own, "nearest_training", "similarity", "in_domain", "same_molecule", "unread", "reason"]
+        nearest = ["nearest_training", *(f"nearest_training_{part}" for part in ("identifier", "smiles"))]
+        return [*own, *nearest, "similarity", "in_domain", "same_molecule", "unread", "reason"]
+
+    @property
+    def trend(self) -> Trend:
+        """How the width of an interval goes with similarity; in folders of earlier releases it does not."""
+        interval = self.facts["interval"]
+        return Trend(interval.get("slope", 0.0), interval.get("centre", 0.0))
 
     def predict(self, smiles: Sequence[str]) -> pd.DataFrame:
         """One row per SMILES, in order.
 
         Returns:
             The prediction under the label's name, its spread (``_unc``) and its conformal interval (``_low``,
-            ``_high``), in label units; ``nearest_training`` and ``similarity``: id and Tanimoto similarity (ECFP4, 2048
-            bits) of the most similar training molecule; ``in_domain``: whether that is similar enough, and the encoder
-            reads the SMILES whole; ``same_molecule``: id of the training molecule with the same first block of the
-            InChIKey, or empty; ``unread``: what the encoder does not know or its tokenizer passes over, in words, or
-            empty; ``reason``: empty, or why there is no prediction and all else but ``unread`` is missing: those of
-            :mod:`chemsieve.data.acceptance`, or ``not_finite`` (the model's answer is no number).
+            ``_high``), in label units; ``nearest_training``, ``nearest_training_identifier``,
+            ``nearest_training_smiles`` and ``similarity``: id, the user's own name, where there is one, SMILES and
+            Tanimoto similarity (ECFP4, 2048 bits) of the most similar training molecule; ``in_domain``: whether that is
+            similar enough, and the encoder reads the SMILES whole; ``same_molecule``: id of the training molecule with
+            the same first block of the InChIKey, or empty; ``unread``: what the encoder does not know or its tokenizer
+            passes over, in words, or empty; ``reason``: empty, or why there is no prediction and all else but
+            ``unread`` is missing: those of :mod:`chemsieve.data.acceptance`, or ``not_finite`` (the model's answer is
+            no number).
         """
         rows = self._read(smiles)
         places = [row.place for row in rows if not row.reason]
@@ -82,7 +92,9 @@ class Predictor:
         rows = [Row(place, found.molecule, found.reason) for place, found in enumerate(map(structure, smiles))]
         parsed = [row for row in rows if not row.reason]
         for row in parsed:
-            row.smiles = chemistry.canonical_smiles(cast("Chem.Mol", row.molecule), self.facts["input"]["stereo"])
+            given = cast("Chem.Mol", row.molecule)
+            row.molecule = chemistry.standardised(given, self.facts["input"].get("standardise", chemistry.NONE))
+            row.smiles = chemistry.canonical_smiles(row.molecule, self.facts["input"]["stereo"])
         for row, reading in zip(parsed, self.reader.read([row.smiles for row in parsed]), strict=True):
             row.reason, row.unread, row.tokens = reading.reason, reading.unread.words, reading.ids
         return rows
@@ -94,11 +106,12 @@ class Predictor:
             return {name: np.array([], dtype=object) for name in names}
         molecules = [cast("Chem.Mol", row.molecule) for row in rows]
         value, spread = self._values(rows)
-        half_width = self.facts["interval"]["half_width"]
-        nearest, similarity = self.neighbours.nearest(molecules)
+        places, similarity = self.neighbours.nearest(molecules)
+        nearest = [column[places] for column in (self.neighbours.ids, self.neighbours.names, self.neighbours.smiles)]
+        half_width = self.facts["interval"]["half_width"] * self.trend.widths(similarity)
         in_domain = (similarity >= self.facts["domain"]["similarity"]).astype(object)
         same = self.neighbours.same([chemistry.first_block(molecule) for molecule in molecules])
-        columns = (value, spread, value - half_width, value + half_width, nearest, similarity, in_domain, same)
+        columns = (value, spread, value - half_width, value + half_width, *nearest, similarity, in_domain, same)
         return dict(zip(names, columns, strict=True))
 
     def _values(self, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,9 @@ from chemsieve.tables import read_table
 from chemsieve.uses import MIXED
 
 
-def restored(chosen: dict, cells: dict[str, dict], family: str, train: str, predictions: pd.DataFrame) -> TrainedRun:
+def restored(
+    chosen: dict, cells: dict[str, dict], family: str, train: list[str], predictions: pd.DataFrame
+) -> TrainedRun:
     """A run of a language model.
 
     Args:
@@ -18,10 +20,11 @@ def restored(chosen: dict, cells: dict[str, dict], family: str, train: str, pred
         cells: what models are made of, by origin/method/selection, with /use where that is not mixed
             (:attr:`chemsieve.study.plan.Plan.exported_cells`).
         family: of the encoder.
-        train: pattern of the table of the training molecules.
+        train: patterns of the tables of the training molecules.
         predictions: table ``predictions`` of all runs.
     """
-    cell, training = cell_of(chosen, cells), list(read_table(train.format(**chosen))["molecule_id"])
+    cell = cell_of(chosen, cells)
+    training = [name for one in train for name in read_table(one.format(**chosen))["molecule_id"]]
     places = {name: cell[name] and cell[name].format(**chosen) for name in ("model", "encoder", "base", "selection")}
     if places["selection"]:
         selection = read_table(places["selection"])
@@ -40,7 +43,10 @@ def restored(chosen: dict, cells: dict[str, dict], family: str, train: str, pred
 
 
 def refitted(chosen: dict, cells: dict[str, dict], train: str, predictions: pd.DataFrame) -> DescribedRun:
-    """A run of a descriptor model, of which no model is kept; arguments as of :func:`restored`."""
+    """A run of a descriptor model, of which no model is kept; arguments as of :func:`restored`.
+
+    ``train`` is one pattern: descriptor models leave limits out.
+    """
     cell, trained = cell_of(chosen, cells), read_table(train.format(**chosen))
     validation, known = read_table(cell["validation"].format(**chosen)), Features(cell["tables"])
     training, more = list(trained["molecule_id"]), None

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TextIO
 
 from chemsieve.data.readers import Row
-from chemsieve.data.reading import stream
+from chemsieve.data.reading import dress_of, stream
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
 from chemsieve.runtime.files import write_atomically
 from chemsieve.runtime.processes import progress
+
+SIMILARITY_DECIMALS = 3
 
 
 def predict_file(
@@ -26,21 +28,27 @@ def predict_file(
     chunk: int = 4096,
     file_format: str = "auto",
     encoding: str = "utf-8",
+    decimal: str = ".",
 ) -> Counter:
     """Write the rows of ``source`` with the predictor's columns after their own, in order, as delimited text.
 
     Cells of the source are written as they were read, though a spreadsheet may take some for formulas; the columns
-    added hold numbers, ids and words of ours. A name that the source already has is followed by ``_predicted``.
+    added hold numbers, ids and words of ours. A name that the source already has is followed by ``_predicted``. The
+    output is dressed as the source is: in its delimiter, which a line ``sep=;`` above the header may name, that line
+    with it, in its encoding and with its byte-order mark. Predictions have the decimals of three digits of the
+    interval's width.
 
     Args:
         source: delimited text with a header, SMILES, SDF or Parquet, gzipped or not. It is read twice, so that a file
             that breaks off is found before anything is computed.
-        output: UTF-8, written whole or not at all; gzipped where its name ends so.
+        output: written whole or not at all; gzipped where its name ends so. What its encoding has not is written as
+            its number.
         smiles: column of the SMILES; not used for SDF.
         delimiter: of the output, and of a delimited source.
         chunk: rows in memory at a time.
         file_format: a key of ``FORMATS`` of :mod:`chemsieve.data.reading`, or auto.
-        encoding: of a source that is text.
+        encoding: of a source that is text, and of the output.
+        decimal: mark of the decimals of the numbers added, a point or a comma.
 
     Returns:
         How many rows have each ``reason``; an empty one is a prediction. Besides those of :class:`Predictor` there is
@@ -53,6 +61,8 @@ def predict_file(
     if output.exists() and source.exists() and output.samefile(source):
         raise ChemsieveError(f"{output}: the predictions would replace the file that they are made from")
     given = source, "predict", smiles, delimiter, file_format, encoding
+    dress = dress_of(source, delimiter, file_format, encoding)
+    decimals = _decimals(getattr(predictor, "facts", {}).get("interval", {}).get("half_width", 0.0))
     total = sum(1 for _ in stream(*given)[1])
     counts: Counter = Counter()
 
@@ -61,17 +71,23 @@ def predict_file(
         zipped = output.suffix == ".gz"
         # Half a character, which some encodings let pass, is written as its number.
         opened = (gzip.open if zipped else open)(
-            temporary, "wt", encoding="utf-8", errors="backslashreplace", newline=""
+            temporary, "wt", encoding=dress.encoding, errors="backslashreplace", newline=""
         )
         with opened as handle:
-            writer = csv.writer(_Lines(handle), delimiter=delimiter)
+            if dress.named:
+                handle.write(f"sep={dress.delimiter}\n")
+            writer = csv.writer(_Lines(handle), delimiter=dress.delimiter)
             writer.writerow(header + free_names(predictor.columns, header))
             for part in progress(_chunks(rows, chunk), f"parts of {chunk} rows", math.ceil(total / chunk)):
                 # What has a problem is asked for as no SMILES, and keeps its own reason.
                 answers = predictor.predict(["" if row.problem else row.smiles for row in part])
                 answers["reason"] = [row.problem or reason for row, reason in zip(part, answers["reason"], strict=True)]
                 counts.update(answers["reason"])
-                cells = zip(*([_cell(value) for value in answers[name]] for name in answers), strict=True)
+                places = {"similarity": SIMILARITY_DECIMALS}
+                columns = (
+                    [_cell(value, places.get(name, decimals), decimal) for value in answers[name]] for name in answers
+                )
+                cells = zip(*columns, strict=True)
                 writer.writerows([*row.cells, *more] for row, more in zip(part, cells, strict=True))
 
     write_atomically(output, write)
@@ -107,10 +123,17 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
         yield part
 
 
-def _cell(value: object) -> str:
-    """Nine digits, more than a model of single precision has; truth in lower case; nothing where nothing is known."""
+def _decimals(half_width: float) -> int | None:
+    """Decimals of three digits of an interval's half-width: more are noise; None where there is no interval."""
+    return max(0, 2 - math.floor(math.log10(half_width))) if half_width > 0 else None
+
+
+def _cell(value: object, decimals: int | None, mark: str) -> str:
+    """A number with so many decimals, else nine digits; truth in lower case; nothing where nothing is known."""
     if value is None or value != value:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else f"{value:.9g}"
+    if isinstance(value, str):
+        return value
+    return (f"{value:.9g}" if decimals is None else f"{value:.{decimals}f}").replace(".", mark)

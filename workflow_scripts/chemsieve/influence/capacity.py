@@ -42,11 +42,27 @@ def check_pool(config: dict, targets: int, pool: int) -> None:
             f"influence.gram.largest ({largest}) has no room for: raise it to "
             f"{min(train + single + pool, single + 2 * pool)}, or set influence.test_molecules to 0"
         )
+    inside = covered(train, query, pool, largest)[1]
     for name in config["influence"]["run"]:
-        if estimators.load(name).NEEDS_POOL and not covered(train, query, pool, largest)[1]:
+        if estimators.load(name).NEEDS_POOL and not inside and not estimators.stand_in(name, inside):
             enough = min(train + query + pool, query + 2 * pool)
             raise ChemsieveError(
                 f"influence.run: {name} works on all {pool} pool molecules together, which influence.gram.largest "
                 f"({largest}) has no room for: raise it to {enough} (it then takes about {24 * enough**2 / 1e9:.0f} GB "
                 "of memory), or run exact in its place, which scores a pool of any size, and select by it"
             )
+
+
+def stand_ins(config: dict, targets: int, pool: int) -> list[str]:
+    """A sentence for each estimator whose pool has no room in the matrix, so that another scores in its place."""
+    largest = config["influence"]["gram"]["largest"]
+    train, query = (round(share * targets) for share in config["split"]["fractions"][:2])
+    inside = covered(train, query, pool, largest)[1]
+    enough = min(train + query + pool, query + 2 * pool)
+    return [
+        f"influence.run: {name} has no room for all {pool} pool molecules together (influence.gram.largest: "
+        f"{largest}), so that {other} scores each alone in its place; {enough} would do, and takes about "
+        f"{24 * enough**2 / 1e9:.0f} GB of memory"
+        for name in config["influence"]["run"]
+        if (other := estimators.stand_in(name, inside))
+    ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,12 @@ from chemsieve.runtime.processes import peak_memory_mb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chemsieve.influence.estimators import Solution
+    from chemsieve.influence.estimators import KernelEstimator, Solution
     from chemsieve.influence.kernel import Kernel
     from chemsieve.influence.problem import Molecules, Problem
 
+
+log = logging.getLogger(__name__)
 
 COMPARED = 100  # pool molecules whose scores are compared with those of half the iterations
 
@@ -75,7 +78,16 @@ def from_kernel(
     if not module.KERNEL:
         raise TypeError(f"{estimator} does not work on the Gram matrix")
     task = Task(kernel, labels, seed, load_problem, facts["all_train"], facts["error"], tolerance)
-    scores = module.score(task, **options)
+    other = estimators.stand_in(estimator, bool(kernel.pool))
+    if other is None:
+        scores = module.score(task, **options)
+    else:
+        log.warning(
+            "the pool has no room in the Gram matrix (influence.gram.largest): %s is scored by %s", estimator, other
+        )
+        kept = {name: value for name, value in options.items() if name == "damping"}
+        scores = cast("KernelEstimator", estimators.load(other)).score(task, **kept)
+        scores.solver = f"{other} in place of {estimator}: {scores.solver}"
     if not np.isfinite(scores.influence).all():
         raise InfluenceDivergence(f"influence: a score of {estimator} is not finite; raise its damping")
     measured, estimate = scores.relative_residual, estimated_residual(kernel, scores.damping, facts["error"])

@@ -1,17 +1,23 @@
 """Whether predictions can be taken at their word: predicted against measured labels, and far from the training."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.deployment import conformal
+from chemsieve.errors import ChemsieveError
 from chemsieve.report.blocks import Block, Heading, Paragraph, Section, table
 from chemsieve.report.figure import GREY, around, axis, colours, drawn, plain, whiskers
+from chemsieve.report.noise import noise_blocks
 from chemsieve.report.similarity import similarity_blocks
 from chemsieve.report.study import DESCRIPTORS, Study, run_parts
-from chemsieve.report.words import between
+from chemsieve.report.words import MISSING, between, number
 from chemsieve.statistics import bootstrap
 
 BINS = 10  # of the predictions, of equal size
+COVERAGE = 0.9  # of intervals, where the configuration says nothing
 PER_BIN = 5  # molecules that a bin of the predictions should have; fewer molecules have fewer bins
 
 
@@ -24,6 +30,7 @@ def section(study: Study) -> Section:
             blocks += [
                 Heading(f"{splitter} split"),
                 *_calibration(study, i, shown),
+                *_intervals(study, shown),
                 *similarity_blocks(study, i, shown),
             ]
     title = "Calibration"
@@ -35,7 +42,7 @@ def section(study: Study) -> Section:
         "the lowest. Replicates are pooled; intervals are 95 % and come from resampling the test molecules, each with "
         "all its predictions, so they leave out the noise between trainings."
     )
-    return Section("calibration", title, [Paragraph(intro), *blocks])
+    return Section("calibration", title, [Paragraph(intro), *noise_blocks(study), *blocks])
 
 
 def configurations(study: Study, splitter: str) -> dict[str, tuple[str, str, str]]:
@@ -132,6 +139,65 @@ def _calibration(study: Study, i: int, shown: dict[str, pd.DataFrame]) -> list[B
             [(name, *_line(rows)) for name, rows in shown.items()],
         ),
     ]
+
+
+def _intervals(study: Study, shown: dict[str, pd.DataFrame]) -> list[Block]:
+    """How wide intervals must be, and whether they hold what they say, by name of the configuration."""
+    coverage = (study.config.get("predict") or {}).get("coverage", COVERAGE)
+    validation = study.predictions[study.predictions["fold"] == "validation"]
+    rows = []
+    for name, test in shown.items():
+        found = interval_rows(test, validation, coverage)
+        if found is None:
+            continue
+        checked, width = found
+        cells = [bootstrap.mean_of(checked, column) for column in ("covered", "naive")] if len(checked) else []
+        said = [between(cell["mean"], cell["low"], cell["high"]) for cell in cells] or [MISSING, MISSING]
+        rows.append((name, number(width, 3), said[0], cells[0]["molecules"] if cells else 0, said[1]))
+    if not rows:
+        return [Paragraph(f"There are too few test molecules for intervals of {coverage:.0%}.")]
+    unit = f" ({study.unit})" if study.unit else ""
+    return [
+        table(
+            f"Intervals of {coverage:.0%} around a prediction: half their width, calibrated on half of the test "
+            "molecules, which nothing before has looked at, and the share of the labels of the other half that they "
+            "hold. Beside it the share if validation molecules calibrated them: these have decided when to stop, what "
+            "was selected and which options were taken, so that their errors are too small. An exported model has such "
+            "intervals (docs/predicting.md)",
+            ["model", f"half-width{unit}", "holds", "molecules", "calibrated on validation"],
+            rows,
+        )
+    ]
+
+
+def interval_rows(test: pd.DataFrame, validation: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, float] | None:
+    """Whether the intervals of each run hold the labels of the test molecules that did not calibrate them.
+
+    Args:
+        test: rows of the table ``predictions``, of test molecules and any runs.
+        validation: those of validation molecules, of these runs and others.
+
+    Returns:
+        One row per run and molecule that checks: ``molecule_id``, ``covered``, and ``naive``, for an interval that the
+        validation molecules calibrate; and the mean half-width. None where there are too few test molecules.
+    """
+    parts, widths = [], []
+    by_run = dict(list(validation.groupby("run_id")))
+    for run, rows in test.groupby("run_id"):
+        own = conformal.calibrating(list(rows["molecule_id"]), coverage)
+        errors = (rows["label"] - rows["prediction"]).abs().to_numpy()
+        try:
+            half = conformal.half_width(errors[own], coverage)
+        except ChemsieveError:
+            return None
+        others = by_run.get(run)
+        naive = np.full(len(rows), np.nan)
+        if others is not None and math.ceil((len(others) + 1) * coverage - 1e-9) <= len(others):
+            naive = errors <= conformal.half_width((others["label"] - others["prediction"]).to_numpy(), coverage)
+        made = pd.DataFrame({"molecule_id": rows["molecule_id"], "covered": errors <= half, "naive": naive})
+        parts.append(made[~own].astype({"covered": float, "naive": float}))
+        widths.append(half)
+    return pd.concat(parts), float(np.mean(widths))
 
 
 def _line(rows: pd.DataFrame) -> tuple:

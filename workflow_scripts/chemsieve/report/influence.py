@@ -237,6 +237,15 @@ def _diagnostics(study: Study) -> list[Block]:
         blocks.append(
             Alarm(f"{len(rows)} of {count(len(diagnostics), 'solve')} failed and gave no score ({names}): {reason}.")
         )
+    others = diagnostics["solver"].dropna().str.extract(r"^(\S+) in place of (\S+): ").dropna().drop_duplicates()
+    blocks += [
+        Paragraph(
+            f"The pool has no room in the Gram matrix (influence.gram.largest), which {name} needs: {other} scored "
+            f"each molecule alone in its place, so that two near-copies are worth twice what one is. Its scores stand "
+            f"under the name {name}."
+        )
+        for other, name in others.itertuples(index=False)
+    ]
     apart = diagnostics[~diagnostics["converged"] & diagnostics["failure"].isna()]
     sampled = apart["expected_agreement"].notna()
     for name, rows in apart[sampled].groupby("estimator"):

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from chemsieve.report import noise
 from chemsieve.report.blocks import Alarm, Block, Bullets, Heading, Paragraph, Section, table
 from chemsieve.report.study import Study
 from chemsieve.report.words import count, listing
@@ -67,6 +68,7 @@ def section(study: Study) -> Section:
         if len(shown) > MOST:
             shown, caption = averaged(metrics), "Means over the replicates of each configuration"
         blocks = [
+            *noise.both(study),
             *_machines(metrics),
             Paragraph("Choose a column heading to sort by it, once more to reverse."),
             table(

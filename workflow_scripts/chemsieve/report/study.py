@@ -49,6 +49,7 @@ class Study:
     pool_use: pd.DataFrame | None = None
     pool_use_curves: pd.DataFrame | None = None
     tuning: pd.DataFrame | None = None
+    limits: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chemsieve.data.measured import ABOVE, BELOW
 from chemsieve.errors import ChemsieveError
 
 if TYPE_CHECKING:
@@ -77,3 +78,29 @@ def evaluate_runs(predictions: pd.DataFrame, labels: pd.Series, facts: list[dict
             rows = by_run[run["run_id"], fold]
             records.append(run | {"fold": fold} | regression_metrics(rows["label"], rows["prediction"]))
     return pd.DataFrame(records), predictions
+
+
+def evaluate_limits(predictions: pd.DataFrame, labels: pd.Series, relations: pd.Series) -> pd.DataFrame:
+    """The table ``limits``: how test predictions of molecules go with the limits that are known of them.
+
+    Args:
+        predictions: table ``run_predictions`` of all runs.
+        labels, relations: label and relation by ``molecule_id``; a relation that is missing is that of a measured one.
+    """
+    import pandas as pd
+
+    side = relations.map({BELOW: -1, ABOVE: 1}).fillna(0).astype(int)
+    test = predictions[predictions["fold"] == "test"]
+    names = test["molecule_id"]
+    error = test["prediction"].to_numpy() - labels.loc[names].to_numpy()
+    bound = side.loc[names].to_numpy()
+    met = bound * error > 0
+    rows = test.assign(limit=bound != 0, met=met, squared=np.where(met, 0.0, error) ** 2).groupby("run_id", sort=False)
+    return pd.DataFrame(
+        {
+            "limits": rows["limit"].sum(),
+            "met": rows["met"].sum(),
+            "measured": rows["limit"].size() - rows["limit"].sum(),
+            "censored_rmse": rows["squared"].mean() ** 0.5,
+        }
+    ).reset_index()

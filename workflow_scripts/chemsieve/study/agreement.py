@@ -223,6 +223,23 @@ def check_split(config: Json) -> None:
         )
 
 
+def check_limits(config: Json) -> None:
+    """Limits that are trained on as what they are have a loss, and no mean that cuts them."""
+    target = config["target"]
+    if target["censored"] != measured.CENSORED:
+        return
+    if target["binarise"]:
+        raise ChemsieveError(
+            "configuration: target.censored: labels that are cut at their mean are no limits; set target.binarise to "
+            "null, or target.censored to exclude"
+        )
+    if config["finetune"]["head"]["kernel"]:
+        raise ChemsieveError(
+            "configuration: target.censored: finetune.head.kernel is solved for, and takes measured labels alone; set "
+            "one of them otherwise"
+        )
+
+
 def check_prediction(config: Json) -> None:
     """The file of molecules to predict can be read."""
     if config["predict"]["input"]:

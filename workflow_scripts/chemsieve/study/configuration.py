@@ -186,6 +186,7 @@ def validate(config: Json) -> None:
     check_trackers(config["tracking"]["run"])
     agreement.check_tables(config)
     agreement.check_split(config)
+    agreement.check_limits(config)
     agreement.check_prediction(config)
     agreement.check_pretraining(config)
     agreement.check_adaptation(config)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from chemsieve import selection, uses
+from chemsieve.data.measured import CENSORED
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence import estimators
 from chemsieve.models.bundled import BUNDLED, local_folder
@@ -105,6 +106,16 @@ class Plan:
         )
 
     @property
+    def censored(self) -> bool:
+        """Whether labels of the target that are limits are trained on as what they are."""
+        return self.config["target"]["censored"] == CENSORED
+
+    @property
+    def limits(self) -> list[str]:
+        """The training molecules of which a limit is known, where these are trained on."""
+        return [f"{self.split}/limits.parquet"] if self.censored else []
+
+    @property
     def pool(self) -> str:
         """The pool that training and selection read."""
         return f"{self.split}/pool.parquet" if self.treated else f"{self.results}/data/pool.parquet"
@@ -183,7 +194,12 @@ class Plan:
         Its architecture only where it starts from random weights; in place of the dates of files that come with the
         project, their content.
         """
-        read = ("stereo", "max_tokens", "unknown_tokens")  # how molecules are read, which the encoder is not made of
+        read = (
+            "stereo",
+            "max_tokens",
+            "unknown_tokens",
+            "standardise",
+        )  # how molecules are read, which the encoder is not made of
         encoder = {key: value for key, value in self.config["encoder"].items() if key not in read}
         if encoder["path"] or encoder["repository"]:
             encoder |= {"architecture": None, "seed": None}
@@ -816,7 +832,7 @@ class Plan:
     def exported_files(self, at: Any = None) -> list[str]:
         """All that the model may be made of: which run it is shows in the metrics alone."""
         replicates, cells = self.exported_candidates()
-        patterns = [f"{self.split}/train.parquet"]
+        patterns = [f"{self.split}/train.parquet", *self.limits]
         for cell in cells.values():
             patterns += encoder_folder(cell["encoder"])
             if "tables" in cell:
@@ -835,8 +851,9 @@ class Plan:
             "target": {key: self.config["target"][key] for key in ("label", "name", "unit")},
             "cells": self.exported_candidates()[1],
             "train": f"{self.split}/train.parquet",
+            "limits": self.limits,
             "family": self.family,
-            **{key: encoder[key] for key in ("stereo", "max_tokens", "unknown_tokens")},
+            **{key: encoder[key] for key in ("stereo", "max_tokens", "unknown_tokens", "standardise")},
             "predict": {key: predict[key] for key in ("model", "coverage", "uncertainty", "passes", "seed")},
             "compute": self.compute,
         }

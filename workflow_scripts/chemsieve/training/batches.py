@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from chemsieve.models import tokenization
+from chemsieve.training import limits
 
 
 def pad(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -31,7 +32,8 @@ def by_length(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndar
 class RegressionCollator:
     """Collate ``{"input_ids", "label"}`` examples into model inputs and a float32 target (batch,).
 
-    Where they have a ``row``, their place among all, the batch has ``rows`` (batch,).
+    Where they have a ``row``, their place among all, the batch has ``rows`` (batch,); where they have a ``bound``,
+    ``bounds`` (batch,).
     """
 
     def __init__(self, pad_id: int):
@@ -43,7 +45,7 @@ class RegressionCollator:
         batch = {"input_ids": tokens, "attention_mask": mask, "labels": target}
         if "row" in examples[0]:
             batch["rows"] = torch.tensor([example["row"] for example in examples])
-        return batch
+        return limits.collated(batch, examples)
 
 
 class MaskingCollator:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from chemsieve.models.descriptor_head import unpadded
 from chemsieve.models.regressor import Regressor
+from chemsieve.training import limits
 
 if TYPE_CHECKING:
     from chemsieve.uses import Mixture
@@ -137,4 +138,4 @@ def weighted_error(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     prediction = model.head(entering)
     if hasattr(model, POOL_HEAD):
         prediction = torch.where(batch["second"][:, None], getattr(model, POOL_HEAD)(entering), prediction)
-    return (batch["weights"] * (prediction.squeeze(-1).float() - batch["labels"]) ** 2).mean()
+    return (batch["weights"] * limits.errors(prediction.squeeze(-1), batch) ** 2).mean()

@@ -21,6 +21,7 @@ from chemsieve.models.kernel_head import KernelHead
 from chemsieve.models.prediction import predict_averaged, randomiser
 from chemsieve.models.random_smiles import SmilesRandomiser
 from chemsieve.models.regressor import Regressor
+from chemsieve.training import limits
 from chemsieve.training.batches import RegressionCollator
 from chemsieve.training.curriculum import DIFFICULTIES
 from chemsieve.training.epochs import Outcome, Settings, fit
@@ -39,15 +40,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Labelled:
-    """SMILES as the encoder reads them, and a label for each, in the label's own units."""
+    """SMILES as the encoder reads them, and a label for each, in the label's own units.
+
+    ``bounds`` is 1 where a value lies above its label, -1 where below, 0 where it was measured; None: all were.
+    """
 
     smiles: Sequence[str]
     labels: np.ndarray
+    bounds: Sequence[int] | None = None
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Labelled:
         """The molecules of a table ``labelled``."""
-        return cls(list(table["encoder_smiles"]), table["label"].to_numpy())
+        return cls(list(table["encoder_smiles"]), table["label"].to_numpy(), limits.bounds_of(table))
 
 
 class RandomisingCollator:
@@ -75,8 +80,10 @@ def fine_tune(
 ) -> Outcome:
     """Fine-tune ``model`` by mean squared error on standardised labels; the best validation epoch is restored.
 
-    Mean and standard deviation come from the training labels alone. A run that was killed goes on from the state in
-    ``conditions.saves``. What a ``mixture`` of two sources changes is said in :mod:`chemsieve.training.mixing`.
+    Mean and standard deviation come from the training labels alone, limits at their limit. The squared error of a limit
+    is 0 where the prediction lies on its right side, and the head alone learns from measured labels. A run that was
+    killed goes on from the state in ``conditions.saves``. What a ``mixture`` of two sources changes is said in
+    :mod:`chemsieve.training.mixing`.
 
     Args:
         trained_head: whether the head already predicts: another standardisation then leaves its predictions alone, and
@@ -100,7 +107,8 @@ def fine_tune(
     pad_id = tokenization.special_id(tokenizer, "pad")
     if isinstance(model.head_inputs, DescriptorHead) and not trained_head:
         model.head_inputs.standardise(tokenization.encode(tokenizer, train.smiles))
-    examples = _examples(tokenizer, train.smiles, sources.standardised)
+    bounds = train.bounds or [0] * len(train.smiles)
+    examples = limits.marked(_examples(tokenizer, train.smiles, sources.standardised), bounds)
     randomised = randomiser(model, tokenizer)
     began = time.perf_counter()
     solved = _kernel_fit(model, examples, sources, pad_id, conditions)
@@ -110,7 +118,8 @@ def fine_tune(
         others = torch.tensor((np.asarray(validation.labels) - mean) / scale, device=conditions.device)
         solved.start(tokenization.encode(tokenizer, validation.smiles), others)
     elif settings.head_epochs and not trained_head:
-        _train_head(model, [examples[i] for i in sources.first], sources, _head_start(settings), pad_id, conditions)
+        measured = [i for i in sources.first.tolist() if not bounds[i]]
+        _train_head(model, examples, measured, sources, _head_start(settings), pad_id, conditions)
     before = time.perf_counter() - began
     collate: Callable[[list[dict]], dict[str, Tensor]]
     collate = RandomisingCollator(randomised, pad_id) if settings.randomise else RegressionCollator(pad_id)
@@ -172,6 +181,8 @@ def _kernel_fit(
     """What solves for the head, where that is a kernel regression."""
     if not isinstance(model.head_inputs, KernelHead):
         return None
+    if "bound" in examples[0]:
+        raise ChemsieveError("finetune.head.kernel: it takes measured labels alone; see target.censored")
     if sources.mixture is not None:
         raise ChemsieveError("finetune.head.kernel: it takes pool molecules as mixed alone")
     labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
@@ -179,13 +190,20 @@ def _kernel_fit(
 
 
 def _train_head(
-    model: Regressor, examples: list[dict], sources: Sources, settings: HeadStart, pad_id: int, conditions: Conditions
+    model: Regressor,
+    examples: list[dict],
+    places: Sequence[int],
+    sources: Sources,
+    settings: HeadStart,
+    pad_id: int,
+    conditions: Conditions,
 ) -> None:
-    labels = torch.tensor([example["label"] for example in examples], device=conditions.device)
+    """Train the head alone on the examples at ``places``."""
+    labels = torch.tensor([examples[i]["label"] for i in places], device=conditions.device)
     weights = None
     if sources.weights is not None:
-        weights = torch.tensor(sources.weights[sources.first], dtype=torch.float32, device=conditions.device)
-    ids = [example["input_ids"] for example in examples]
+        weights = torch.tensor(sources.weights[list(places)], dtype=torch.float32, device=conditions.device)
+    ids = [examples[i]["input_ids"] for i in places]
     train_head(model, ids, labels, settings, pad_id, conditions.seed, weights)
 
 
@@ -198,6 +216,6 @@ def _examples(tokenizer: Tokenizer, smiles: Sequence[str], standardised: np.ndar
 
 
 def squared_error(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """Mean squared error of a batch, of standardised labels."""
+    """Mean squared error of a batch, of standardised labels; of a limit that of its wrong side alone."""
     prediction = model(batch["input_ids"], batch["attention_mask"])
-    return ((prediction.float() - batch["labels"]) ** 2).mean()
+    return (limits.errors(prediction, batch) ** 2).mean()

@@ -1,5 +1,6 @@
 """Opening files, plain or gzipped; what goes wrong while they are read, as one sentence."""
 
+import codecs
 import difflib
 import gzip
 import io
@@ -55,7 +56,7 @@ def opened_text(path: str | Path, source: str, encoding: str) -> Iterator[tuple[
     """
     with opened(path, source) as (name, raw):
         first = raw.peek(4)[:4]  # not seek: of a gzip file it would unpack everything once more
-        codec = "utf-8-sig" if _is_utf8(encoding) else encoding
+        codec = "utf-8-sig" if is_utf8(encoding) else encoding
         try:
             for magic, what in _MAGIC.items():
                 if first.startswith(magic):
@@ -86,13 +87,20 @@ def blank_line(line: int, row: int) -> str:
     return f"line {line} is blank, before row {row}; remove the line"
 
 
-def _is_utf8(encoding: str) -> bool:
+def begins_with_mark(path: str | Path, source: str) -> bool:
+    """Whether a file begins with the byte-order mark of UTF-8."""
+    with opened(path, source) as (_, raw):
+        return raw.read(3) == codecs.BOM_UTF8
+
+
+def is_utf8(encoding: str) -> bool:
+    """Whether an encoding's name is one of UTF-8."""
     return encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
 
 
 def not_text(source: str, encoding: str, where: str, first: bytes = b"") -> str:
     """What to say of bytes that are no text of an encoding, and which encoding to try."""
-    if not _is_utf8(encoding):
+    if not is_utf8(encoding):
         return f"this is not {encoding} text ({where}); check {source}.encoding"
     other = "utf-16" if first[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in first else "cp1252"
     return f"this is not UTF-8 text ({where}); save it as UTF-8 CSV or set {source}.encoding, for example to {other}"

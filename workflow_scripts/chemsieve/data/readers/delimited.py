@@ -2,6 +2,9 @@
 
 A line ``sep=;`` above the header, as spreadsheets write and read it, names the delimiter and wins over the configured
 one. Lines that begin with ``#`` above the header are comments, unless one of them has the columns that are read.
+
+Where the column of the SMILES is named by its number, from 1, and the first line has no columns of the names that are
+read, the file has no header: columns are numbered, and the first line is a row.
 """
 
 import csv
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chemsieve.data.measured import finite
 from chemsieve.data.readers import FIELD_COUNT, Layout, Row
 from chemsieve.data.readers._files import blank_line, not_text, opened_text, require, shown, up_to_the_last
 from chemsieve.errors import ChemsieveError
@@ -34,10 +38,11 @@ def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout)
 def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, whole: bool = True) -> Iterator[Row]:
     """All columns, row by row; see :mod:`chemsieve.data.readers`. Blank lines at the end are no rows."""
     with _reader(path, source, columns, layout) as (name, reader, above):
-        header = _header(name, source, columns, reader, above)
+        header, first = _header(name, source, columns, reader, above)
         yield Row(header)
         place, width = header.index(columns[0]), len(header)
-        for row, (line, fields) in enumerate(up_to_the_last((reader.line_num, fields) for fields in reader)):
+        lines = itertools.chain([(reader.line_num, first)] if first else [], ((reader.line_num, f) for f in reader))
+        for row, (line, fields) in enumerate(up_to_the_last(lines)):
             if fields is None:
                 yield Row([""] * width, problem=FIELD_COUNT, detail=blank_line(line, row))
             elif len(fields) == width:
@@ -51,6 +56,16 @@ def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, 
                 missing = [""] * (width - 1 - len(fields))
                 cells = [*fields[: width - 1], *missing, delimiter.join(fields[width - 1 :])]
                 yield Row(cells, problem=FIELD_COUNT, detail=detail)
+
+
+def named_delimiter(path: str | Path, source: str, encoding: str) -> str | None:
+    """The delimiter that a line ``sep=;`` above the header names; None where there is no such line."""
+    with opened_text(path, source, encoding) as (_, text):
+        line = text.readline()
+        while line.removeprefix("\ufeff").startswith("#"):
+            line = text.readline()
+        hint = _HINT.fullmatch(line)
+    return (hint[1] or hint[2]) if hint else None
 
 
 def with_point(text: str) -> str:
@@ -109,19 +124,26 @@ def _is_comment(line: str, columns: Sequence[str], delimiter: str) -> bool:
     return not set(columns) <= set(names)
 
 
-def _header(name: str, source: str, columns: Sequence[str], reader: "_csv.Reader", above: "Above") -> list[str]:
-    """The names in the header line, each of ``columns`` among them exactly once."""
+def _header(
+    name: str, source: str, columns: Sequence[str], reader: "_csv.Reader", above: "Above"
+) -> tuple[list[str], list[str]]:
+    """The names in the header line, each of ``columns`` among them exactly once; the first row, where that is one."""
     header = next(reader, None)
     if not header:
         raise ChemsieveError(f"{name}: {'the file is empty' if header is None else 'the header line is blank'}")
     header[0] = header[0].removeprefix("\ufeff")  # of UTF-16 with its byte order named
     if any("\0" in field for field in header):
         raise ChemsieveError(f"{name}: {not_text(source, 'utf-8', 'byte 0x00', bytes(1))}")
+    first: list[str] = []
+    if columns and columns[0].isdecimal() and not set(columns) <= set(header):
+        header, first = [str(number) for number in range(1, len(header) + 1)], header
     hint = ""
     if len(header) == 1 and any(delimiter in header[0] for delimiter in ",;\t|"):
         hint = f"; the whole header was read as one column {shown(header)}, so check the delimiter ({above.named_by})"
     elif above.comments and not set(columns) <= set(header):
         lines = "1 line" if above.comments == 1 else f"{above.comments} lines"
         hint = f" among {shown(header)}; {lines} above, with # at the beginning, were read as comments"
+    elif not first and columns and columns[0] not in header and any(finite(field) is not None for field in header):
+        hint = f" among {shown(header)}; where line 1 is no header, columns have numbers (set {source}.smiles to '1')"
     require(name, columns, header, hint)
-    return header
+    return header, first

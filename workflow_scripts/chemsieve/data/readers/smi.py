@@ -3,6 +3,8 @@
 What extends a SMILES (CXSMILES: ``CC |^1:0|`` is a radical) is of its column, not of the next, so that it is never left
 out in silence and moves no label aside.
 
+Lines above the first that begin with ``#`` are comments.
+
 A column is named by its number, from 1, where the file has no header; where it has one, by the name there. The column
 of the SMILES says which: ``smiles: "1"`` is a file without a header, ``smiles: SMILES`` one with it.
 """
@@ -22,26 +24,30 @@ _EXTENSION = re.compile(r"\|[^|]*\||\|\S*")
 def check(path: str | Path, source: str, columns: Sequence[str], layout: Layout) -> None:
     """Check the first line; the first of ``columns`` is that of the SMILES; see :mod:`chemsieve.data.readers`."""
     with opened_text(path, source, layout.encoding) as (name, text):
-        _header(name, source, columns, _first(name, _lines(text)))
+        _header(name, source, columns, _first(name, _lines(text), columns)[1])
 
 
 def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, whole: bool = True) -> Iterator[Row]:
     """All columns, line by line; blank ones at the end are no rows; see :mod:`chemsieve.data.readers`.
 
     What follows the last column belongs to it, so that a name may have any number of words where SMILES in the first
-    column are all that is read. Else every line must have as many words as the first: a name of two would push what
-    is read aside.
+    column are all that is read, or where the last column is not read. Else every line must have as many words as the
+    first: a name of two would push what is read aside.
     """
     with opened_text(path, source, layout.encoding) as (name, text):
         lines = _lines(text)
-        first = _first(name, lines)
+        above, first = _first(name, lines, columns)
         header = _header(name, source, columns, first)
         numbered, width = columns[0].isdigit(), len(header)
-        place, alone = header.index(columns[0]), [header.index(column) for column in columns] == [0]
+        place = header.index(columns[0])
+        # More words than the first line has are those of a name in the last column, where that is not read.
+        last_is_free = width > 1 and header[-1] not in columns
+        alone = [header.index(column) for column in columns] == [0]
+        needed = 1 + max(header.index(column) for column in columns)
         if width == 1:
             header = [*header, "2" if numbered else "name"]
         yield Row(header)
-        below = enumerate(chain([first], lines) if numbered else lines, start=1 if numbered else 2)
+        below = enumerate(chain([first], lines) if numbered else lines, start=above + (1 if numbered else 2))
         for row, (number, line) in enumerate(up_to_the_last((number, line.strip()) for number, line in below)):
             if line is None:
                 yield Row([""] * len(header), problem=FIELD_COUNT, detail=blank_line(number, row))
@@ -49,7 +55,8 @@ def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, 
             cells = [cell.strip() for cell in words(line, place, len(header))]
             cells += [""] * (len(header) - len(cells))
             found = len(words(line, place))
-            if alone or found == width:
+            enough = found > width or (numbered and found >= needed)
+            if alone or found == width or (last_is_free and enough):
                 yield Row(cells, cells[place])
             else:
                 detail = (
@@ -81,9 +88,11 @@ def _lines(text: Iterator[str]) -> Iterator[str]:
         yield line if number else line.removeprefix("\ufeff")
 
 
-def _first(name: str, lines: Iterator[str]) -> str:
-    for line in lines:
-        return line
+def _first(name: str, lines: Iterator[str], columns: Sequence[str]) -> tuple[int, str]:
+    """How many lines of comments stand above the first line, and that line."""
+    for number, line in enumerate(lines):
+        if not line.startswith("#") or set(columns) <= set(line.split()):
+            return number, line
     raise ChemsieveError(f"{name}: the file is empty")
 
 

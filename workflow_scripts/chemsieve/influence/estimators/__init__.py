@@ -87,7 +87,8 @@ class KernelEstimator(Protocol):
     """A module that scores the pool from the Gram matrix.
 
     ``OPTIONS`` is the JSON Schema of the keyword arguments of ``score``. ``NEEDS_POOL``: the pool must be in the Gram
-    matrix, so that a pool that is too large for it is refused before anything is trained.
+    matrix, so that a pool that is too large for it is refused before anything is trained. ``STANDS_IN``, where there is
+    one, names the estimator that scores such a pool in its place, at the same damping.
     """
 
     OPTIONS: dict
@@ -112,6 +113,12 @@ class Solver(Protocol):
 
     def solve(self, problem: Problem, vector: Tensor, **options: Any) -> Solution:
         """An approximate solution of (C + damping) x = ``vector``."""
+
+
+def stand_in(name: str, pool_inside: bool) -> str | None:
+    """The estimator that scores in place of one that needs the pool in the Gram matrix, where it is not; or None."""
+    module = load(name)
+    return getattr(module, "STANDS_IN", None) if module.NEEDS_POOL and not pool_inside else None
 
 
 def load(name: str) -> KernelEstimator | Solver:

@@ -27,7 +27,7 @@ Splitter = Annotated[str, WithJsonSchema({"enum": registry.choices("splitting")}
 
 SOURCE = "embedded: made by this project; file: a file of yours, or a pinned download"
 FORMAT = "csv (any delimited text), smi, sdf or parquet; auto: by the end of the path's name, csv by default"
-SMILES = 'name of the SMILES column; of a .smi file without a header its number, "1"; sdf needs none'
+SMILES = 'name of the SMILES column; of a csv or .smi file without a header its number, "1"; sdf needs none'
 DELIMITER = 'of csv; "\\t" for tabs, ";" as spreadsheets write it where the comma is the decimal mark'
 ENCODING = "of the text; cp1252 or utf-16 for spreadsheets that write those"
 IDENTIFIER = (
@@ -41,6 +41,10 @@ WHERE = (
 )
 RELATION = "column with the labels' relations (=, <, >, ~), as ChEMBL has it; they may also begin the label (<0.1)"
 CENSORED = "labels that are limits (<, >): exclude them, or take them as if measured (at_limit)"
+CENSORED_TARGET = (
+    CENSORED + "; censored: in fine-tuning they are limits, with no loss on their right side, and descriptor models "
+    "and influence leave them out"
+)
 MEASURED_IN = (
     "unit of the labels in the file (M, mM, uM, nM, pM; g/L, mg/L, ug/mL, ng/mL, by the molecular weight), or the "
     "column that says it: labels become mol/L"
@@ -98,7 +102,7 @@ class Target(Section):
     decimal: Literal[".", ","] = key(".", DECIMAL)
     where: dict[str, Condition] = key({}, WHERE, examples=[{"pH": [7.2, 7.6], "assay": "shake flask"}])
     relation: str | None = key(None, RELATION)
-    censored: Literal["exclude", "at_limit"] = key("exclude", CENSORED)
+    censored: Literal["exclude", "at_limit", "censored"] = key("exclude", CENSORED_TARGET)
     measured_in: str | None = key(None, MEASURED_IN)
     transform: Literal["none", "log10", "minus_log10"] = key("none", TRANSFORM)
     repeats: Literal["first", "mean", "median"] = key("first", REPEATS)

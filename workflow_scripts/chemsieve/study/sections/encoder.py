@@ -70,6 +70,11 @@ class Encoder(Section):
     sha256: Hashes = key({}, "expected hashes of its files, by their names")
     tokenizer: str | None = key(None, "a tokenizer.json to use instead of the encoder's own")
     stereo: bool = key(False, "whether the encoder reads stereochemistry (MoLFormer was pretrained without)")
+    standardise: Literal["none", "parent", "tautomer"] = key(
+        "none",
+        "what is read in place of a molecule, in target, pool and predictions: none: it, as written; parent: its "
+        "largest fragment, neutralised (salts stripped); tautomer: the canonical tautomer of that; by RDKit",
+    )
     unknown_tokens: Literal["refuse", "flag"] = key(
         "refuse",
         "molecules of which the encoder does not know a part, or its tokenizer passes over it, so that it would read "

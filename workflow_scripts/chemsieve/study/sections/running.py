@@ -35,8 +35,11 @@ class Predict(Section):
     format: Format = key("auto", FORMAT)
     smiles: Text = key("smiles", SMILES)
     delimiter: Character = key(",", "of the file where it is csv, and of the predictions")
-    encoding: Text = key("utf-8", ENCODING)
-    coverage: ProperShare = key(0.9, "of the conformal interval, calibrated on the validation molecules")
+    encoding: Text = key("utf-8", ENCODING + "; predictions are written in it too")
+    decimal: Literal[".", ","] = key(".", 'mark of the decimals in the predictions; "," for 1,5')
+    coverage: ProperShare = key(
+        0.9, "of the conformal interval, calibrated on half of the test molecules and checked on the other half"
+    )
     uncertainty: Literal["auto", "dropout", "features", "none"] = key(
         "auto", "dropout, features (draws of the random features), none, or auto: the first that the model has"
     )

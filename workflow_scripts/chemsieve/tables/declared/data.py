@@ -105,6 +105,23 @@ TABLES = {
             "label": Column(REAL, "label", LABEL_UNIT),
         },
     ),
+    "limited": Table(
+        "training molecule whose label is a limit (target.censored: censored), as fine-tuning reads it",
+        {
+            "molecule_id": MOLECULE,
+            "encoder_smiles": Column(TEXT, "SMILES as the encoder reads it"),
+            "label": Column(REAL, "the limit", LABEL_UNIT),
+            "relation": Column(TEXT, "< or >: where the value lies"),
+        },
+    ),
+    "limits_of_test": Table(
+        "test molecule, with its label (target.censored: censored)",
+        {
+            "molecule_id": MOLECULE,
+            "label": Column(REAL, "label, or limit", LABEL_UNIT),
+            "relation": Column(TEXT, "= for a measured label; < or > where the value lies below or above it"),
+        },
+    ),
     "unlabelled": Table(
         "test molecule: they travel without their labels, which the step metrics_table joins",
         {

@@ -93,6 +93,24 @@ TABLES = {
         },
         made=always,
     ),
+    "limits": Table(
+        "run: its predictions of the test molecules of which a limit is known (target.censored: censored); the errors "
+        "of `metrics` and the rows of `predictions` are those of measured labels",
+        {
+            "run_id": RUN,
+            "limits": Column(INTEGER, "test molecules whose label is a limit"),
+            "met": Column(INTEGER, "of these, predictions on the limit's right side"),
+            "measured": Column(INTEGER, "test molecules with a measured label"),
+            "censored_rmse": Column(
+                REAL,
+                "root mean square of the errors of both, that of a limit being 0 on its right side and else the "
+                "distance from it",
+                LABEL_UNIT,
+            ),
+        },
+        made=lambda plan: plan.censored,
+        optional=True,
+    ),
     "plan": Table(
         "number of splits and seeds: the smallest difference that it would probably show (the target plan)",
         {
