@@ -6,7 +6,7 @@ Nothing that is handed to a strategy holds a test label or the pool's hidden tru
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from chemsieve import registry
 from chemsieve.errors import ChemsieveError
-from chemsieve.study.budgets import cut
+from chemsieve.study.budgets import cut, most
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,10 +102,12 @@ def select(
     budget: dict[str, Any] | None,
     seed: int,
     options: dict[str, Any],
+    sweep: Sequence[dict[str, Any]] = (),
 ) -> pd.DataFrame:
     """Order the pool by a strategy and cut it by its budget: the table ``selection``, best first.
 
-    Molecules that are not ``context.available`` come last, and none of them is selected.
+    Molecules that are not ``context.available`` come last, and none of them is selected. Where the order is to be cut
+    by the budgets of a ``sweep`` too (:func:`recut`), it reaches as far as the largest of them.
 
     Raises:
         ChemsieveError: a score is not finite, there is no budget, or it exceeds the pool.
@@ -113,7 +115,8 @@ def select(
     import pandas as pd
 
     module = load(module_name)
-    scores = np.asarray(module.score(pool, replace(context, budget=budget), seed, **options), dtype=float)
+    reached = replace(context, budget=_reached(budget, sweep, len(pool)))
+    scores = np.asarray(module.score(pool, reached, seed, **options), dtype=float)
     aside = np.zeros(len(pool), dtype=bool) if context.available is None else ~context.available
     kept = int((~aside).sum())
     if not module.BUDGET:
@@ -138,6 +141,24 @@ def select(
             "set_aside": aside[order],
         }
     )
+
+
+def _reached(budget: dict[str, Any] | None, sweep: Sequence[dict[str, Any]], n: int) -> dict[str, Any] | None:
+    """The budget that the order has to reach to; one that scores decide may reach to the end of the pool."""
+    return {"count": max(most(one, n) for one in [budget, *sweep])} if sweep and budget else budget
+
+
+def recut(ordered: pd.DataFrame, name: str, budget: dict[str, Any]) -> pd.DataFrame:
+    """The table ``selection`` of a strategy, cut by another budget than its own: what comes first in the same order.
+
+    Raises:
+        ChemsieveError: it exceeds the molecules that may be chosen.
+    """
+    ordered = ordered.sort_values("rank", kind="stable")
+    may = ~ordered["set_aside"].to_numpy()
+    selected = np.zeros(len(ordered), dtype=bool)
+    selected[may] = cut(ordered["score"].to_numpy(dtype=float)[may], budget, name)
+    return ordered.assign(selected=selected)
 
 
 def left_in(before: pd.DataFrame, pool: pd.DataFrame) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from chemsieve.study.effective import AT
 from chemsieve.uses import MIXED
 
 Configuration = tuple[str, str, str]  # origin, method, selection
@@ -126,13 +127,15 @@ def named(selection: str, use: str) -> str:
 def families(found: list[Configuration]) -> list[Family]:
     """Families of the configurations of a study.
 
-    Selections under full fine-tuning, all pairs, where they continue a regressor with the control that does so too;
-    the adapted encoder against the baseline; the methods on each selection, all pairs; full fine-tuning, of either
-    encoder and on each selection, against each descriptor model that saw no pool molecule; and of each descriptor model
-    its selections, each against that control. A selection that is used in several ways has a family of these, with no
-    pool at all: each other use is compared with none and with mixed. Later names are compared with earlier ones,
-    controls and full fine-tuning being the first.
+    Selections under full fine-tuning, all pairs, where they continue a regressor with the control that does so too; the
+    adapted encoder against the baseline; the methods on each selection, all pairs; full fine-tuning, of either encoder
+    and on each selection, against each descriptor model that saw no pool molecule; and of each descriptor model its
+    selections, each against that control. Selections that are others cut by another budget are compared elsewhere
+    (:mod:`chemsieve.statistics.budget_curves`), so that a sweep widens no interval. A selection that is used in several
+    ways has a family of these, with no pool at all: each other use is compared with none and with mixed. Later names
+    are compared with earlier ones, controls and full fine-tuning being the first.
     """
+    found = [one for one in found if AT not in one[2]]
     origin = "adapted" if any(one[0] == "adapted" for one in found) else "baseline"
     otherwise = [one for one in found if OTHERWISE in one[2]]
     found = [one for one in found if OTHERWISE not in one[2]]

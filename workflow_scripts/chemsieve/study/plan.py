@@ -19,6 +19,7 @@ from chemsieve.models.bundled import BUNDLED, local_folder
 from chemsieve.runtime.files import sha256
 from chemsieve.statistics.families import CONTINUED, QUESTIONS, VERSUS, families, named, unknown
 from chemsieve.study import configuration
+from chemsieve.study.effective import AT
 
 Json = dict[str, Any]
 # Of target and pool: what the labels of a file are made into.
@@ -242,9 +243,36 @@ class Plan:
             "finetune/adapted",
             # A pool without labels is ordered, and nothing is trained on it.
             *(f"selected/{FULL}/{strategy}" for strategy in selected if self.labelled),
+            *(f"selected/{FULL}/{name}" for name, (strategy, _) in self.swept.items() if strategy in selected),
             *(f"used/{use}/{FULL}/{strategy}" for use in self.uses for strategy in self.used),
             *(f"selected/{method}/{strategy}" for method in grid["run"] for strategy in grid["selections"]),
         ]
+
+    # Selections cut by other budgets.
+
+    @cached_property
+    def swept(self) -> dict[str, tuple[str, Json]]:
+        """Strategy and budget of each selection that is one of another, cut by another budget, by name."""
+        return configuration.swept(self.config)
+
+    @property
+    def budget_points(self) -> dict[str, dict[str, str]]:
+        """Of each strategy and budget of the sweep the selection that is trained on."""
+        return configuration.budget_points(self.config)
+
+    @property
+    def swept_curves(self) -> Json:
+        """What the budget curves depend on, besides their files."""
+        return {"points": self.budget_points, "statistics": self.config["statistics"]}
+
+    @property
+    def swept_selections(self) -> list[str]:
+        """The pool as each strategy orders it, cut by each other budget."""
+        return self.of_replicates(f"{self.replicate}/selection/{{strategy}}.parquet", strategy=list(self.swept))
+
+    def strategy_of(self, at: Any) -> str:
+        """The order of the strategy that a job cuts by another budget."""
+        return self.below(at, f"selection/{self.swept[at.strategy][0]}.parquet")
 
     # How selected molecules are used.
 
@@ -321,6 +349,7 @@ class Plan:
         return [
             *(f"descriptors/{name}" for name in names),
             *(f"descriptors/{name}/{strategy}" for name in names for strategy in selected),
+            *(f"descriptors/{name}/{one}" for name in names for one in self.swept if self.swept[one][0] in selected),
         ]
 
     def baseline(self, name: str) -> Json:
@@ -555,9 +584,11 @@ class Plan:
         """What a selection depends on."""
         entry = self.config["selection"]["strategies"][name]
         read = {"family": self.family, "compute": self.compute, **self.regressor}
+        swept = name in self.budget_points
         return {
             "module": self.strategy_module(name),
             "budget": entry.get("budget"),
+            **({"sweep": list(configuration.sweep(self.config).values())} if swept else {}),
             "options": configuration.options_of(entry, configuration.STRATEGY_KEYS),
             **(read if self.strategy_uses_model(name) else {}),
         }
@@ -681,7 +712,8 @@ class Plan:
     @property
     def planning(self) -> Json:
         """What that plan depends on besides: how arms start, how many there are, what splits share."""
-        arms = max(2, len([run for run in self.runs if run.startswith(f"selected/{FULL}/")]) + (not self.continued))
+        selected = [run for run in self.runs if run.startswith(f"selected/{FULL}/") and AT not in run]
+        arms = max(2, len(selected) + (not self.continued))
         train, validation, test = self.config["split"]["fractions"]
         folds = self.config["split"]["options"].get("cross_validation", {}).get("folds", 5)
         kept = train / (train + validation) if train else 1.0  # of what is not tested on

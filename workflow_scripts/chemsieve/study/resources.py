@@ -130,7 +130,7 @@ def _rows_at(path: str, changed: int) -> int | None:
 
 def table(s: Sizes, config: dict) -> tuple[float, float]:
     """Steps that read and write a few columns per molecule and run."""
-    runs = 2 + len(config["selection"]["run"]) * len(config["use"]["run"])
+    runs = 2 + len(config["selection"]["run"]) * (len(config["use"]["run"]) + len(config["selection"]["budgets"]))
     runs += len(config["grid"]["run"]) * len(config["grid"]["selections"])
     checkpoints = len(config["finetune"]["checkpoints"]) + 1
     scores = len(config["influence"]["run"]) * len(config["influence"]["origins"]) * checkpoints

@@ -247,6 +247,7 @@ STEPS: dict[str, Step] = {
         grouped=_without_gpu,
         optional=_is_no_control,
     ),
+    "selection_at_budget": Step(resources.table, group="selection", optional=True),
     "pool_use": Step(
         resources.selection, _known_uses, group="selection", lighter="influence.gram.largest", optional=True
     ),
@@ -266,6 +267,7 @@ STEPS: dict[str, Step] = {
     "splits_table": Step(resources.table, group="audit", script="collect_table"),  # the audit reads it
     "metrics_table": Step(resources.table, group="tables"),
     "pool_use_table": Step(resources.table, group="tables"),
+    "budget_curves_table": Step(resources.table, group="tables", optional=True),
     "comparisons_table": Step(resources.table, group="tables", optional=True),
     "influence_tables": Step(resources.table, group="tables"),
     "failures_table": Step(resources.table, group="tables"),

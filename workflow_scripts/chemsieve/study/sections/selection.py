@@ -14,6 +14,7 @@ from chemsieve.study.sections.values import (
     Name,
     NonNegative,
     PositiveShare,
+    ProperShare,
     Section,
     Several,
     Written,
@@ -88,6 +89,12 @@ class Selection(Section):
     rank: Distinct[Name] = key(
         ["uncertainty", "diversity", "residual", "self_influence"],
         "strategies that only rank the pool: shown, and not trained on",
+    )
+    budgets: Distinct[Count | ProperShare] = key(
+        [],
+        "counts, or fractions of the pool, that each strategy in run is cut by and trained on as well: does it help to "
+        "add more? (docs/budgets.md)",
+        [[100, 300, 1000]],
     )
     start: Start = key(
         "regressor",
