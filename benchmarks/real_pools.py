@@ -21,8 +21,8 @@ whole target file. Then 2,000 are drawn at random, the same for all draws where 
 Selections are those of the closed form on the descriptors' own kernel, whose width and noise follow from the target's
 molecules: ``v_optimal`` as in the package; ``influence`` the fall of the held-out squared error in five folds of the
 training and validation molecules when one molecule is added; ``default``, what this benchmark proposes: ``v_optimal``
-whatever labels there are, used in the way that held-out errors prefer (``auto``). It was settled on two draws a pair that
-no figure here has, the eleventh and twelfth.
+whatever labels there are, used in the way that held-out errors prefer (``auto``). It was settled on two draws, of two
+pairs, that no figure here has: the eleventh and twelfth.
 
 With ``--language-model`` the workflow runs instead, for a part: one pair, 200 training molecules, a budget of 300.
 The last line is one JSON object: figures and bars. ``--keep`` writes it to benchmarks/results/real_pools.json.
@@ -119,19 +119,24 @@ class Pair:
 
 
 def pair_of(name: str, given: dict[str, Any], data: Path, directory: Path) -> Pair:
-    """Read a pair; descriptors are kept below the directory."""
-    tables = {side: accepted(data / given[side][0], *given[side][1:], directory) for side in ("target", "pool")}
-    return Pair(
-        name,
-        *(frame for frame, _ in tables.values()),
-        *(features for _, features in tables.values()),
-        given["target"][0] == given["pool"][0],
-    )
+    """Read a pair; what was read, and descriptors, are kept below the directory.
+
+    Of a pool that does not depend on the draw those molecules alone are kept that it is made of.
+    """
+    target, pool = (accepted(data / given[side][0], *given[side][1:], directory) for side in ("target", "pool"))
+    shared = given["target"][0] == given["pool"][0]
+    if not shared:
+        order = np.random.default_rng(2).permutation(len(pool))
+        free = np.flatnonzero(~same(pool, target))
+        pool = pool.iloc[np.sort(order[np.isin(order, free)][:LARGEST])].reset_index(drop=True)
+    features = (described(frame, directory / "molecules" / f"{name}-{side}.npy")
+                for frame, side in ((target, "target"), (pool, "pool")))  # fmt: skip
+    return Pair(name, target, pool, *features, shared)
 
 
 @cache
-def accepted(path: Path, smiles: str, label: str, directory: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Molecules that the workflow would accept as a target, and their descriptors."""
+def accepted(path: Path, smiles: str, label: str, directory: Path) -> pd.DataFrame:
+    """Molecules that the workflow would accept as a target."""
     where = directory / "molecules" / f"{path.stem}-{zlib.crc32(label.encode()):08x}.parquet"
     if not where.is_file():
         columns = {"smiles": smiles, "label": label, "fold": None, "delimiter": ",", "format": "csv", "where": {}}
@@ -141,13 +146,21 @@ def accepted(path: Path, smiles: str, label: str, directory: Path) -> tuple[pd.D
         encoder = local_folder(BUNDLED)
         reader = Reader(backbone.load_tokenizer(encoder), backbone.token_limit(encoder, "molformer", None))
         molecules, _ = prepare(frame, frame.iloc[:0], reader, stereo=False)
-        made = molecules[["molecule_id", "smiles", "encoder_smiles", "inchikey", "parent", "label"]]
-        made = made.assign(values=list(descriptors(made["encoder_smiles"].tolist())))
         where.parent.mkdir(parents=True, exist_ok=True)
-        made.to_parquet(where.with_suffix(".part"))
+        kept = molecules[["molecule_id", "smiles", "encoder_smiles", "inchikey", "parent", "label"]]
+        kept.to_parquet(where.with_suffix(".part"))
         where.with_suffix(".part").rename(where)
-    frame = pd.read_parquet(where)
-    return frame.drop(columns="values"), np.array(frame["values"].to_list(), dtype=float)
+    return pd.read_parquet(where)
+
+
+def described(molecules: pd.DataFrame, where: Path) -> np.ndarray:
+    """Descriptors (n, d) of the molecules, kept in a file."""
+    if not where.is_file():
+        made = descriptors(molecules["encoder_smiles"].tolist())
+        with open(where.with_suffix(".part"), "wb") as file:
+            np.save(file, made)
+        where.with_suffix(".part").rename(where)
+    return np.load(where)
 
 
 def same(molecules: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:

@@ -138,7 +138,7 @@ def with_pool(
 
     The closed form is that of :mod:`chemsieve.influence.pool_use` with this kernel in place of the Gram matrix of
     gradients. Width and noise are chosen before, by the same errors: for no pool, for a pool of equals, and for one
-    whose function is correlated with the target's.
+    whose function is correlated with the target's; of a large pool with 500 molecules of it.
 
     Returns:
         By use, its parameters and errors; each can make its model.
@@ -155,15 +155,18 @@ def with_pool(
     mean, scale = moments(target.labels)
     own_mean, own_scale = moments(pool.labels, (mean, scale))
     labels = (np.concatenate([target.labels, validation.labels]) - mean) / scale
-    kernels: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    some = np.sort(np.random.default_rng(seed).permutation(len(added))[:SAMPLE])
 
-    def sources(gamma: float, noise: float) -> Sources:
-        if gamma not in kernels:
-            kernels[gamma] = tuple(
-                svr.kernel(one, other, gamma) for one, other in ((known, known), (known, added), (added, added))
-            )
+    def sources(gamma: float, noise: float, places: np.ndarray | slice) -> Sources:
+        mine, theirs = added[places], pool.labels[places]
         return Sources(
-            *kernels[gamma], labels, (pool.labels - mean) / scale, (pool.labels - own_mean) / own_scale, noise
+            target=svr.kernel(known, known, gamma),
+            cross=svr.kernel(known, mine, gamma),
+            pool=svr.kernel(mine, mine, gamma),
+            target_labels=labels,
+            pool_labels=(theirs - mean) / scale,
+            own_labels=(theirs - own_mean) / own_scale,
+            noise=noise,
         )
 
     def model(choice: Choice, own: bool, gamma: float, noise: float) -> Model:
@@ -175,8 +178,8 @@ def with_pool(
     found = {}
     for kind in dict.fromkeys(map(_kind, forms.values())):
         alike = {name: form for name, form in forms.items() if _kind(form) == kind}
-        gamma, noise = min(grid, key=lambda both: choose(sources(*both), {"": kind})[""].best.rmse)
-        for name, choice in choose(sources(gamma, noise), alike).items():
+        gamma, noise = min(grid, key=lambda both: choose(sources(*both, some), {"": kind})[""].best.rmse)
+        for name, choice in choose(sources(gamma, noise, slice(None)), alike).items():
             made = _chosen(choice, (mean, scale), (own_mean, own_scale), len(target.labels))
             made.model = partial(model, choice, kind.own, gamma, noise)
             found[name] = made
