@@ -119,7 +119,7 @@ rule influence_tables:
         "../workflow_scripts/influence_tables.py"
 
 
-if PLAN.used:
+if PLAN.used or PLAN.described_used:
 
     rule pool_use_table:
         input:

@@ -27,6 +27,7 @@ EVERYTHING = {
         "run": ["svr", "svr_morgan", "svr_frozen", "random_forest"],
         "methods": {"random_forest": {}},
         "selections": ["all", "influence"],
+        "uses": ["weighted", "auto"],
     },
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
     "use": {"run": ["mixed", "weighted", "own_head", "then_target", "robust", "auto"]},
@@ -50,6 +51,7 @@ CHOOSING = {
 }
 CHOOSING |= {"influence", "influence_per_query", "cell_influence", "aggregate_influence", "selection", "baseline"}
 CHOOSING |= {"validate_influence", "baseline_on_selection", "selection_at_budget"}
+CHOOSING |= {"baseline_with_uses"}
 
 
 def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_that_trains_or_chooses(fresh):

@@ -45,25 +45,25 @@ def test_a_weight_of_two_is_a_row_that_stands_twice(wide, monkeypatch):
     if wide:
         monkeypatch.setattr(_pipeline, "WIDE", 4)  # a kernel that is made beforehand
     weights = np.where(np.arange(30) < 10, 2.0, 1.0)
-    options = {"C": 5, "epsilon": 0.1, "gamma": 0.1}
+    options = {"C": 0.3, "epsilon": 0.1, "gamma": 0.1}
     model = svr.fit(TARGET.features, TARGET.labels, *VALIDATED, 0, [5], weights=weights, **options)
     steps = _pipeline.prepared(TARGET.features, [5])
     repeated = np.concatenate([np.arange(10), np.arange(30)])
     standardised = (TARGET.labels - TARGET.labels.mean()) / TARGET.labels.std()
-    machine = SVR(C=5, epsilon=0.1, gamma=0.1).fit(steps.features[repeated], standardised[repeated])
+    machine = SVR(C=0.3, epsilon=0.1, gamma=0.1).fit(steps.features[repeated], standardised[repeated])
     expected = TARGET.labels.mean() + TARGET.labels.std() * machine.predict(steps.transform(TEST.features))
     np.testing.assert_allclose(model.predict(TEST.features), expected, atol=5e-3)
     alone = svr.fit(TARGET.features, TARGET.labels, *VALIDATED, 0, [5], **options)
     assert np.abs(model.predict(TEST.features) - alone.predict(TEST.features)).max() > 0.02
 
 
-@pytest.mark.parametrize("name", ["gradient_boosting", "random_forest", "svr", "gaussian_process"])
+@pytest.mark.parametrize("name", ["gradient_boosting", "svr", "gaussian_process"])
 def test_a_weight_of_nearly_nothing_leaves_a_molecule_out(name):
     """A third of the molecules with labels far off no longer draws the predictions."""
     model, many = baselines.load(name), molecules(60, 0)
     labels = np.where(np.arange(60) < 20, many.labels + 8, many.labels)
     weights = np.where(np.arange(60) < 20, 1e-6, 1.0)
-    options = {"gradient_boosting": {"max_iter": 50}, "random_forest": {"n_estimators": 30}}.get(name, {})
+    options = {"max_iter": 50} if name == "gradient_boosting" else {}
     light = model.fit(many.features, labels, *VALIDATED, 0, weights=weights, **options)
     heavy = model.fit(many.features, labels, *VALIDATED, 0, **options)
     assert error(light) < 0.8 * error(heavy)

@@ -7,7 +7,7 @@ questions share the study's error probability equally, whatever else is trained;
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 
 from chemsieve.study.effective import AT
 from chemsieve.uses import MIXED
@@ -167,14 +167,20 @@ def _methods(found: list[Configuration], origin: str) -> list[Family]:
 def _uses(found: list[Configuration], otherwise: list[Configuration]) -> list[Family]:
     """A family for each selection that is used in other ways than mixed."""
     made = []
-    for selection in _first([s.partition(OTHERWISE)[0] for *_, s in otherwise], CONTROLS):
-        mine = sorted(one for one in otherwise if one[2].partition(OTHERWISE)[0] == selection)
+    models = list(dict.fromkeys(one[:2] for one in sorted(otherwise)))
+    models.sort(key=lambda model: model[0] == DESCRIPTORS)
+    selections = _first([s.partition(OTHERWISE)[0] for *_, s in otherwise], CONTROLS)
+    for model, selection in product(models, selections):
+        mine = sorted(one for one in otherwise if one[:2] == model and one[2].partition(OTHERWISE)[0] == selection)
+        if not mine:
+            continue
         known = {"none": (*mine[0][:2], "none"), "mixed": (*mine[0][:2], selection)}
         known = {name: one for name, one in known.items() if one in found}
         pairs = [
             Pair(one, other, one[2].partition(OTHERWISE)[2], versus) for versus, other in known.items() for one in mine
         ]
-        made.append(Family(f"{USES} {selection}", [*known.values(), *mine], pairs))
+        by = f" by {model[1]}" if model[0] == DESCRIPTORS else ""
+        made.append(Family(f"{USES} {selection}{by}", [*known.values(), *mine], pairs))
     return made
 
 

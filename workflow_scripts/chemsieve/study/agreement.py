@@ -8,15 +8,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from chemsieve import selection
+from chemsieve import selection, uses
 from chemsieve.data import measured
 from chemsieve.data.reading import MOLECULES, check_encoding, check_molecules, check_table
 from chemsieve.errors import ChemsieveError
 from chemsieve.models.bundled import BUNDLED
-from chemsieve.study.effective import all_strategies, module_of, pool_is_labelled
+from chemsieve.study.effective import USE_KEYS, all_strategies, module_of, options_of, pool_is_labelled
 from chemsieve.study.mistakes import check_name
 from chemsieve.study.unlabelled import needs_labels
-from chemsieve.uses import MIXED
+from chemsieve.uses import AUTO, MIXED
 
 Json = dict[str, Any]
 
@@ -136,6 +136,19 @@ def check_uses(config: Json) -> None:
             raise ChemsieveError(
                 f"configuration: use.run: {name!r} needs two epochs, one with the pool and one without it, and "
                 "finetune.epochs is 1"
+            )
+
+
+def check_described_uses(config: Json) -> None:
+    """Descriptor models can follow the uses that they are to be fitted in."""
+    entries = config["use"]["uses"]
+    for name in config["baselines"]["uses"]:
+        check_name("baselines.uses", name, list(entries))
+        module, options = module_of(entries[name], name, "use"), options_of(entries[name], USE_KEYS)
+        if module != AUTO and uses.load(module).form(**options) is None:
+            raise ChemsieveError(
+                f"configuration: baselines.uses: {name!r} is a way of training in steps, which a descriptor model has "
+                "not; take weighted, own_head or auto"
             )
 
 

@@ -185,6 +185,7 @@ def validate(config: Json) -> None:
     agreement.check_paths(config)
     agreement.check_references(config)
     agreement.check_uses(config)
+    agreement.check_described_uses(config)
     agreement.check_pool_labels(config)
     published.check(config["published"])
     check_trackers(config["tracking"]["run"])

@@ -17,7 +17,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.influence import estimators
 from chemsieve.models.bundled import BUNDLED, local_folder
 from chemsieve.runtime.files import sha256
-from chemsieve.statistics.families import CONTINUED, QUESTIONS, VERSUS, families, named, unknown
+from chemsieve.statistics.families import CONTINUED, DESCRIPTORS, QUESTIONS, VERSUS, families, named, unknown
 from chemsieve.study import configuration
 from chemsieve.study.effective import AT
 
@@ -325,8 +325,11 @@ class Plan:
         return [self.below(at, f"pool_use/{at.strategy}-residuals.parquet")] if "residuals" in needs else []
 
     def pool_uses(self, suffix: str) -> list[str]:
-        """What the closed form says of each selection."""
-        return self.of_replicates(f"{self.replicate}/pool_use/{{strategy}}{suffix}.parquet", strategy=self.used)
+        """What the closed form says of each selection, and what descriptor models say."""
+        return [
+            *self.of_replicates(f"{self.replicate}/pool_use/{{strategy}}{suffix}.parquet", strategy=self.used),
+            *self.described_choices(suffix),
+        ]
 
     def last_gram(self, at: Any) -> list[str]:
         """The scoring model's last Gram matrix and the facts about it."""
@@ -350,7 +353,43 @@ class Plan:
             *(f"descriptors/{name}" for name in names),
             *(f"descriptors/{name}/{strategy}" for name in names for strategy in selected),
             *(f"descriptors/{name}/{one}" for name in names for one in self.swept if self.swept[one][0] in selected),
+            *(
+                f"described/{name}/{strategy}/{use}"
+                for name in names
+                for strategy in self.described_used
+                for use in self.described_uses
+            ),
         ]
+
+    @property
+    def described_uses(self) -> list[str]:
+        """Uses in which descriptor models are fitted beside mixed, which is their runs in ``descriptors``."""
+        return [name for name in self.config["baselines"]["uses"] if name != uses.MIXED]
+
+    @property
+    def described_used(self) -> list[str]:
+        """Strategies whose molecules descriptor models use in other ways than mixed."""
+        return configuration.baseline_selections(self.config) if self.described_uses and self.labelled else []
+
+    def described_choices(self, suffix: str) -> list[str]:
+        """What the held-out errors of descriptor models say of each selection."""
+        if not self.described_used:
+            return []
+        return self.of_replicates(
+            f"{self.replicate}/described/{{baseline}}/{{strategy}}/uses{suffix}.parquet",
+            baseline=self.config["baselines"]["run"],
+            strategy=self.described_used,
+        )
+
+    @property
+    def described(self) -> Json:
+        """What the uses of a descriptor model depend on, besides what the model does."""
+        return {"run": self.described_uses, "uses": {**self.closed_form["uses"], **self._autos}, **self.largest}
+
+    @property
+    def _autos(self) -> dict[str, Json]:
+        """Entries of the use that is chosen."""
+        return {name: entry for name, entry in self.use_entries.items() if entry["module"] == uses.AUTO}
 
     def baseline(self, name: str) -> Json:
         """What a descriptor model depends on, besides the folds: its module, its features, its options."""
@@ -384,6 +423,9 @@ class Plan:
             elif kind == "used":
                 use, method, strategy = names
                 made.append(["adapted", method, named(strategy, use)])
+            elif kind == "described":
+                method, strategy, use = names
+                made.append([DESCRIPTORS, method, named(strategy, use)])
             else:
                 made.append([kind, names[0], names[1] if len(names) > 1 else NONE])
         return made
@@ -751,7 +793,8 @@ class Plan:
                 "averaged": {key: made["training"][key] for key in ("writings", "draws")},
             }
         for run in self.baselines:
-            _, name, *selected = run.split("/")
+            kind, name, *selected = run.split("/")
+            used = [selected.pop()] if kind == "described" else []
             cell = {
                 **self.baseline(name),
                 "tables": self.baseline_features(name),
@@ -764,7 +807,9 @@ class Plan:
                     "pool": self.pool,
                     "tables": self.baseline_features(name, pool=True),
                 }
-            cells["/".join(["descriptors", name, *(selected or [NONE])])] = cell
+            if used:
+                cell |= {"use": used[0], **self.described}
+            cells["/".join([DESCRIPTORS, name, *(selected or [NONE]), *used])] = cell
         return cells
 
     def exported_candidates(self) -> tuple[Json, dict[str, Json]]:

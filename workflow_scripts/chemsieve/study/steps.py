@@ -114,6 +114,10 @@ def _descriptor_model(plan: Plan, at: Any) -> list[str]:
     return [f"baselines.{plan.baseline(at.baseline)['model']}"]
 
 
+def _described_uses(plan: Plan, at: Any) -> list[str]:
+    return [*_descriptor_model(plan, at), *_uses(plan.described["uses"].values())]
+
+
 def _short(plan: Plan, at: Any, gpus: int, seconds: float) -> bool:
     """A group asks for the GPUs of all its jobs, so that none of them may use one."""
     return seconds < SHORT and not gpus
@@ -191,6 +195,14 @@ STEPS: dict[str, Step] = {
     "baseline_on_selection": Step(
         resources.baseline_on_selection,
         _descriptor_model,
+        group="described",
+        grouped=_brief,
+        lighter="baselines.largest",
+        optional=True,
+    ),
+    "baseline_with_uses": Step(
+        resources.baseline_with_uses,
+        _described_uses,
         group="described",
         grouped=_brief,
         lighter="baselines.largest",

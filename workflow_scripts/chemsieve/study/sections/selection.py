@@ -62,6 +62,7 @@ svr_morgan: {model: svr, features: [descriptors, morgan]} # with Morgan fingerpr
 svr_frozen: {model: svr, features: [embeddings]} # of the study's encoder, unchanged: is fine-tuning worth its time?
 svr_all: {model: svr, features: [descriptors, morgan, embeddings], gamma: [0.001, 0.003]}
 gradient_boosting: {}
+gaussian_process: {} # for small targets: with uses a process of two correlated functions (docs/use.md)
 """)
 
 
@@ -145,6 +146,12 @@ class Baselines(Section):
         None,
         "strategies whose molecules each is also fitted on, beside the training molecules; null: all and "
         "influence, where they are in selection.run; []: none",
+    )
+    uses: Distinct[Name] = key(
+        [],
+        "uses, by their names in use.uses, in which each is fitted on these selections too: as equals (mixed) it is "
+        "anyway; auto is the one with the lowest held-out error on the target",
+        [["weighted", "own_head", "auto"]],
     )
     largest: Count = key(
         10_000,
