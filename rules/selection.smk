@@ -11,6 +11,7 @@ rule selection:
         influence=PLAN.selection_influence,
         training=PLAN.selection_training,
         validation=PLAN.selection_validation,
+        unlabelled=PLAN.selection_unlabelled,
         gram=PLAN.selection_grams,
         after=PLAN.selection_after,
     output:

@@ -43,16 +43,17 @@ def needed(part: T | None) -> T:
 class Context:
     """What strategies may read, where their ``NEEDS`` ask for it; to read anything else is a :class:`LookupError`.
 
-    ``training`` is the labelled training set, ``validation`` the labelled validation set;
-    ``predict_passes(passes, seed)`` gives MC-dropout predictions (passes, pool) of the fine-tuned model;
-    ``expected_gain`` is the aggregated expected gain per pool molecule; ``predictions()`` gives those of the pool
-    (pool,) without dropout, in label units; ``embeddings()`` the pooled outputs of the fine-tuned encoder for training
-    (train, hidden) and pool (pool, hidden), ``validation_embeddings()`` those for validation (validation, hidden);
-    ``kernels()`` the Gram matrices at the kept checkpoints, first to last, ``gram_labels()`` the standardised labels of
-    the training molecules in them, and ``rates()`` the mean learning rates of their epochs. Of a pool without labels
-    the matrices have residuals that are not a number. Embeddings are float32, as the encoder gives them. ``budget`` is
-    for strategies that need not order more of the pool than it can take, and ``available`` (pool,) says which molecules
-    may be chosen, where not all: it is for those whose choice depends on what else they chose.
+    ``training`` is the labelled training set, ``validation`` the labelled validation set; ``predict_passes(passes,
+    seed)`` gives MC-dropout predictions (passes, pool) of the fine-tuned model; ``expected_gain`` is the aggregated
+    expected gain per pool molecule; ``predictions()`` gives those of the pool (pool,) without dropout, in label units;
+    ``embeddings()`` the pooled outputs of the fine-tuned encoder for training (train, hidden) and pool (pool, hidden),
+    ``validation_embeddings()`` those for validation (validation, hidden); ``kernels()`` the Gram matrices at the kept
+    checkpoints, first to last, ``gram_labels()`` the standardised labels of the training molecules in them, and
+    ``rates()`` the mean learning rates of their epochs. Of a pool without labels the matrices have residuals that are
+    not a number. ``design_kernel()`` is the last of these with the molecules of ``target.unlabelled`` in its query,
+    ``unlabelled_embeddings()`` those for these, none where there are none. Embeddings are float32, as the encoder gives
+    them. ``budget`` is for strategies that need not order more of the pool than it can take, and ``available`` (pool,)
+    says which molecules may be chosen, where not all: it is for those whose choice depends on what else they chose.
     """
 
     training: pd.DataFrame | None = None
@@ -65,6 +66,8 @@ class Context:
     rates: Callable[[], list[float]] = _not_needed
     validation: pd.DataFrame | None = None
     validation_embeddings: Callable[[], np.ndarray] = _not_needed
+    unlabelled_embeddings: Callable[[], np.ndarray] | None = None
+    design_kernel: Callable[[], Kernel] | None = None
     budget: dict[str, Any] | None = None
     available: np.ndarray | None = None
 
@@ -74,7 +77,8 @@ class Strategy(Protocol):
 
     ``OPTIONS`` is the JSON Schema of the keyword arguments of ``score``. ``NEEDS`` is what it reads beside the pool's
     molecules: the pool's ``labels``, ``training``, ``validation``, ``model``, ``influence``, ``predictions``,
-    ``embeddings``, ``gram``. ``BUDGET``: a budget cuts its order; the controls ``none`` and ``all`` have none.
+    ``embeddings``, ``gram``, ``unlabelled``. ``BUDGET``: a budget cuts its order; the controls ``none`` and ``all``
+    have none.
     """
 
     OPTIONS: dict

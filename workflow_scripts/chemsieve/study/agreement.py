@@ -44,6 +44,8 @@ def check_paths(config: Json) -> None:
     paths |= {f"pretrain.targets.{name}.path": table["path"] for name, table in chosen["targets"].items()}
     if teacher := config["mlm"]["teacher"]:
         paths["mlm.teacher.path"] = teacher["path"]
+    if unlabelled := config["target"]["unlabelled"]:
+        paths["target.unlabelled.path"] = unlabelled["path"]
     for key, path in paths.items():
         if set("{}") & set(path):
             raise ChemsieveError(
@@ -172,6 +174,9 @@ def check_pool_labels(config: Json) -> None:
 
 def check_tables(config: Json) -> None:
     """The user's files of target and pool exist and have their columns; read from their headers alone."""
+    if given := config["target"]["unlabelled"]:
+        _check_layout("target.unlabelled", MOLECULES | given)
+        check_molecules(given["path"], "target.unlabelled", MOLECULES | given)
     for section in ("target", "pool"):
         table = config[section]
         _check_measured(section, table)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from chemsieve import selection, uses
+from chemsieve.data.reading import MOLECULES
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence import estimators
 from chemsieve.models.bundled import BUNDLED, local_folder
@@ -134,6 +135,23 @@ class Plan:
         """How a table is read, with its molecules' own names; what the project writes itself has none."""
         given = self.config[section]["identifier"] if self.config[section]["path"] else None
         return self.table_columns(section) | {"identifier": given}
+
+    @property
+    def unlabelled_file(self) -> list[str]:
+        """The user's further molecules that the model is for, where there are any."""
+        given = self.config["target"]["unlabelled"]
+        return [given["path"]] if given else []
+
+    @property
+    def unlabelled_spec(self) -> Json:
+        """How they are read."""
+        given = self.config["target"]["unlabelled"]
+        return {"unlabelled": MOLECULES | {k: v for k, v in given.items() if k != "path"}} if given else {}
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """Those of them that the encoder reads."""
+        return [f"{self.results}/data/unlabelled.parquet"] if self.unlabelled_file else []
 
     def audited(self, name: str) -> list[str]:
         """A file of what is known of the pool's labels, where they are used."""
@@ -671,6 +689,10 @@ class Plan:
         """Training molecules, for a strategy that needs them."""
         return self._fold(at, "train") if {"training", "embeddings"} & self.strategy_needs(at.strategy) else []
 
+    def selection_unlabelled(self, at: Any) -> list[str]:
+        """Further molecules that the model is for, for a strategy that asks what these are."""
+        return self.unlabelled if "unlabelled" in self.strategy_needs(at.strategy) else []
+
     def selection_validation(self, at: Any) -> list[str]:
         """Validation molecules, for a strategy that needs them."""
         return self._fold(at, "validation") if "validation" in self.strategy_needs(at.strategy) else []
@@ -690,6 +712,7 @@ class Plan:
             "molecules": f"{self.results}/tables/molecules.parquet",
             "training": self._fold(at, "train"),
             "validation": self._fold(at, "validation"),
+            "unlabelled": self.unlabelled,
             "model": self._scoring_model(at),
             "gram": self._scoring_grams(at),
         }
