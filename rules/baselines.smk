@@ -145,3 +145,38 @@ rule baseline_on_selection:
         code=code("baseline_on_selection"),
     script:
         "../workflow_scripts/baseline_on_selection.py"
+
+
+if PLAN.described_used:
+
+    # All uses of one selection at once: their held-out errors are of the same fits.
+    rule baseline_with_uses:
+        input:
+            features=lambda wildcards: PLAN.baseline_features(wildcards.baseline),
+            train=f"{SPLIT}/train.parquet",
+            validation=f"{SPLIT}/validation.parquet",
+            test=f"{SPLIT}/test.parquet",
+            pool=POOL,
+            pool_features=lambda wildcards: PLAN.baseline_features(wildcards.baseline, pool=True),
+            selection=f"{SEED}/selection/{{strategy}}.parquet",
+        output:
+            predictions=[
+                f"{SEED}/described/{{baseline}}/{{strategy}}/{use}/predictions.parquet" for use in PLAN.described_uses
+            ],
+            runs=[f"{SEED}/described/{{baseline}}/{{strategy}}/{use}/run.json" for use in PLAN.described_uses],
+            use_choices=f"{SEED}/described/{{baseline}}/{{strategy}}/uses.parquet",
+            pool_use_curves=f"{SEED}/described/{{baseline}}/{{strategy}}/uses-curve.parquet",
+        log:
+            f"{RESULTS}/logs/baseline_with_uses/{{splitter}}/{{split_seed}}/{{seed}}/{{baseline}}/{{strategy}}.log",
+        group:
+            group("baseline_with_uses")
+        conda:
+            ENVIRONMENT
+        threads: THREADS
+        resources:
+            **needs("baseline_with_uses"),
+        params:
+            spec=lambda wildcards: spec(**PLAN.baseline(wildcards.baseline), **PLAN.described),
+            code=code("baseline_with_uses"),
+        script:
+            "../workflow_scripts/baseline_with_uses.py"

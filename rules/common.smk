@@ -1,5 +1,6 @@
 # The configuration, checked; the study's plan, and what rules ask it for. Nothing here computes results.
 import os
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,7 +79,10 @@ ENVIRONMENT = "../envs/chemsieve.yaml"
 
 def alternatives(names):
     """A wildcard constraint that admits exactly these names."""
-    return "|".join(str(name) for name in names) or "none"
+    return "|".join(re.escape(str(name)) for name in names) or "none"
+
+
+STRATEGY = alternatives(dict.fromkeys([*PLAN.strategies, config["selection"]["measure_next"]]))
 
 
 wildcard_constraints:
@@ -88,7 +92,7 @@ wildcard_constraints:
     origin="baseline|adapted",
     checkpoint=alternatives(PLAN.checkpoints),
     estimator=alternatives(config["influence"]["run"]),
-    strategy=alternatives(dict.fromkeys([*PLAN.strategies, config["selection"]["measure_next"]])),
+    strategy="|".join([STRATEGY, *([alternatives(PLAN.swept)] if PLAN.swept else [])]),
     method=alternatives([plan.FULL, *config["grid"]["run"]]),
     use=alternatives(PLAN.uses),
     baseline=alternatives(config["baselines"]["run"]),

@@ -63,8 +63,10 @@ rule data:
     input:
         target=PLAN.table_file("target"),
         pool=PLAN.table_file("pool"),
+        unlabelled=PLAN.unlabelled_file,
         encoder=plan.encoder_folder(ENCODER),
     output:
+        **({"unlabelled": PLAN.unlabelled[0]} if PLAN.unlabelled else {}),
         molecules=f"{RESULTS}/tables/molecules.parquet",
         rejected=f"{RESULTS}/tables/rejected.parquet",
     log:
@@ -80,6 +82,7 @@ rule data:
         spec=spec(
             target=PLAN.identified("target"),
             pool=PLAN.identified("pool"),
+            **PLAN.unlabelled_spec,
             pool_labels=PLAN.labelled,
             content_sha256=config["target"]["content_sha256"],
             stereo=config["encoder"]["stereo"],

@@ -8,6 +8,7 @@ rule gram:
         train=f"{SPLIT}/train.parquet",
         validation=f"{SPLIT}/validation.parquet",
         pool=POOL,
+        unlabelled=PLAN.unlabelled,
         encoder=PLAN.origin_encoder,
         checkpoint=f"{SEED}/finetune/{{origin}}/checkpoint-{{checkpoint}}.safetensors",
     output:

@@ -11,12 +11,15 @@ rule selection:
         influence=PLAN.selection_influence,
         training=PLAN.selection_training,
         validation=PLAN.selection_validation,
+        unlabelled=PLAN.selection_unlabelled,
         gram=PLAN.selection_grams,
         after=PLAN.selection_after,
     output:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
     log:
         f"{RESULTS}/logs/selection/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
+    wildcard_constraints:
+        strategy=STRATEGY,
     cache: CACHE
     group:
         group("selection")
@@ -31,6 +34,30 @@ rule selection:
         code=code("selection"),
     script:
         "../workflow_scripts/selection.py"
+
+
+if PLAN.swept:
+
+    rule selection_at_budget:
+        input:
+            ordered=PLAN.strategy_of,
+        output:
+            selection=f"{SEED}/selection/{{strategy}}.parquet",
+        log:
+            f"{RESULTS}/logs/selection/{{splitter}}/{{split_seed}}/{{seed}}/{{strategy}}.log",
+        wildcard_constraints:
+            strategy=alternatives(PLAN.swept),
+        group:
+            group("selection_at_budget")
+        conda:
+            ENVIRONMENT
+        resources:
+            **needs("selection_at_budget"),
+        params:
+            spec=lambda wildcards: spec(budget=PLAN.swept[wildcards.strategy][1]),
+            code=code("selection_at_budget"),
+        script:
+            "../workflow_scripts/selection_at_budget.py"
 
 
 # On demand: a selection's molecules as a list of what to measure, of the first split and seed.

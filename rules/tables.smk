@@ -120,7 +120,7 @@ rule influence_tables:
         "../workflow_scripts/influence_tables.py"
 
 
-if PLAN.used:
+if PLAN.used or PLAN.described_used:
 
     rule pool_use_table:
         input:
@@ -143,11 +143,35 @@ if PLAN.used:
             "../workflow_scripts/pool_use_table.py"
 
 
+if PLAN.budget_points:
+
+    rule budget_curves_table:
+        input:
+            metrics=f"{RESULTS}/tables/metrics.parquet",
+            splits=f"{RESULTS}/tables/splits.parquet",
+            predictions=f"{RESULTS}/tables/predictions.parquet",
+        output:
+            table=f"{RESULTS}/tables/budget_curves.parquet",
+        log:
+            f"{RESULTS}/logs/budget_curves_table.log",
+        group:
+            group("budget_curves_table")
+        conda:
+            ENVIRONMENT
+        resources:
+            **needs("budget_curves_table"),
+        params:
+            spec=spec(**PLAN.swept_curves),
+            code=code("budget_curves_table"),
+        script:
+            "../workflow_scripts/budget_curves_table.py"
+
+
 rule failures_table:
     input:
         # What may hold the mark of a failure: a file of each optional step.
         runs=PLAN.of_replicates(f"{SEED}/{{run}}/run.json", run=TRAINED),
-        selections=PLAN.selections,
+        selections=PLAN.selections + PLAN.swept_selections,
         uses=PLAN.pool_uses(""),
         scores=PLAN.scores("scores"),
         retraining=PLAN.validation_losses if "retraining" in TABLES else [],
@@ -155,7 +179,7 @@ rule failures_table:
         tables=[
             f"{RESULTS}/tables/{name}.parquet"
             for name in TABLES
-            if name in ("audit_shift", "comparisons", "influence_on_test", "influence_validation")
+            if name in ("audit_shift", "budget_curves", "comparisons", "influence_on_test", "influence_validation")
         ],
     output:
         table=f"{RESULTS}/tables/failures.parquet",

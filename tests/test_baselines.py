@@ -15,7 +15,7 @@ from chemsieve.data.features import Features
 from chemsieve.data.morgan import morgan
 from chemsieve.errors import ChemsieveError
 from chemsieve.study.runs import Identity, read_facts
-from chemsieve.tables import write_table
+from chemsieve.tables import read_table, write_table
 from helpers.workflow import overlay, snakemake
 
 # Options that make each model quick.
@@ -23,6 +23,7 @@ QUICK = {
     "gradient_boosting": {"max_iter": 60},
     "random_forest": {"n_estimators": 20},
     "svr": {"C": 5, "epsilon": 0.1, "gamma": 0.03},
+    "gaussian_process": {"gamma": 0.003, "noise": 0.1},
 }
 MODELS = pytest.mark.parametrize("name", sorted(QUICK))
 
@@ -342,7 +343,16 @@ def run(tmp_path):
             more = _run.added(*places, Features([str(tmp_path / "pool_features.parquet")]))
         identity = Identity("random", 0, 0, "descriptors", "svr", "none" if chosen is None else "mine")
         spec = {"model": "svr", "options": QUICK["svr"], "largest": 34} | spec
-        _run.fit_and_write(identity, spec, Features([str(tmp_path / "target.parquet")]), folds, output, more)
+        known = Features([str(tmp_path / "target.parquet")])
+        if "run" in spec:
+            output = SimpleNamespace(
+                use_choices=tmp_path / "choices.parquet", pool_use_curves=tmp_path / "curve.parquet"
+            )
+            output.predictions = [tmp_path / f"{use}.parquet" for use in spec["run"]]
+            output.runs = [tmp_path / f"{use}.json" for use in spec["run"]]
+            _run.fit_uses_and_write(identity, spec, known, folds, output, more)
+            return output
+        _run.fit_and_write(identity, spec, known, folds, output, more)
         found = pd.read_parquet(output.predictions)
         return found.loc[found["fold"] == "test", "prediction"].to_numpy(), read_facts(output.run)
 
@@ -388,6 +398,32 @@ def test_more_molecules_than_are_allowed_are_one_sentence(run):
     with pytest.raises(ChemsieveError, match=said):
         run.fit(CHOSEN, largest=33)
     run.fit(largest=3)  # the training molecules alone are no selection
+
+
+USES = {
+    "one": {"module": "weighted", "options": {"weight": 1}},
+    "weighted": {"module": "weighted", "options": {}},
+    "robust": {"module": "robust", "options": {}},
+    "auto": {"module": "auto", "options": {}},
+}
+
+
+def test_a_run_in_each_use_and_what_chose_between_them(run):
+    """Auto is the use with the lowest held-out error; a weight of 1 is mixed, which is the run on the selection."""
+    mixed, _ = run.fit(CHOSEN)
+    output = run.fit(CHOSEN, run=["one", "auto"], uses=USES)
+    choices = read_table(output.use_choices).set_index("use")
+    assert set(choices.index) == {"none", "mixed", "one", "weighted"}  # robust has no such form
+    best = choices["loo_rmse"].idxmin()
+    assert choices.index[choices["chosen"]].tolist() == [best]
+    curve = read_table(output.pool_use_curves).query("use == 'weighted'")
+    assert curve["loo_rmse"].min() == choices.loc["weighted", "loo_rmse"]
+    names = [read_facts(path)["run_id"] for path in output.runs]
+    assert names == [f"random/0/0/descriptors/svr/mine/{use}" for use in ("one", "auto")]
+    one, auto = (read_table(path).query("fold == 'test'")["prediction"].to_numpy() for path in output.predictions)
+    np.testing.assert_array_equal(one, mixed)
+    same, _ = run.fit(CHOSEN, use="auto", uses=USES)  # as it is fitted again for a model folder
+    np.testing.assert_array_equal(auto, same)
 
 
 @pytest.mark.slow

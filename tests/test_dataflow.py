@@ -27,6 +27,7 @@ EVERYTHING = {
         "run": ["svr", "svr_morgan", "svr_frozen", "random_forest"],
         "methods": {"random_forest": {}},
         "selections": ["all", "influence"],
+        "uses": ["weighted", "auto"],
     },
     "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
     "use": {"run": ["mixed", "weighted", "own_head", "then_target", "robust", "auto"]},
@@ -51,14 +52,15 @@ CHOOSING = {
     "gram",
 }
 CHOOSING |= {"influence", "influence_per_query", "cell_influence", "aggregate_influence", "selection", "baseline"}
-CHOOSING |= {"validate_influence", "baseline_on_selection"}
+CHOOSING |= {"validate_influence", "baseline_on_selection", "selection_at_budget"}
+CHOOSING |= {"baseline_with_uses"}
 
 
 def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_that_trains_or_chooses(fresh):
     strategies = {path.stem for path in (PACKAGE / "selection").glob("[a-z]*.py")}
     configured = yaml.safe_load((fresh / "config.yaml").read_text(encoding="utf-8"))
     more = {name: {"budget": {"count": 5}} for name in strategies - set(configured["selection"]["strategies"])}
-    everything = EVERYTHING | {"selection": {"run": sorted(strategies), "strategies": more}}
+    everything = EVERYTHING | {"selection": {"run": sorted(strategies), "strategies": more, "budgets": [4]}}
     for name in ("corpus.smi", "new.csv"):
         (fresh / name).write_text("smiles\nCCO\n", encoding="utf-8")
     pd.DataFrame({"smiles": ["CCO"], "vector": [[0.0, 1.0]]}).to_parquet(fresh / "vectors.parquet")
@@ -86,9 +88,10 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     everywhere = features | {"split", "sizes", "audit", "audit_shift", "treat_pool", "report", "export_model"}
     everywhere |= {"measure_next", "selected"}  # names and structures, of what is chosen already
     allowed |= {"tables/molecules.parquet": everywhere}
-    allowed |= {"tables/predictions.parquet": {"comparisons_table", "report", "export_model"}}
+    compared = {"budget_curves_table", "comparisons_table", "report", "export_model"}
+    allowed |= {"tables/predictions.parquet": compared, "tables/budget_curves.parquet": {"failures_table", "report"}}
     # and made from these: errors, explanations of errors, and what the audit finds.
-    allowed |= {"tables/metrics.parquet": {"comparisons_table", "pool_use_table", "report", "export_model"}}
+    allowed |= {"tables/metrics.parquet": {"pool_use_table", *compared}}
     allowed |= {"tables/pool_use.parquet": {"report"}}
     allowed |= {"tables/comparisons.parquet": {"failures_table", "report"}}
     allowed |= {f"{run}/influence/adapted/2/on_test.parquet": {"influence_on_test_table"}}

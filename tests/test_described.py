@@ -38,6 +38,7 @@ QUICK = {
     "gradient_boosting": {"max_iter": 40, "min_samples_leaf": 3},
     "random_forest": {"n_estimators": 20},
     "svr": {"C": 5, "epsilon": 0.1, "gamma": 0.01},
+    "gaussian_process": {"gamma": 0.01, "noise": 0.1},
 }
 KINDS = {
     "svr": ["descriptors", "morgan"],

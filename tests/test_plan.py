@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from chemsieve.errors import ChemsieveError
+from chemsieve.statistics.families import families
+from chemsieve.study.agreement import check_described_uses
 from chemsieve.study.plan import Plan, expand
 from chemsieve.study.steps import STEPS, step
 from chemsieve.study.unlabelled import stepped_aside
@@ -235,6 +237,25 @@ def test_descriptor_models_are_fitted_on_selections_where_these_are_named(config
     files = Plan(config).exported_files()
     assert "results/embedded/runs/draws/1/0/selection/random.parquet" in files
     assert {Path(path).name for path in files if "pool_" in path} == {"pool_descriptors.parquet"}
+
+
+def test_descriptor_models_have_uses_of_their_own(config):
+    config["baselines"] |= {"run": ["svr", "gaussian_process"], "selections": ["random"]}
+    before = Plan(copy.deepcopy(config))
+    config["baselines"]["uses"] = ["mixed", "weighted", "auto"]
+    plan = Plan(config)
+    added = [f"described/{name}/random/{use}" for name in ("svr", "gaussian_process") for use in ("weighted", "auto")]
+    assert plan.baselines == [*before.baselines, *added]
+    assert {"pool_use", "pool_use_curves"} <= set(plan.tables)
+    assert plan.pool_uses("")[0].endswith("/described/svr/random/uses.parquet")
+    cell = plan.exported_cells["descriptors/gaussian_process/random/auto"]
+    assert cell["use"] == "auto"
+    assert set(cell["uses"]) == {"mixed", "weighted", "own_head", "auto"}
+    found = {family.name: family for family in families([tuple(one) for one in plan.configurations])}
+    pairs = {(pair.what, pair.versus) for pair in found["uses of random by svr"].pairs}
+    assert pairs == {(use, versus) for use in ("weighted", "auto") for versus in ("none", "mixed")}
+    with pytest.raises(ChemsieveError, match=r"baselines\.uses: 'then_target' is a way of training in steps"):
+        check_described_uses(changed({"baselines.uses": ["then_target"]}))
 
 
 def test_by_default_descriptor_models_take_the_usual_selections_of_the_study(config):

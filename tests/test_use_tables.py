@@ -6,7 +6,7 @@ import pytest
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence.kernel import Kernel
-from chemsieve.influence.pool_use_tables import chosen_use
+from chemsieve.influence.pool_use_tables import chosen_use, with_outcomes
 from chemsieve.tables import TABLES
 from helpers.reports import make, study_tables
 
@@ -84,6 +84,38 @@ def test_a_pool_outside_the_matrix_is_one_sentence():
         chosen_use(without, labels, train, validation, pool, set(), CANDIDATES, None, 0)
 
 
+def test_what_uses_would_give_stands_beside_what_they_gave():
+    """Of full fine-tuning and of descriptor models, each with its own row for no pool at all."""
+    at = {"splitter": "random", "split_seed": 0, "seed": 1}
+    known = dict.fromkeys(TABLES["use_choices"]) | at | {"strategy": "random", "chosen": False, "loo_rmse": 0.5}
+    parts = [
+        pd.DataFrame([known | {"model": model, "use": use} for use in ("none", "mixed")]) for model in ("full", "svr")
+    ]
+    runs = [
+        ("adapted", "full", "none", "mixed", 0.1),
+        ("adapted", "full", "random", "mixed", 0.2),
+        ("adapted", "full", "random", "then_target", 0.3),
+        ("adapted", "lora", "random", "mixed", 9.0),
+        ("descriptors", "svr", "none", "mixed", 0.4),
+        ("descriptors", "svr", "random", "mixed", 0.5),
+        ("descriptors", "svr", "all", "mixed", 9.0),
+        ("descriptors", "forest", "random", "mixed", 9.0),
+    ]
+    metrics = pd.DataFrame(runs, columns=["origin", "method", "selection", "use", "rmse"]).assign(
+        fold="validation", **at
+    )
+    table = with_outcomes(parts, pd.concat([metrics, metrics.assign(fold="test", rmse=8.0)]))
+    found = table.set_index(["model", "strategy", "use"])["validation_rmse"].to_dict()
+    assert found == {
+        ("full", "random", "none"): 0.1,
+        ("full", "random", "mixed"): 0.2,
+        ("full", "random", "then_target"): 0.3,
+        ("svr", "random", "none"): 0.4,
+        ("svr", "random", "mixed"): 0.5,
+    }
+    assert not table["chosen"].any()
+
+
 # -- the report --------------------------------------------------------------------------------------------------------
 
 
@@ -101,7 +133,7 @@ def with_uses():
     rows, lines = [], []
     for seed in (0, 1, 2):
         for strategy in ("random", "influence"):
-            at = {"strategy": strategy, "splitter": "scaffold", "split_seed": 0, "seed": seed}
+            at = {"model": "full", "strategy": strategy, "splitter": "scaffold", "split_seed": 0, "seed": seed}
             for use, loo, weight in (("none", 0.9, 0.0), ("mixed", 0.8, 1.0), ("weighted", 0.6, 0.1)):
                 known = {"loo_rmse": loo, "loo_rmse_validation": loo, "weight": weight, "rho": 1.0, "damping": 0.1}
                 known |= {"offset": None, "chosen": use == "weighted", "n_target": 25, "n_selected": 10}

@@ -1,19 +1,21 @@
 """Read target and pool; accept molecules or refuse them with a reason."""
 
-from chemsieve.runtime.job import job
+from chemsieve.runtime.job import job, optional_path
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
         import logging
         from pathlib import Path
 
+        import pandas as pd
+
         from chemsieve.data import chemistry
         from chemsieve.data.acceptance import Reader
         from chemsieve.data.download import check_content
         from chemsieve.data.measured import CENSORED
-        from chemsieve.data.molecules import EXTRA, Rules, prepare
+        from chemsieve.data.molecules import EXTRA, Rules, prepare, prepare_unlabelled
         from chemsieve.data.quality import WARNING, sentences
-        from chemsieve.data.reading import identifier_column, read_table
+        from chemsieve.data.reading import identifier_column, read_table, read_unlabelled
         from chemsieve.models import backbone
         from chemsieve.tables import write_table
 
@@ -49,5 +51,12 @@ if __name__ == "__main__":
         for _, (severity, words, *_) in sentences(molecules, rejected, repeats, censored):
             (log.warning if severity == WARNING else log.info)("%s", words)
         log.info("accepted: %s", molecules["source"].value_counts().to_dict())
+        if "unlabelled" in spec:
+            path = optional_path(snakemake.input.unlabelled)
+            listed = read_unlabelled(path, "target.unlabelled", spec["unlabelled"])
+            kept, refused = prepare_unlabelled(listed, reader, spec["stereo"], spec["standardise"])
+            log.info("target.unlabelled: %d molecules, %d rows refused", len(kept), len(refused))
+            write_table(kept, snakemake.output.unlabelled, "unlabelled")
+            rejected = pd.concat([rejected, refused], ignore_index=True)
         write_table(rejected, snakemake.output.rejected, "rejected")
         write_table(molecules, snakemake.output.molecules, "molecules", EXTRA)

@@ -15,6 +15,9 @@ if __name__ == "__main__":
         given = context(snakemake.input, spec, pool)
         before = optional_path(snakemake.input.get("after"))
         given = replace(given, available=None if before is None else left_in(read_table(before), pool))
-        table = select(pool, given, w.strategy, spec["module"], spec["budget"], int(w.seed), spec["options"])
+        table = select(
+            *(pool, given, w.strategy, spec["module"], spec["budget"], int(w.seed), spec["options"]),
+            sweep=spec.get("sweep", ()),
+        )
         table = table.assign(strategy=w.strategy, splitter=w.splitter, split_seed=int(w.split_seed), seed=int(w.seed))
         write_table(table, snakemake.output.selection, "selections")

@@ -35,11 +35,13 @@ class DescriptorModel(Protocol):
         validation_labels: np.ndarray,
         seed: int,
         blocks: Sequence[int] = (),
+        weights: np.ndarray | None = None,
         **options: Any,
     ) -> Model:
         """A model fitted to (n, d) features and (n,) labels; those of validation choose between options.
 
         ``blocks`` are the numbers of columns of the kinds of features that stand side by side; none: all are of one.
+        ``weights`` are of each molecule's error (n,); None: all weigh the same.
         """
 
     def stored(self, regressor: Any) -> dict[str, np.ndarray]:

@@ -70,6 +70,7 @@ def fit(
     data: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     options: dict[str, Any],
     blocks: Sequence[int] = (),
+    weights: np.ndarray | None = None,
 ) -> Model:
     """Fit ``build(**options)``, a scikit-learn regressor, on prepared training molecules.
 
@@ -88,6 +89,8 @@ def fit(
         data: (n, d) training features, (n,) training labels, (m, d) validation features, (m,) validation labels.
         options: values, or lists of values.
         blocks: numbers of columns of the blocks of features; none: all are of one.
+        weights: of each training molecule's error (n,); None: all weigh the same. Features and labels are prepared
+            without them.
 
     Raises:
         ChemsieveError: unknown option, no molecules, shapes that do not fit, a label that is not finite, or training
@@ -105,8 +108,8 @@ def fit(
     _check("training", features, labels)
     if not (np.nanmax(features, axis=0, initial=-np.inf) > np.nanmin(features, axis=0, initial=np.inf)).any():
         raise ChemsieveError("descriptor model: no feature varies among the training molecules")
-    prepared = _prepared(features, blocks or [features.shape[1]])
-    models = (Model(_after(prepared, build(**chosen), labels), chosen) for chosen in candidates)
+    ready = prepared(features, blocks or [features.shape[1]])
+    models = (Model(after(ready, build(**chosen), labels, weights), chosen) for chosen in candidates)
     if len(candidates) == 1:
         return next(models)
     _check("validation", validation_features, validation_labels)
@@ -114,14 +117,21 @@ def fit(
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class Prepared:
     """Fitted steps that prepare features, and the training features that they prepared."""
 
     steps: list[tuple[str, Any]]
     features: np.ndarray
 
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        """Other molecules' features, prepared likewise."""
+        from sklearn.pipeline import Pipeline
 
-def _prepared(features: np.ndarray, blocks: Sequence[int]) -> _Prepared:
+        return Pipeline(self.steps).transform(features)
+
+
+def prepared(features: np.ndarray, blocks: Sequence[int]) -> Prepared:
+    """The preparation of (n, d) training features, and these features prepared."""
     from sklearn.feature_selection import VarianceThreshold
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -133,7 +143,7 @@ def _prepared(features: np.ndarray, blocks: Sequence[int]) -> _Prepared:
     weights = block_weights(filled[-1].get_support(), blocks)
     weighing = FunctionTransformer(weigh, kw_args={"weights": weights})
     steps = [*filled.steps, *scaled.steps, ("weighing", weighing)]
-    return _Prepared(steps, weighing.fit_transform(values))
+    return Prepared(steps, weighing.fit_transform(values))
 
 
 def block_weights(kept: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
@@ -152,14 +162,15 @@ def weigh(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return features * weights
 
 
-def _after(prepared: _Prepared, regressor: Regressor, labels: np.ndarray) -> Any:
+def after(prepared: Prepared, regressor: Regressor, labels: np.ndarray, weights: np.ndarray | None = None) -> Any:
     """A pipeline of the fitted preparation and the regressor, which is fitted here."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
 
     model = TransformedTargetRegressor(regressor, transformer=StandardScaler())
-    model.fit(prepared.features, labels)
+    weighing = {} if weights is None else {"sample_weight": weights}
+    model.fit(prepared.features, labels, **weighing)
     return Pipeline([*prepared.steps, ("regressor", model)])
 
 

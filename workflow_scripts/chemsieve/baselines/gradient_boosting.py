@@ -29,11 +29,12 @@ def fit(
     validation_labels: np.ndarray,
     seed: int,
     blocks: Sequence[int] = (),
+    weights: np.ndarray | None = None,
     **options: object,
 ) -> Model:
     """Fit ``sklearn.ensemble.HistGradientBoostingRegressor``; the seed chooses the features tried at each node.
 
-    Features are (n, d) and (m, d), labels (n,) and (m,); blocks, preparation, choice and errors as in
+    Features are (n, d) and (m, d), labels (n,) and (m,); blocks, weights, preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
@@ -45,7 +46,7 @@ def fit(
         )
 
     data = (features, labels, validation_features, validation_labels)
-    return _pipeline.fit(build, OPTIONS, data, options, blocks)
+    return _pipeline.fit(build, OPTIONS, data, options, blocks, weights)
 
 
 def stored(regressor: Any) -> dict[str, np.ndarray]:

@@ -29,11 +29,12 @@ def fit(
     validation_labels: np.ndarray,
     seed: int,
     blocks: Sequence[int] = (),
+    weights: np.ndarray | None = None,
     **options: object,
 ) -> Model:
     """Fit ``sklearn.ensemble.RandomForestRegressor``; the seed chooses molecules and features of each tree.
 
-    Features are (n, d) and (m, d), labels (n,) and (m,); blocks, preparation, choice and errors as in
+    Features are (n, d) and (m, d), labels (n,) and (m,); blocks, weights, preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.
     """
     from sklearn.ensemble import RandomForestRegressor
@@ -44,7 +45,7 @@ def fit(
         return RandomForestRegressor(random_state=seed, max_features=float(max_features), n_jobs=1, **chosen)
 
     data = (features, labels, validation_features, validation_labels)
-    return _pipeline.fit(build, OPTIONS, data, options, blocks)
+    return _pipeline.fit(build, OPTIONS, data, options, blocks, weights)
 
 
 def stored(regressor: Any) -> dict[str, np.ndarray]:

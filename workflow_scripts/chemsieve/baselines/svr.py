@@ -32,6 +32,7 @@ def fit(
     validation_labels: np.ndarray,
     seed: int,
     blocks: Sequence[int] = (),
+    weights: np.ndarray | None = None,
     **options: object,
 ) -> Model:
     """Fit ``sklearn.svm.SVR``; the seed has no effect.
@@ -39,15 +40,15 @@ def fit(
     On thousands of columns the kernel of all pairs of molecules is made by matrix products beforehand, where it fits
     into memory: faster than the library's own sums, and the same within the solver's tolerance.
 
-    Features are (n, d) and (m, d), labels (n,) and (m,); blocks, preparation, choice and errors as in
+    Features are (n, d) and (m, d), labels (n,) and (m,); blocks, weights, preparation, choice and errors as in
     :func:`chemsieve.baselines._pipeline.fit`.
     """
     from sklearn.svm import SVR
 
     data = (features, labels, validation_features, validation_labels)
     if features.ndim == 2 and features.shape[1] > _pipeline.WIDE and len(features) <= _IN_MEMORY:
-        return _pipeline.fit(_wide(), OPTIONS, data, options, blocks)
-    return _pipeline.fit(lambda **chosen: SVR(cache_size=500, **chosen), OPTIONS, data, options, blocks)
+        return _pipeline.fit(_wide(), OPTIONS, data, options, blocks, weights)
+    return _pipeline.fit(lambda **chosen: SVR(cache_size=500, **chosen), OPTIONS, data, options, blocks, weights)
 
 
 def _wide() -> Any:
@@ -59,10 +60,10 @@ def _wide() -> Any:
         def __init__(self, C: float, epsilon: float, gamma: float | str) -> None:
             self.C, self.epsilon, self.gamma = C, epsilon, gamma
 
-        def fit(self, features: np.ndarray, labels: np.ndarray) -> Any:
+        def fit(self, features: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None) -> Any:
             gamma = 1 / (features.shape[1] * features.var()) if self.gamma == "scale" else float(self.gamma)
             machine = SVR(kernel="precomputed", C=self.C, epsilon=self.epsilon, cache_size=500)
-            machine.fit(_kernel(features, features, gamma), labels)
+            machine.fit(kernel(features, features, gamma), labels, sample_weight)
             self.numbers_ = {
                 "support": features[machine.support_],
                 "coefficients": machine.dual_coef_[0],
@@ -77,7 +78,7 @@ def _wide() -> Any:
     return Wide
 
 
-def _kernel(features: np.ndarray, others: np.ndarray, gamma: float) -> np.ndarray:
+def kernel(features: np.ndarray, others: np.ndarray, gamma: float) -> np.ndarray:
     """(n, m) values of the kernel between (n, d) and (m, d) features."""
     squares = (features**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * features @ others.T
     return np.exp(-gamma * np.maximum(squares, 0))
@@ -99,8 +100,8 @@ def evaluate(numbers: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray
     """(n,) predictions of (n, d) prepared features: the sum of kernels around the support vectors."""
     found = np.empty(len(features))
     for start in range(0, len(features), _AT_ONCE):
-        kernel = _kernel(features[start : start + _AT_ONCE], numbers["support"], numbers["gamma"][0])
-        found[start : start + _AT_ONCE] = kernel @ numbers["coefficients"]
+        values = kernel(features[start : start + _AT_ONCE], numbers["support"], numbers["gamma"][0])
+        found[start : start + _AT_ONCE] = values @ numbers["coefficients"]
     return found + numbers["intercept"][0]
 
 

@@ -100,6 +100,27 @@ def prepare(
     )
 
 
+UNLABELLED = "unlabelled"  # what a file of molecules is to the study that the model is for, without labels
+
+
+def prepare_unlabelled(
+    frame: pd.DataFrame, reader: Reader, stereo: bool, standardise: str = chemistry.NONE
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Molecules without labels that the model is for, and refused rows, as :func:`prepare` has them.
+
+    They may be molecules of the target, of any fold: whoever lists them wants it so.
+
+    Returns:
+        A table ``unlabelled`` and a table ``rejected``.
+    """
+    kept, refused = examine(frame, Intake(UNLABELLED, reader, stereo, labelled=False, standardise=standardise))
+    columns = list(TABLES["unlabelled"])
+    return (
+        pd.DataFrame([{name: one[name] for name in columns} for one in kept], columns=columns),
+        pd.DataFrame(refused, columns=list(TABLES["rejected"])),
+    )
+
+
 @dataclass(frozen=True)
 class Intake:
     """By what the rows of a file are judged.

@@ -278,6 +278,12 @@ def read_table(path: str | Path, source: str, table: dict[str, Any]) -> "pd.Data
     return frame.drop(columns=[cells_of(name) for name in others])
 
 
+def read_unlabelled(path: str | Path, source: str, given: dict[str, Any]) -> "pd.DataFrame":
+    """:func:`read_labelled` of a file of molecules without labels, as its section of the configuration describes it."""
+    layout = given["delimiter"], given["format"], given["encoding"], "."
+    return read_labelled(path, source, given["smiles"], None, None, *layout)
+
+
 def _outside(frame: "pd.DataFrame", table: dict[str, Any]) -> list[str | None]:
     """The first condition of ``where`` that each row does not meet, in words."""
     comma = table["decimal"] == ","

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) -> tuple[Kernel, np.ndarray, dict]:
+def compute(
+    problem: Problem, query: Molecules, pool: Molecules, options: dict, unlabelled: Molecules | None = None
+) -> tuple[Kernel, np.ndarray, dict]:
     """The kernel of training, query and pool molecules, the training labels, and facts that readers repeat.
+
+    Further molecules without labels that the model is for stand behind those of the pool, as many as there is room for;
+    :func:`read` leaves them out, and :func:`read_unlabelled` counts them among the query.
 
     Args:
         options: the configuration's ``influence.gram``; :mod:`chemsieve.influence.capacity` says which molecules the
@@ -48,6 +53,8 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
         parts.append(pool)
     else:
         log.info("the pool of %d is scored by directional derivatives, not in the Gram matrix", len(pool))
+    beyond = _that_fit(unlabelled, largest - sum(map(len, parts)) if pool_inside else 0, problem.seed)
+    parts += [] if beyond is None else [beyond]
     molecules = Molecules.joined(parts)
     result = gram(problem, molecules, **options)
     residuals = result.outputs.cpu().numpy() - molecules.labels
@@ -59,6 +66,7 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
         "error": result.error,
         "columns": result.columns,
         "parameters": problem.size,
+        **({} if beyond is None else {"unlabelled": len(beyond)}),
         "largest_eigenvalue": _largest_eigenvalue(kernel),
         "seconds": time.perf_counter() - began,
         "peak_memory_mb": peak_memory_mb(),
@@ -71,6 +79,15 @@ def compute(problem: Problem, query: Molecules, pool: Molecules, options: dict) 
         result.error,
     )
     return kernel, landmarks.labels, facts
+
+
+def _that_fit(unlabelled: Molecules | None, room: int, seed: int) -> Molecules | None:
+    """A random sample of the molecules without labels, where not all fit; None of none."""
+    if unlabelled is None or not len(unlabelled) or room <= 0:
+        return None
+    if len(unlabelled) > room:
+        log.info("the Gram matrix has room for %d of the %d molecules of target.unlabelled", room, len(unlabelled))
+    return unlabelled.take(np.sort(np.random.default_rng(seed).permutation(len(unlabelled))[:room]))
 
 
 def write(kernel: Kernel, labels: np.ndarray, facts: dict, matrix_path: str | Path, facts_path: str | Path) -> None:
@@ -92,13 +109,30 @@ def _largest_eigenvalue(kernel: Kernel) -> float:
 
 
 def read(matrix_path: str | Path, facts_path: str | Path) -> tuple[Kernel, np.ndarray, dict]:
-    """The kernel, the training labels (standardised), and the facts."""
+    """The kernel without the molecules of ``target.unlabelled``, the training labels (standardised), and the facts."""
+    matrix, residuals, labels, facts = _read(matrix_path, facts_path)
+    train, n = facts["train"], len(matrix) - facts.get("unlabelled", 0)
+    every = labels[:n] if len(labels) == len(matrix) else None  # a file of an earlier release has those of training
+    return Kernel(matrix[:n, :n], residuals[:n], train, facts["query"], every), labels[:train], facts
+
+
+def read_unlabelled(matrix_path: str | Path, facts_path: str | Path) -> Kernel:
+    """The kernel with the molecules of ``target.unlabelled`` behind the others of the query.
+
+    Its residuals say nothing of these: they are 0, and whoever reads it must ask for variances alone.
+    """
+    matrix, residuals, _, facts = _read(matrix_path, facts_path)
+    known, more = facts["train"] + facts["query"], facts.get("unlabelled", 0)
+    n = len(matrix)
+    order = np.concatenate([np.arange(known), np.arange(n - more, n), np.arange(known, n - more)])
+    ordered = residuals[order].copy()
+    ordered[known : known + more] = 0
+    return Kernel(matrix[np.ix_(order, order)], ordered, facts["train"], facts["query"] + more)
+
+
+def _read(matrix_path: str | Path, facts_path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
     from safetensors.numpy import load_file
 
     tensors = load_file(matrix_path)
     facts = json.loads(Path(facts_path).read_text(encoding="utf-8"))
-    train, labels = facts["train"], tensors["labels"]
-    every = (
-        labels if len(labels) == len(tensors["matrix"]) else None
-    )  # a file of an earlier release has those of training
-    return Kernel(tensors["matrix"], tensors["residuals"], train, facts["query"], every), labels[:train], facts
+    return tensors["matrix"], tensors["residuals"], tensors["labels"], facts

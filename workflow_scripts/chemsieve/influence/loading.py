@@ -66,6 +66,15 @@ def load(
     return problem, query, pool
 
 
+def unlabelled(files: Files) -> Molecules | None:
+    """Further molecules that the model is for, without labels; None where there are none."""
+    if not (path := optional_path(files.get("unlabelled"))):
+        return None
+    tokenizer, frame = backbone.load_tokenizer(Path(files.encoder[0]).parent), read_table(path)
+    ids = tokenization.encode(tokenizer, list(frame["encoder_smiles"]))
+    return Molecules(ids, np.full(len(frame), np.nan))
+
+
 def standardised(labels: pd.Series, mean: float, scale: float) -> np.ndarray:
     """Labels in the units in which the regressor was trained."""
     return (labels.to_numpy() - mean) / scale

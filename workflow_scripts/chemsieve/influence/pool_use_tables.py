@@ -12,6 +12,8 @@ from chemsieve import uses
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence.kernel import damping_or_choice
 from chemsieve.influence.pool_use import Choice, Sources, choose, standardised_residuals
+from chemsieve.statistics.families import DESCRIPTORS
+from chemsieve.tables import TABLES
 from chemsieve.uses import Form
 
 if TYPE_CHECKING:
@@ -20,6 +22,39 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NONE = "none"  # leaving the pool out
+
+
+FULL = "full"  # the model that the closed form is of
+AT = ["model", "splitter", "split_seed", "seed"]
+
+
+def with_outcomes(parts: list[pd.DataFrame], metrics: pd.DataFrame) -> pd.DataFrame:
+    """The table ``pool_use``: what each use would give, beside the validation error that it gave where it was trained.
+
+    Args:
+        parts: tables ``use_choices``.
+        metrics: the table of that name; only its validation fold is read.
+    """
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=list(TABLES["use_choices"]))
+    trained = metrics[metrics["fold"] == "validation"]
+    described = trained["origin"] == DESCRIPTORS
+    # What was trained with no use at all: nothing is asked of other models, nor of other selections.
+    trained = trained[described | ((trained["origin"] == "adapted") & (trained["method"] == FULL))]
+    given = trained.rename(columns={"method": "model", "selection": "strategy", "rmse": "validation_rmse"})
+    given = given.loc[given["model"].isin(table["model"]), [*AT, "strategy", "use", "validation_rmse"]]
+    alone = given[given["strategy"] == NONE].assign(use=NONE).drop(columns="strategy")
+    alone = alone.merge(table[[*AT, "strategy"]].drop_duplicates(), on=AT)
+    asked = table[["model", "strategy"]].drop_duplicates()
+    # Uses that the closed form does not know have a row too.
+    given = given[given["strategy"] != NONE]
+    given = given[(given["model"] == FULL) | given.set_index(["model", "strategy"]).index.isin(_pairs(asked))]
+    table = table.merge(pd.concat([given, alone]), on=[*AT, "strategy", "use"], how="outer")
+    table["chosen"] = table["chosen"].eq(True)
+    return table
+
+
+def _pairs(frame: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(frame)
 
 
 def chosen_use(
@@ -75,6 +110,7 @@ def chosen_use(
     log.info("the closed form prefers %s; leave-one-out RMSE: %s", best, errors)
     rows = [
         {
+            "model": FULL,
             "use": name,
             "loo_rmse": choice.best.rmse * scale,
             "loo_rmse_validation": float(np.sqrt(np.mean(choice.best.residuals[kernel.train :] ** 2))) * scale,
@@ -88,9 +124,13 @@ def chosen_use(
         }
         for name, choice in found.items()
     ]
-    curves = [row for name, choice in found.items() for row in _curve(name, choice, scale)]
+    curves = [(FULL, *row) for name, choice in found.items() for row in _curve(name, choice, scale)]
     residuals = pd.DataFrame({"molecule_id": taken["molecule_id"], "residual": standardised_residuals(sources)})
-    return pd.DataFrame(rows), pd.DataFrame(curves, columns=["use", "parameter", "value", "loo_rmse"]), residuals
+    return (
+        pd.DataFrame(rows),
+        pd.DataFrame(curves, columns=["model", "use", "parameter", "value", "loo_rmse"]),
+        residuals,
+    )
 
 
 def _moments(labels: np.ndarray, mean: float, scale: float) -> tuple[float, float]:

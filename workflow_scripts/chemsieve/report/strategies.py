@@ -3,6 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report import budgets
 from chemsieve.report.blocks import Block, Heading, Paragraph, Section, table
 from chemsieve.report.figure import around, axis, categories, colours, drawn, plain
 from chemsieve.report.study import DESCRIPTORS, Study, mean_sd, ordered_selections
@@ -26,6 +27,7 @@ def section(study: Study) -> Section:
         alone = described[described["selection"] == NONE]
         blocks += [Heading(f"{splitter} split"), _figure(study, i, runs, alone), _table(runs, alone)]
         blocks += _by_model(study, here)
+        blocks += budgets.blocks(study, i, splitter)
     return Section("strategies", "Error per strategy", blocks or [Paragraph("No full fine-tuning was run.")])
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from chemsieve.runtime import failures
 from chemsieve.statistics.families import CONTINUED, DESCRIPTORS
+from chemsieve.study.effective import AT
 from chemsieve.tables import DECLARED, read_table
 from chemsieve.uses import MIXED
 
@@ -50,6 +51,7 @@ class Study:
     pool_use_curves: pd.DataFrame | None = None
     tuning: pd.DataFrame | None = None
     limits: pd.DataFrame | None = None
+    budget_curves: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:
@@ -156,6 +158,9 @@ def load(tables: Path, config: dict[str, Any]) -> Study:
     for name in set(shown).difference(names):
         path = tables / f"{name}.parquet"
         frames[name] = read_table(path) if path.exists() and not failures.of(path) else None
+    for name in ("metrics", "predictions", "learning_curves"):
+        # Runs of a sweep of budgets have their own part of the page, and would crowd the others.
+        frames[name] = frames[name][~frames[name]["run_id"].str.contains(AT, regex=False)]
     if "use" in frames["metrics"]:  # not in those of an earlier release
         frames["metrics"] = used(frames["metrics"])
     return Study(config=config, **frames)

@@ -18,6 +18,7 @@ def section(study: Study) -> Section | None:
     uses = study.pool_use
     if uses is None or uses.empty:
         return None
+    uses = _by_model(uses)
     blocks: list[Block] = [
         Paragraph(
             "In closed form the model that is linearised at its last checkpoint is a Gaussian process, and each use of "
@@ -31,6 +32,14 @@ def section(study: Study) -> Section | None:
     for i, (splitter, here) in enumerate(uses.groupby("splitter")):
         blocks += [Heading(f"{splitter} split"), _table(study, here), *_curves(study, i, str(splitter))]
     return Section("use", "Uses of a selection", blocks)
+
+
+def _by_model(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with the descriptor model behind the name of a selection that one used."""
+    if "model" not in frame:  # of an earlier release
+        return frame
+    described = frame["model"] != "full"
+    return frame.assign(strategy=frame["strategy"].mask(described, frame["strategy"] + ", " + frame["model"]))
 
 
 def _table(study: Study, uses: pd.DataFrame) -> Block:
@@ -61,7 +70,7 @@ def _curves(study: Study, i: int, splitter: str) -> list[Block]:
     """Errors along weights and correlations, means over the replicates, a line for each selection and use."""
     curves = study.pool_use_curves
     blocks: list[Block] = []
-    here = pd.DataFrame() if curves is None else curves[curves["splitter"] == splitter]
+    here = pd.DataFrame() if curves is None else _by_model(curves[curves["splitter"] == splitter])
     for parameter, mine in here.groupby("parameter") if len(here) else ():
         means = mine.groupby(["strategy", "use", "value"])["loo_rmse"].mean().reset_index()
         figure = go.Figure()

@@ -6,7 +6,7 @@ Nothing that is handed to a strategy holds a test label or the pool's hidden tru
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from chemsieve import registry
 from chemsieve.errors import ChemsieveError
-from chemsieve.study.budgets import cut
+from chemsieve.study.budgets import cut, most
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,16 +43,17 @@ def needed(part: T | None) -> T:
 class Context:
     """What strategies may read, where their ``NEEDS`` ask for it; to read anything else is a :class:`LookupError`.
 
-    ``training`` is the labelled training set, ``validation`` the labelled validation set;
-    ``predict_passes(passes, seed)`` gives MC-dropout predictions (passes, pool) of the fine-tuned model;
-    ``expected_gain`` is the aggregated expected gain per pool molecule; ``predictions()`` gives those of the pool
-    (pool,) without dropout, in label units; ``embeddings()`` the pooled outputs of the fine-tuned encoder for training
-    (train, hidden) and pool (pool, hidden), ``validation_embeddings()`` those for validation (validation, hidden);
-    ``kernels()`` the Gram matrices at the kept checkpoints, first to last, ``gram_labels()`` the standardised labels of
-    the training molecules in them, and ``rates()`` the mean learning rates of their epochs. Of a pool without labels
-    the matrices have residuals that are not a number. Embeddings are float32, as the encoder gives them. ``budget`` is
-    for strategies that need not order more of the pool than it can take, and ``available`` (pool,) says which molecules
-    may be chosen, where not all: it is for those whose choice depends on what else they chose.
+    ``training`` is the labelled training set, ``validation`` the labelled validation set; ``predict_passes(passes,
+    seed)`` gives MC-dropout predictions (passes, pool) of the fine-tuned model; ``expected_gain`` is the aggregated
+    expected gain per pool molecule; ``predictions()`` gives those of the pool (pool,) without dropout, in label units;
+    ``embeddings()`` the pooled outputs of the fine-tuned encoder for training (train, hidden) and pool (pool, hidden),
+    ``validation_embeddings()`` those for validation (validation, hidden); ``kernels()`` the Gram matrices at the kept
+    checkpoints, first to last, ``gram_labels()`` the standardised labels of the training molecules in them, and
+    ``rates()`` the mean learning rates of their epochs. Of a pool without labels the matrices have residuals that are
+    not a number. ``design_kernel()`` is the last of these with the molecules of ``target.unlabelled`` in its query,
+    ``unlabelled_embeddings()`` those for these, none where there are none. Embeddings are float32, as the encoder gives
+    them. ``budget`` is for strategies that need not order more of the pool than it can take, and ``available`` (pool,)
+    says which molecules may be chosen, where not all: it is for those whose choice depends on what else they chose.
     """
 
     training: pd.DataFrame | None = None
@@ -65,6 +66,8 @@ class Context:
     rates: Callable[[], list[float]] = _not_needed
     validation: pd.DataFrame | None = None
     validation_embeddings: Callable[[], np.ndarray] = _not_needed
+    unlabelled_embeddings: Callable[[], np.ndarray] | None = None
+    design_kernel: Callable[[], Kernel] | None = None
     budget: dict[str, Any] | None = None
     available: np.ndarray | None = None
 
@@ -74,7 +77,8 @@ class Strategy(Protocol):
 
     ``OPTIONS`` is the JSON Schema of the keyword arguments of ``score``. ``NEEDS`` is what it reads beside the pool's
     molecules: the pool's ``labels``, ``training``, ``validation``, ``model``, ``influence``, ``predictions``,
-    ``embeddings``, ``gram``. ``BUDGET``: a budget cuts its order; the controls ``none`` and ``all`` have none.
+    ``embeddings``, ``gram``, ``unlabelled``. ``BUDGET``: a budget cuts its order; the controls ``none`` and ``all``
+    have none.
     """
 
     OPTIONS: dict
@@ -102,10 +106,12 @@ def select(
     budget: dict[str, Any] | None,
     seed: int,
     options: dict[str, Any],
+    sweep: Sequence[dict[str, Any]] = (),
 ) -> pd.DataFrame:
     """Order the pool by a strategy and cut it by its budget: the table ``selection``, best first.
 
-    Molecules that are not ``context.available`` come last, and none of them is selected.
+    Molecules that are not ``context.available`` come last, and none of them is selected. Where the order is to be cut
+    by the budgets of a ``sweep`` too (:func:`recut`), it reaches as far as the largest of them.
 
     Raises:
         ChemsieveError: a score is not finite, there is no budget, or it exceeds the pool.
@@ -113,7 +119,8 @@ def select(
     import pandas as pd
 
     module = load(module_name)
-    scores = np.asarray(module.score(pool, replace(context, budget=budget), seed, **options), dtype=float)
+    reached = replace(context, budget=_reached(budget, sweep, len(pool)))
+    scores = np.asarray(module.score(pool, reached, seed, **options), dtype=float)
     aside = np.zeros(len(pool), dtype=bool) if context.available is None else ~context.available
     kept = int((~aside).sum())
     if not module.BUDGET:
@@ -138,6 +145,24 @@ def select(
             "set_aside": aside[order],
         }
     )
+
+
+def _reached(budget: dict[str, Any] | None, sweep: Sequence[dict[str, Any]], n: int) -> dict[str, Any] | None:
+    """The budget that the order has to reach to; one that scores decide may reach to the end of the pool."""
+    return {"count": max(most(one, n) for one in [budget, *sweep])} if sweep and budget else budget
+
+
+def recut(ordered: pd.DataFrame, name: str, budget: dict[str, Any]) -> pd.DataFrame:
+    """The table ``selection`` of a strategy, cut by another budget than its own: what comes first in the same order.
+
+    Raises:
+        ChemsieveError: it exceeds the molecules that may be chosen.
+    """
+    ordered = ordered.sort_values("rank", kind="stable")
+    may = ~ordered["set_aside"].to_numpy()
+    selected = np.zeros(len(ordered), dtype=bool)
+    selected[may] = cut(ordered["score"].to_numpy(dtype=float)[may], budget, name)
+    return ordered.assign(selected=selected)
 
 
 def left_in(before: pd.DataFrame, pool: pd.DataFrame) -> np.ndarray:

@@ -53,6 +53,8 @@ def context(files: Any, spec: dict[str, Any], pool: pd.DataFrame) -> Context:
             "embeddings": lambda: (embed(given["training"]), embed(pool)),
             "validation_embeddings": lambda: embed(given["validation"]),
         }
+        if path := optional_path(files.get("unlabelled")):
+            given["unlabelled_embeddings"] = lambda: embed(read_table(path))
     if files.get("gram"):
         from chemsieve.influence import gramfile
         from chemsieve.influence.aggregation import learning_rates
@@ -63,6 +65,7 @@ def context(files: Any, spec: dict[str, Any], pool: pd.DataFrame) -> Context:
         given |= {
             "kernels": lambda: [gramfile.read(*pair)[0] for pair in pairs],
             "gram_labels": lambda: gramfile.read(*pairs[-1])[1],
+            **({"design_kernel": lambda: gramfile.read_unlabelled(*pairs[-1])} if files.get("unlabelled") else {}),
             "rates": lambda: list(learning_rates(read_table(curve))[epochs]),
         }
     return Context(**given)

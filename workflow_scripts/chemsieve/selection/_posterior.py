@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NEEDS = ("gram", "embeddings", "training", "validation")
+NEEDS = ("gram", "embeddings", "training", "validation", "unlabelled")
 OPTIONS: dict = {
     "damping": {
         "type": ["number", "null"],
@@ -33,7 +34,9 @@ def posterior(context: Context, damping: float | None, seed: int) -> Posterior:
     """Covariances given the training set, at the last kept checkpoint.
 
     From the Gram matrix where it holds the pool. A pool that is too large for it is described by the outputs of the
-    fine-tuned encoder and a constant: gradients of the parameters of a linear head.
+    fine-tuned encoder and a constant: gradients of the parameters of a linear head. Its targets are the training and
+    validation molecules, and those of ``target.unlabelled``; its ``query`` the validation molecules alone, whose
+    errors are known.
     """
     from chemsieve.influence import posterior as posteriors
     from chemsieve.influence.kernel import Kernel, damping_or_choice
@@ -49,7 +52,12 @@ def posterior(context: Context, damping: float | None, seed: int) -> Posterior:
                 kernel.train,
                 known,
             )
-        return posteriors.of_kernel(kernel, damping)
+        if context.design_kernel is None:
+            return posteriors.of_kernel(kernel, damping)
+        design = context.design_kernel()
+        log.info("%d molecules of target.unlabelled are among the targets", design.query - kernel.query)
+        made = posteriors.of_kernel(design, damping)
+        return replace(made, query=made.query[: kernel.query])
     log.warning(
         "the pool is too large for the Gram matrix (influence.gram.largest): it is described by embeddings of the "
         "fine-tuned encoder, which stand for the gradients of a linear head alone"
@@ -61,7 +69,12 @@ def posterior(context: Context, damping: float | None, seed: int) -> Posterior:
         rows, standardised = train[some], (targets[some] - targets.mean()) / targets.std()
         damping = damping_or_choice(Kernel(rows @ rows.T, np.zeros(len(some)), len(some), 0), standardised, seed, None)
     log.info("posterior from embeddings, damping %g", damping)
-    return posteriors.of_features(train, _with_constant(context.validation_embeddings()), pool, damping)
+    query = _with_constant(context.validation_embeddings())
+    if context.unlabelled_embeddings is None:
+        return posteriors.of_features(train, query, pool, damping)
+    more = _with_constant(context.unlabelled_embeddings())
+    made = posteriors.of_features(train, np.concatenate([query, more]), pool, damping)
+    return replace(made, query=made.query[: len(query)])
 
 
 def _with_constant(rows: np.ndarray) -> np.ndarray:

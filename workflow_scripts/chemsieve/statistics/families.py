@@ -7,8 +7,9 @@ questions share the study's error probability equally, whatever else is trained;
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 
+from chemsieve.study.effective import AT
 from chemsieve.uses import MIXED
 
 Configuration = tuple[str, str, str]  # origin, method, selection
@@ -126,13 +127,15 @@ def named(selection: str, use: str) -> str:
 def families(found: list[Configuration]) -> list[Family]:
     """Families of the configurations of a study.
 
-    Selections under full fine-tuning, all pairs, where they continue a regressor with the control that does so too;
-    the adapted encoder against the baseline; the methods on each selection, all pairs; full fine-tuning, of either
-    encoder and on each selection, against each descriptor model that saw no pool molecule; and of each descriptor model
-    its selections, each against that control. A selection that is used in several ways has a family of these, with no
-    pool at all: each other use is compared with none and with mixed. Later names are compared with earlier ones,
-    controls and full fine-tuning being the first.
+    Selections under full fine-tuning, all pairs, where they continue a regressor with the control that does so too; the
+    adapted encoder against the baseline; the methods on each selection, all pairs; full fine-tuning, of either encoder
+    and on each selection, against each descriptor model that saw no pool molecule; and of each descriptor model its
+    selections, each against that control. Selections that are others cut by another budget are compared elsewhere
+    (:mod:`chemsieve.statistics.budget_curves`), so that a sweep widens no interval. A selection that is used in several
+    ways has a family of these, with no pool at all: each other use is compared with none and with mixed. Later names
+    are compared with earlier ones, controls and full fine-tuning being the first.
     """
+    found = [one for one in found if AT not in one[2]]
     origin = "adapted" if any(one[0] == "adapted" for one in found) else "baseline"
     otherwise = [one for one in found if OTHERWISE in one[2]]
     found = [one for one in found if OTHERWISE not in one[2]]
@@ -164,14 +167,20 @@ def _methods(found: list[Configuration], origin: str) -> list[Family]:
 def _uses(found: list[Configuration], otherwise: list[Configuration]) -> list[Family]:
     """A family for each selection that is used in other ways than mixed."""
     made = []
-    for selection in _first([s.partition(OTHERWISE)[0] for *_, s in otherwise], CONTROLS):
-        mine = sorted(one for one in otherwise if one[2].partition(OTHERWISE)[0] == selection)
+    models = list(dict.fromkeys(one[:2] for one in sorted(otherwise)))
+    models.sort(key=lambda model: model[0] == DESCRIPTORS)
+    selections = _first([s.partition(OTHERWISE)[0] for *_, s in otherwise], CONTROLS)
+    for model, selection in product(models, selections):
+        mine = sorted(one for one in otherwise if one[:2] == model and one[2].partition(OTHERWISE)[0] == selection)
+        if not mine:
+            continue
         known = {"none": (*mine[0][:2], "none"), "mixed": (*mine[0][:2], selection)}
         known = {name: one for name, one in known.items() if one in found}
         pairs = [
             Pair(one, other, one[2].partition(OTHERWISE)[2], versus) for versus, other in known.items() for one in mine
         ]
-        made.append(Family(f"{USES} {selection}", [*known.values(), *mine], pairs))
+        by = f" by {model[1]}" if model[0] == DESCRIPTORS else ""
+        made.append(Family(f"{USES} {selection}{by}", [*known.values(), *mine], pairs))
     return made
 
 

@@ -9,15 +9,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from chemsieve import selection
+from chemsieve import selection, uses
 from chemsieve.data import measured
 from chemsieve.data.reading import MOLECULES, check_encoding, check_molecules, check_table
 from chemsieve.errors import ChemsieveError
 from chemsieve.models.bundled import BUNDLED
-from chemsieve.study.effective import all_strategies, module_of, pool_is_labelled
+from chemsieve.study.effective import USE_KEYS, all_strategies, module_of, options_of, pool_is_labelled
 from chemsieve.study.mistakes import check_name
 from chemsieve.study.unlabelled import needs_labels
-from chemsieve.uses import MIXED
+from chemsieve.uses import AUTO, MIXED
 
 Json = dict[str, Any]
 
@@ -45,6 +45,8 @@ def check_paths(config: Json) -> None:
     paths |= {f"pretrain.targets.{name}.path": table["path"] for name, table in chosen["targets"].items()}
     if teacher := config["mlm"]["teacher"]:
         paths["mlm.teacher.path"] = teacher["path"]
+    if unlabelled := config["target"]["unlabelled"]:
+        paths["target.unlabelled.path"] = unlabelled["path"]
     for key, path in paths.items():
         if set("{}") & set(path):
             raise ChemsieveError(
@@ -142,6 +144,19 @@ def check_uses(config: Json) -> None:
             )
 
 
+def check_described_uses(config: Json) -> None:
+    """Descriptor models can follow the uses that they are to be fitted in."""
+    entries = config["use"]["uses"]
+    for name in config["baselines"]["uses"]:
+        check_name("baselines.uses", name, list(entries))
+        module, options = module_of(entries[name], name, "use"), options_of(entries[name], USE_KEYS)
+        if module != AUTO and uses.load(module).form(**options) is None:
+            raise ChemsieveError(
+                f"configuration: baselines.uses: {name!r} is a way of training in steps, which a descriptor model has "
+                "not; take weighted, own_head or auto"
+            )
+
+
 def check_pool_labels(config: Json) -> None:
     """Labels that are used have a column; a list of what to measure can be made without those that are not.
 
@@ -162,6 +177,9 @@ def check_pool_labels(config: Json) -> None:
 
 def check_tables(config: Json) -> None:
     """The user's files of target and pool exist and have their columns; read from their headers alone."""
+    if given := config["target"]["unlabelled"]:
+        _check_layout("target.unlabelled", MOLECULES | given)
+        check_molecules(given["path"], "target.unlabelled", MOLECULES | given)
     for section in ("target", "pool"):
         table = config[section]
         _check_measured(section, table)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from chemsieve.errors import ChemsieveError
+from chemsieve.study.effective import AT, swept
 
 
 def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
@@ -26,12 +27,11 @@ def cut(scores: np.ndarray, budget: dict, strategy: str) -> np.ndarray:
     if "threshold" in budget:
         return scores >= budget["threshold"]
     count = _size(budget, n)
+    key = "selection.budgets" if AT in strategy else f"selection.strategies.{strategy}.budget"
     if count > n:
-        raise ChemsieveError(
-            f"selection.strategies.{strategy}.budget: count {count} is more than the {n} molecules of the pool"
-        )
+        raise ChemsieveError(f"{key}: count {count} is more than the {n} molecules of the pool")
     if count < 1:
-        raise ChemsieveError(f"selection.strategies.{strategy}.budget: {budget} of {n} molecules is none")
+        raise ChemsieveError(f"{key}: {budget} of {n} molecules is none")
     return np.arange(n) < count
 
 
@@ -46,10 +46,11 @@ def _size(budget: dict, n: int) -> int:
 
 
 def of(config: dict) -> dict[str, dict]:
-    """Budget of each strategy that a study needs and that has one."""
+    """Budget of each strategy that a study needs and that has one, and those of its sweep."""
     needed = [*config["selection"]["run"], *config["grid"]["selections"], *config["selection"]["rank"]]
     strategies = config["selection"]["strategies"]
-    return {name: entry["budget"] for name, entry in strategies.items() if name in needed and "budget" in entry}
+    own = {name: entry["budget"] for name, entry in strategies.items() if name in needed and "budget" in entry}
+    return own | {name: budget for name, (_, budget) in swept(config).items()}
 
 
 def check(budgets: dict[str, dict], pool_size: int) -> None:

@@ -19,11 +19,14 @@ from chemsieve.study.effective import (
     USE_KEYS,
     all_strategies,
     baseline_selections,
+    budget_points,
     canonical,
     module_of,
     options_of,
     pool_is_labelled,
     read,
+    sweep,
+    swept,
     training_of,
     tuned_methods,
 )
@@ -39,6 +42,7 @@ __all__ = [
     "USE_KEYS",
     "all_strategies",
     "baseline_selections",
+    "budget_points",
     "canonical",
     "check_encoder",
     "module_of",
@@ -49,6 +53,8 @@ __all__ = [
     "read",
     "schema",
     "stepped_aside",
+    "sweep",
+    "swept",
     "training_of",
     "tuned_methods",
     "validate",
@@ -181,6 +187,7 @@ def validate(config: Json) -> None:
     agreement.check_paths(config)
     agreement.check_references(config)
     agreement.check_uses(config)
+    agreement.check_described_uses(config)
     agreement.check_pool_labels(config)
     published.check(config["published"])
     check_trackers(config["tracking"]["run"])

@@ -17,6 +17,7 @@ BASELINE_KEYS = ("model", "features")
 # Selections that descriptor models are fitted on where baselines.selections says nothing.
 USUAL_SELECTIONS = ("all", "influence")
 USE_KEYS = ("use",)
+AT = "@"  # between a strategy and the budget of a sweep that its selection is cut by: a character that no name has
 # Keys of finetune that concern its own run, and that no method of the grid has.
 _FINETUNE_ALONE = ("checkpoints", "dropout", "head")
 
@@ -51,6 +52,41 @@ def baseline_selections(config: Json) -> list[str]:
     if chosen is None:
         chosen = [name for name in USUAL_SELECTIONS if name in config["selection"]["run"]]
     return [name for name in chosen if name != "none"]
+
+
+def sweep(config: Json) -> dict[str, Json]:
+    """The budgets of a sweep, each by the text that it goes by: a count, or a fraction of the pool."""
+    return {
+        f"{value:.12g}": {"count": int(value)} if value >= 1 else {"fraction": value}
+        for value in config["selection"]["budgets"]
+        if pool_is_labelled(config)
+    }
+
+
+def budget_points(config: Json) -> dict[str, dict[str, str]]:
+    """Of each strategy that a sweep cuts, and of each of its budgets, the name of the selection.
+
+    At the strategy's own budget that is its own selection, so that nothing is trained twice.
+    """
+    chosen, found = config["selection"], {}
+    for name in dict.fromkeys([*chosen["run"], *baseline_selections(config)]):
+        own = chosen["strategies"][name].get("budget")
+        if own is not None:
+            found[name] = {
+                text: name if budget == own else f"{name}{AT}{text}" for text, budget in sweep(config).items()
+            }
+    return {name: points for name, points in found.items() if points}
+
+
+def swept(config: Json) -> dict[str, tuple[str, Json]]:
+    """Strategy and budget of each selection of a sweep that is not a strategy's own, by name."""
+    budgets = sweep(config)
+    return {
+        selection: (name, budgets[text])
+        for name, points in budget_points(config).items()
+        for text, selection in points.items()
+        if selection != name
+    }
 
 
 def training_of(config: Json, method: str) -> Json:

@@ -14,12 +14,14 @@ from typing import Any
 
 from chemsieve import selection, uses
 from chemsieve.data.measured import CENSORED
+from chemsieve.data.reading import MOLECULES
 from chemsieve.errors import ChemsieveError
 from chemsieve.influence import estimators
 from chemsieve.models.bundled import BUNDLED, local_folder
 from chemsieve.runtime.files import sha256
-from chemsieve.statistics.families import CONTINUED, QUESTIONS, VERSUS, families, named, unknown
+from chemsieve.statistics.families import CONTINUED, DESCRIPTORS, QUESTIONS, VERSUS, families, named, unknown
 from chemsieve.study import configuration
+from chemsieve.study.effective import AT
 
 Json = dict[str, Any]
 # Of target and pool: what the labels of a file are made into.
@@ -145,6 +147,23 @@ class Plan:
         given = self.config[section]["identifier"] if self.config[section]["path"] else None
         return self.table_columns(section) | {"identifier": given}
 
+    @property
+    def unlabelled_file(self) -> list[str]:
+        """The user's further molecules that the model is for, where there are any."""
+        given = self.config["target"]["unlabelled"]
+        return [given["path"]] if given else []
+
+    @property
+    def unlabelled_spec(self) -> Json:
+        """How they are read."""
+        given = self.config["target"]["unlabelled"]
+        return {"unlabelled": MOLECULES | {k: v for k, v in given.items() if k != "path"}} if given else {}
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """Those of them that the encoder reads."""
+        return [f"{self.results}/data/unlabelled.parquet"] if self.unlabelled_file else []
+
     def audited(self, name: str) -> list[str]:
         """A file of what is known of the pool's labels, where they are used."""
         return [f"{self.results}/{name}"] if self.labelled else []
@@ -258,9 +277,36 @@ class Plan:
             "finetune/adapted",
             # A pool without labels is ordered, and nothing is trained on it.
             *(f"selected/{FULL}/{strategy}" for strategy in selected if self.labelled),
+            *(f"selected/{FULL}/{name}" for name, (strategy, _) in self.swept.items() if strategy in selected),
             *(f"used/{use}/{FULL}/{strategy}" for use in self.uses for strategy in self.used),
             *(f"selected/{method}/{strategy}" for method in grid["run"] for strategy in grid["selections"]),
         ]
+
+    # Selections cut by other budgets.
+
+    @cached_property
+    def swept(self) -> dict[str, tuple[str, Json]]:
+        """Strategy and budget of each selection that is one of another, cut by another budget, by name."""
+        return configuration.swept(self.config)
+
+    @property
+    def budget_points(self) -> dict[str, dict[str, str]]:
+        """Of each strategy and budget of the sweep the selection that is trained on."""
+        return configuration.budget_points(self.config)
+
+    @property
+    def swept_curves(self) -> Json:
+        """What the budget curves depend on, besides their files."""
+        return {"points": self.budget_points, "statistics": self.config["statistics"]}
+
+    @property
+    def swept_selections(self) -> list[str]:
+        """The pool as each strategy orders it, cut by each other budget."""
+        return self.of_replicates(f"{self.replicate}/selection/{{strategy}}.parquet", strategy=list(self.swept))
+
+    def strategy_of(self, at: Any) -> str:
+        """The order of the strategy that a job cuts by another budget."""
+        return self.below(at, f"selection/{self.swept[at.strategy][0]}.parquet")
 
     # How selected molecules are used.
 
@@ -313,8 +359,11 @@ class Plan:
         return [self.below(at, f"pool_use/{at.strategy}-residuals.parquet")] if "residuals" in needs else []
 
     def pool_uses(self, suffix: str) -> list[str]:
-        """What the closed form says of each selection."""
-        return self.of_replicates(f"{self.replicate}/pool_use/{{strategy}}{suffix}.parquet", strategy=self.used)
+        """What the closed form says of each selection, and what descriptor models say."""
+        return [
+            *self.of_replicates(f"{self.replicate}/pool_use/{{strategy}}{suffix}.parquet", strategy=self.used),
+            *self.described_choices(suffix),
+        ]
 
     def last_gram(self, at: Any) -> list[str]:
         """The scoring model's last Gram matrix and the facts about it."""
@@ -337,7 +386,44 @@ class Plan:
         return [
             *(f"descriptors/{name}" for name in names),
             *(f"descriptors/{name}/{strategy}" for name in names for strategy in selected),
+            *(f"descriptors/{name}/{one}" for name in names for one in self.swept if self.swept[one][0] in selected),
+            *(
+                f"described/{name}/{strategy}/{use}"
+                for name in names
+                for strategy in self.described_used
+                for use in self.described_uses
+            ),
         ]
+
+    @property
+    def described_uses(self) -> list[str]:
+        """Uses in which descriptor models are fitted beside mixed, which is their runs in ``descriptors``."""
+        return [name for name in self.config["baselines"]["uses"] if name != uses.MIXED]
+
+    @property
+    def described_used(self) -> list[str]:
+        """Strategies whose molecules descriptor models use in other ways than mixed."""
+        return configuration.baseline_selections(self.config) if self.described_uses and self.labelled else []
+
+    def described_choices(self, suffix: str) -> list[str]:
+        """What the held-out errors of descriptor models say of each selection."""
+        if not self.described_used:
+            return []
+        return self.of_replicates(
+            f"{self.replicate}/described/{{baseline}}/{{strategy}}/uses{suffix}.parquet",
+            baseline=self.config["baselines"]["run"],
+            strategy=self.described_used,
+        )
+
+    @property
+    def described(self) -> Json:
+        """What the uses of a descriptor model depend on, besides what the model does."""
+        return {"run": self.described_uses, "uses": {**self.closed_form["uses"], **self._autos}, **self.largest}
+
+    @property
+    def _autos(self) -> dict[str, Json]:
+        """Entries of the use that is chosen."""
+        return {name: entry for name, entry in self.use_entries.items() if entry["module"] == uses.AUTO}
 
     def baseline(self, name: str) -> Json:
         """What a descriptor model depends on, besides the folds: its module, its features, its options."""
@@ -371,6 +457,9 @@ class Plan:
             elif kind == "used":
                 use, method, strategy = names
                 made.append(["adapted", method, named(strategy, use)])
+            elif kind == "described":
+                method, strategy, use = names
+                made.append([DESCRIPTORS, method, named(strategy, use)])
             else:
                 made.append([kind, names[0], names[1] if len(names) > 1 else NONE])
         return made
@@ -610,9 +699,11 @@ class Plan:
         """What a selection depends on."""
         entry = self.config["selection"]["strategies"][name]
         read = {"family": self.family, "compute": self.compute, **self.regressor}
+        swept = name in self.budget_points
         return {
             "module": self.strategy_module(name),
             "budget": entry.get("budget"),
+            **({"sweep": list(configuration.sweep(self.config).values())} if swept else {}),
             "options": configuration.options_of(entry, configuration.STRATEGY_KEYS),
             **(read if self.strategy_uses_model(name) else {}),
         }
@@ -653,6 +744,10 @@ class Plan:
         """Training molecules, for a strategy that needs them."""
         return self._fold(at, "train") if {"training", "embeddings"} & self.strategy_needs(at.strategy) else []
 
+    def selection_unlabelled(self, at: Any) -> list[str]:
+        """Further molecules that the model is for, for a strategy that asks what these are."""
+        return self.unlabelled if "unlabelled" in self.strategy_needs(at.strategy) else []
+
     def selection_validation(self, at: Any) -> list[str]:
         """Validation molecules, for a strategy that needs them."""
         return self._fold(at, "validation") if "validation" in self.strategy_needs(at.strategy) else []
@@ -672,6 +767,7 @@ class Plan:
             "molecules": f"{self.results}/tables/molecules.parquet",
             "training": self._fold(at, "train"),
             "validation": self._fold(at, "validation"),
+            "unlabelled": self.unlabelled,
             "model": self._scoring_model(at),
             "gram": self._scoring_grams(at),
         }
@@ -736,7 +832,8 @@ class Plan:
     @property
     def planning(self) -> Json:
         """What that plan depends on besides: how arms start, how many there are, what splits share."""
-        arms = max(2, len([run for run in self.runs if run.startswith(f"selected/{FULL}/")]) + (not self.continued))
+        selected = [run for run in self.runs if run.startswith(f"selected/{FULL}/") and AT not in run]
+        arms = max(2, len(selected) + (not self.continued))
         train, validation, test = self.config["split"]["fractions"]
         folds = self.config["split"]["options"].get("cross_validation", {}).get("folds", 5)
         kept = train / (train + validation) if train else 1.0  # of what is not tested on
@@ -774,7 +871,8 @@ class Plan:
                 "averaged": {key: made["training"][key] for key in ("writings", "draws")},
             }
         for run in self.baselines:
-            _, name, *selected = run.split("/")
+            kind, name, *selected = run.split("/")
+            used = [selected.pop()] if kind == "described" else []
             cell = {
                 **self.baseline(name),
                 "tables": self.baseline_features(name),
@@ -787,7 +885,9 @@ class Plan:
                     "pool": self.pool,
                     "tables": self.baseline_features(name, pool=True),
                 }
-            cells["/".join(["descriptors", name, *(selected or [NONE])])] = cell
+            if used:
+                cell |= {"use": used[0], **self.described}
+            cells["/".join([DESCRIPTORS, name, *(selected or [NONE]), *used])] = cell
         return cells
 
     def exported_candidates(self) -> tuple[Json, dict[str, Json]]:

@@ -130,7 +130,7 @@ def _rows_at(path: str, changed: int) -> int | None:
 
 def table(s: Sizes, config: dict) -> tuple[float, float]:
     """Steps that read and write a few columns per molecule and run."""
-    runs = 2 + len(config["selection"]["run"]) * len(config["use"]["run"])
+    runs = 2 + len(config["selection"]["run"]) * (len(config["use"]["run"]) + len(config["selection"]["budgets"]))
     runs += len(config["grid"]["run"]) * len(config["grid"]["selections"])
     checkpoints = len(config["finetune"]["checkpoints"]) + 1
     scores = len(config["influence"]["run"]) * len(config["influence"]["origins"]) * checkpoints
@@ -262,6 +262,13 @@ def baseline_on_selection(s: Sizes, config: dict) -> tuple[float, float]:
     """The same with the whole pool, as far as so many molecules are allowed."""
     memory, seconds = _described(s, max(s.train, min(s.train + s.pool, config["baselines"]["largest"])))
     return memory + 0.03 * s.pool, seconds  # features of the whole pool are read
+
+
+def baseline_with_uses(s: Sizes, config: dict) -> tuple[float, float]:
+    """The same in several uses: about ten fits in each of five folds, and kernels of width after width."""
+    memory, seconds = baseline_on_selection(s, config)
+    molecules = min(s.train + s.pool, config["baselines"]["largest"])
+    return memory + 60 / 1e6 * molecules**2, 50 * seconds
 
 
 def _described(s: Sizes, molecules: int) -> tuple[float, float]:

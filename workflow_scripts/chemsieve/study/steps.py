@@ -114,6 +114,10 @@ def _descriptor_model(plan: Plan, at: Any) -> list[str]:
     return [f"baselines.{plan.baseline(at.baseline)['model']}"]
 
 
+def _described_uses(plan: Plan, at: Any) -> list[str]:
+    return [*_descriptor_model(plan, at), *_uses(plan.described["uses"].values())]
+
+
 def _short(plan: Plan, at: Any, gpus: int, seconds: float) -> bool:
     """A group asks for the GPUs of all its jobs, so that none of them may use one."""
     return seconds < SHORT and not gpus
@@ -208,6 +212,14 @@ STEPS: dict[str, Step] = {
         optional=_is_of_the_grid,
         heavy=True,
     ),
+    "baseline_with_uses": Step(
+        resources.baseline_with_uses,
+        _described_uses,
+        group="described",
+        grouped=_brief,
+        lighter="baselines.largest",
+        optional=True,
+    ),
     "finetune": Step(resources.finetune, _regressor, gpu=True, lighter="finetune.batch_size", heavy=True),
     "finetune_on_selection": Step(
         resources.selected,
@@ -259,6 +271,7 @@ STEPS: dict[str, Step] = {
         grouped=_without_gpu,
         optional=_is_no_control,
     ),
+    "selection_at_budget": Step(resources.table, group="selection", optional=True),
     "pool_use": Step(
         resources.selection, _known_uses, group="selection", lighter="influence.gram.largest", optional=True
     ),
@@ -278,6 +291,7 @@ STEPS: dict[str, Step] = {
     "splits_table": Step(resources.table, group="audit", script="collect_table"),  # the audit reads it
     "metrics_table": Step(resources.table, group="tables"),
     "pool_use_table": Step(resources.table, group="tables"),
+    "budget_curves_table": Step(resources.table, group="tables", optional=True),
     "comparisons_table": Step(resources.table, group="tables", optional=True),
     "influence_tables": Step(resources.table, group="tables"),
     "failures_table": Step(resources.table, group="tables"),

@@ -51,6 +51,8 @@ def stepped_aside(config: Json) -> tuple[Json, list[str]]:
     leave_out("validation", "run", False)
     config["baselines"]["selections"] = baseline_selections(config)  # by name, so that the note has them
     leave_out("baselines", "selections", [])
+    leave_out("selection", "budgets", [])
+    leave_out("baselines", "uses", [])
     for key in ("run", "rank"):
         leave_out("selection", key, without_labels(config["selection"][key]))
     leave_out("grid", "selections", [name for name in config["grid"]["selections"] if name == "none"])

@@ -113,6 +113,12 @@ class Target(Section):
         None,
         "mean: cut the labels, 1 above the mean of the training labels and 0 else (one split; the pool's too)",
     )
+    unlabelled: Molecules | None = key(
+        None,
+        "a file of further molecules that the model is for, without labels: v_optimal chooses for these too "
+        "(docs/measure_next.md); test molecules have a part in that only where they are listed here",
+        examples=[{"path": "library.csv", "smiles": "smiles"}],
+    )
     downloads: list[Download] = key([], "where to get it otherwise: list of {url, smiles, label}")
     content_sha256: Sha256 | None = key(
         None, 'of the lines "smiles,label" with two decimals, in row order; checked where given'

@@ -14,6 +14,7 @@ from chemsieve.study.sections.values import (
     Name,
     NonNegative,
     PositiveShare,
+    ProperShare,
     Section,
     Several,
     Written,
@@ -61,6 +62,7 @@ svr_morgan: {model: svr, features: [descriptors, morgan]} # with Morgan fingerpr
 svr_frozen: {model: svr, features: [embeddings]} # of the study's encoder, unchanged: is fine-tuning worth its time?
 svr_all: {model: svr, features: [descriptors, morgan, embeddings], gamma: [0.001, 0.003]}
 gradient_boosting: {}
+gaussian_process: {} # for small targets: with uses a process of two correlated functions (docs/use.md)
 """)
 
 
@@ -88,6 +90,12 @@ class Selection(Section):
     rank: Distinct[Name] = key(
         ["uncertainty", "diversity", "residual", "self_influence"],
         "strategies that only rank the pool: shown, and not trained on",
+    )
+    budgets: Distinct[Count | ProperShare] = key(
+        [],
+        "counts, or fractions of the pool, that each strategy in run is cut by and trained on as well: does it help to "
+        "add more? (docs/budgets.md)",
+        [[100, 300, 1000]],
     )
     start: Start = key(
         "regressor",
@@ -138,6 +146,12 @@ class Baselines(Section):
         None,
         "strategies whose molecules each is also fitted on, beside the training molecules; null: all and "
         "influence, where they are in selection.run; []: none",
+    )
+    uses: Distinct[Name] = key(
+        [],
+        "uses, by their names in use.uses, in which each is fitted on these selections too: as equals (mixed) it is "
+        "anyway; auto is the one with the lowest held-out error on the target",
+        [["weighted", "own_head", "auto"]],
     )
     largest: Count = key(
         10_000,

@@ -11,9 +11,25 @@ from chemsieve.tables.declaration import (
     SPLIT,
     TEXT,
     Column,
+    Plan,
     Table,
     always,
 )
+
+
+def _swept(plan: Plan) -> bool:
+    return bool(plan.budget_points)
+
+
+def _compared(prefix: str, difference: str) -> dict[str, Column]:
+    """Columns of a difference: those of one model's points, or of its areas, are judged together."""
+    ends = {"low": "lower end of its simultaneous interval", "high": "upper end of it"}
+    return {
+        f"{prefix}difference": Column(REAL, f"{difference}; negative is better", LABEL_UNIT, nullable=True),
+        **{f"{prefix}{name}": Column(REAL, said, LABEL_UNIT, nullable=True) for name, said in ends.items()},
+        f"{prefix}verdict": Column(TEXT, "what can be said of it; empty where it is not made"),
+    }
+
 
 TABLES = {
     "learning_curves": Table(
@@ -220,6 +236,40 @@ TABLES = {
             "verdict": Column(TEXT, "what can be said, in words"),
         },
         made=always,
+    ),
+    "budget_curves": Table(
+        "model, strategy and budget of selection.budgets",
+        {
+            "splitter": SPLIT["splitter"],
+            "origin": Column(TEXT, "origin of the model, as in metrics"),
+            "method": Column(TEXT, "full, or the descriptor model"),
+            "strategy": Column(TEXT, "selection strategy"),
+            "budget": Column(
+                TEXT,
+                "as selection.budgets has it; 0: without the pool. Runs of it are of the selection strategy@budget",
+            ),
+            "n_selected": Column(REAL, "pool molecules that it is, mean over replicates"),
+            "n_units": Column(INTEGER, "independent units, as in comparisons"),
+            "error": Column(REAL, "mean test RMSE", LABEL_UNIT, nullable=True),
+            "validation_rmse": Column(REAL, "mean validation RMSE", LABEL_UNIT, nullable=True),
+            **_compared("", "test RMSE less that without the pool"),
+            **_compared("random_", "test RMSE less that with as many random molecules"),
+            "area": Column(
+                REAL,
+                "mean test RMSE along the curve, over the logarithm of the number of molecules; the same in all rows "
+                "of a strategy",
+                LABEL_UNIT,
+                nullable=True,
+            ),
+            **_compared("area_", "area less the RMSE without the pool"),
+            **_compared("area_random_", "area less that of the random curve"),
+            "recommended": Column(
+                FLAG, "whether it is the smallest budget that is as good as the best, by validation errors"
+            ),
+            "recommendation": Column(TEXT, "the same in words"),
+        },
+        made=_swept,
+        optional=True,
     ),
     "failures": Table(
         "step that failed, or could not be made without one that did",

@@ -16,15 +16,17 @@ from chemsieve.tables.declaration import (
 )
 
 # What the closed form says of a use of a selection.
+_MODEL = {"model": Column(TEXT, "full for full fine-tuning, or the descriptor model")}
 _CHOICE = {
+    **_MODEL,
     "strategy": Column(TEXT, "selection strategy"),
     **SPLIT,
     "seed": SEED,
     "use": Column(TEXT, "how the selected molecules are used; none is leaving them out"),
     "loo_rmse": Column(
         REAL,
-        "leave-one-out RMSE on training and validation molecules in closed form, at the values below; missing for a "
-        "use that the closed form does not know",
+        "leave-one-out RMSE on training and validation molecules in closed form, at the values below; of a descriptor "
+        "model without such a form the RMSE of five folds; missing for a use that the closed form does not know",
         LABEL_UNIT,
         nullable=True,
     ),
@@ -45,7 +47,7 @@ _CHOICE = {
 
 
 def _used(plan: Plan) -> bool:
-    return bool(plan.used)
+    return bool(plan.used or plan.described_used)
 
 
 TABLES = {
@@ -79,6 +81,7 @@ TABLES = {
     "pool_use_curves": Table(
         "replicate, strategy, use, and value of what the closed form chose",
         {
+            **_MODEL,
             "strategy": Column(TEXT, "selection strategy"),
             **SPLIT,
             "seed": SEED,
