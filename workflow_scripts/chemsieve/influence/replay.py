@@ -1,12 +1,15 @@
 """A training as a function of its molecules' weights, and the derivative of its outcome with respect to them.
 
-What is replayed is the quiet continuation of a fitted regressor: full fine-tuning without noise, each molecule's squared
-error weighted, w_i, batches divided by the weights in them, labels standardised by the weighted mean and deviation. At
-weights of one and zero that is the training on the molecules of weight one, to the bit, so that a gradient at weights
-between says what leaving molecules out or in does to the loss after training, to first order in the weights and to all
-orders in everything else. It is computed in reverse (Engstrom et al. 2025, 2503.13751): from the last step to the first,
-each through AdamW, gradient clipping, decay and the learning rate of that step, with one Hessian product per step. The
-states of the training are kept at intervals, and those in between made again.
+What is replayed is the quiet continuation of a fitted regressor: full fine-tuning without noise, in which each squared
+error has its molecule's weight, batches are divided by the weights in them, and labels are standardised by the weighted
+mean and deviation. At weights of one and zero that is the training on the molecules of weight one, to the bit; so the
+derivative at weights between says what leaving molecules in or out does to the loss after training, to first order in
+the weights and to all orders in everything else. It is computed in reverse (Engstrom et al. 2025, 2503.13751): from
+the last step to the first, each through AdamW, gradient clipping, decay and the learning rate of that step, with one
+Hessian product per step. The states of the training are kept at intervals, and those in between made again.
+
+Where training multiplies in bfloat16, so does the training that is replayed; what is differentiated are its steps in
+float32, at the states that it went through.
 
 AdamW is differentiated as it is computed, epsilon outside the root. Where a second moment is zero, because a parameter
 has had no gradient yet, the root has no derivative, and none is taken: neither does that parameter's gradient depend on
@@ -158,9 +161,7 @@ class Replay:
         self._standardise(weights)
         self.batches = [np.asarray(batch) for batch in batches]
         idle = self._optimizer()
-        schedule = get_scheduler(
-            self.settings.schedule, idle, round(self.settings.warmup * len(batches)), len(batches)
-        )
+        schedule = get_scheduler(self.settings.schedule, idle, round(self.settings.warmup * len(batches)), len(batches))
         self.rates = []
         for _ in batches:
             self.rates.append([group["lr"] for group in idle.param_groups])
@@ -251,6 +252,12 @@ class Replay:
         chosen = torch.as_tensor(positions)
         given = weights[chosen].to(self.device, self.dtype)
         return tokens.to(self.device), mask.to(self.device), given, self.standardised[chosen.to(self.device)]
+
+    @staticmethod
+    def passes(steps: int, every: int | None) -> int:
+        """How often ``each`` of :meth:`gradient` is called, on the way there and back."""
+        every = every or math.isqrt(steps)
+        return 2 * steps + (steps - 1) // every * every
 
     # -- its derivative --------------------------------------------------------------------------------------------
 

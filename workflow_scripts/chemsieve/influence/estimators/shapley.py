@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 KERNEL = True
 NEEDS_POOL = True
+REPLAYS = False
 OPTIONS: dict = {
     "damping": {"type": ["number", "null"], "exclusiveMinimum": 0},
     "permutations": {"type": "integer", "minimum": 4, "description": "at most"},
