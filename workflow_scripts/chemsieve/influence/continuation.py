@@ -104,7 +104,7 @@ class Continuation:
         finished = below("done.", tensors)
         done = [finished[str(number)].numpy() for number in range(len(finished))]
         parts = {name: part.to(self.replay.device) for name, part in below("state.", tensors).items()}
-        state = State(**({"average": None} | parts))
+        state = State(parts["weights"], parts["first"], parts["second"], parts.get("average"))
         log.info("resuming at step %d of the way back of training %d", facts["step"], len(done) + 1)
         adjoint = Adjoint(state=state, sample_weights=tensors["weights"], labels=tensors["labels"], **facts)
         return done, adjoint

@@ -78,8 +78,8 @@ def continuation(files: Files, spec: dict[str, Any], seed: int, device: Device, 
         saves: where a derivative of it is left after a kill.
     """
     encoder = Path(files.encoder[0]).parent
-    build = (encoder, spec["family"], "full", {}, files.checkpoint)
-    model = regressor.restore(*build, dropout=spec["dropout"], head=spec["head"]).to(device)
+    dropout, head = spec["dropout"], spec["head"]
+    model = regressor.restore(encoder, spec["family"], "full", {}, files.checkpoint, dropout=dropout, head=head)
     tokenizer = backbone.load_tokenizer(encoder)
     train, query, pool = (read_table(path) for path in (files.train, files.validation, files.pool))
     both = pd.concat([train, pool], ignore_index=True)
@@ -88,7 +88,7 @@ def continuation(files: Files, spec: dict[str, Any], seed: int, device: Device, 
         return Molecules(tokenization.encode(tokenizer, list(frame["encoder_smiles"])), frame["label"].to_numpy())
 
     pad_id = tokenization.special_id(tokenizer, "pad")
-    replay = Replay(model, molecules(both), molecules(query), pad_id, Settings(**spec["training"]))
+    replay = Replay(model.to(device), molecules(both), molecules(query), pad_id, Settings(**spec["training"]))
     return Continuation(replay, list(both["encoder_smiles"]), len(train), seed, saves)
 
 

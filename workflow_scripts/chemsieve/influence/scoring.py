@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -79,7 +79,8 @@ def from_kernel(
     scores = module.score(task, **options)
     if not np.isfinite(scores.influence).all():
         raise InfluenceDivergence(f"influence: a score of {estimator} is not finite; raise its damping")
-    measured, estimate = scores.relative_residual, estimated_residual(kernel, scores.damping, facts["error"])
+    damping = cast("float", scores.damping)  # every solution with the matrix has one
+    measured, estimate = scores.relative_residual, estimated_residual(kernel, damping, facts["error"])
     diagnostics = Diagnostics(
         solver=scores.solver,
         curvature="gauss_newton",
