@@ -68,6 +68,7 @@ rule influence:
             batch_size=config["influence"]["batch_size"],
             head=config["finetune"]["head"],
             tolerance=config["influence"]["tolerance"],
+            **PLAN.replayed(wildcards.estimator),
             family=FAMILY,
             compute=COMPUTE,
         ),

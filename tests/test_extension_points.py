@@ -15,7 +15,7 @@ from chemsieve.models import encoders
 PROTOCOLS = {
     baselines: [baselines.DescriptorModel],
     encoders: [encoders.EncoderFamily],
-    estimators: [estimators.KernelEstimator, estimators.Solver],
+    estimators: [estimators.KernelEstimator, estimators.Solver, estimators.TrainingEstimator],
     methods: [methods.Method],
     selection: [selection.Strategy],
     splitting: [splitting.Splitter, splitting.ColumnSplitter],

@@ -1,6 +1,6 @@
 """Influence of every pool molecule on the validation loss, at one checkpoint by one estimator."""
 
-from chemsieve.runtime.job import job, optional_path, torch_device
+from chemsieve.runtime.job import job, optional_path, torch_device, training_state
 
 if __name__ == "__main__":
     with job(snakemake) as spec:
@@ -17,7 +17,15 @@ if __name__ == "__main__":
 
             return load(snakemake.input, spec, int(w.seed), torch_device(spec), most)
 
-        if matrix := optional_path(snakemake.input.get("gram")):
+        saves = None
+        if "training" in spec:
+            from chemsieve.influence.loading import continuation
+            from chemsieve.influence.scoring import from_training
+
+            saves = training_state(snakemake, snakemake.output.scores)
+            continued = continuation(snakemake.input, spec, int(w.seed), torch_device(spec), saves)
+            scores, diagnostics, errors = from_training(continued, w.estimator, spec["options"])
+        elif matrix := optional_path(snakemake.input.get("gram")):
             kernel = read(matrix, optional_path(snakemake.input.gram_facts))
             options = (w.estimator, spec["options"], spec["tolerance"], int(w.seed))
             scores, diagnostics, errors = from_kernel(*kernel, lambda: problem(None), *options)
@@ -36,3 +44,5 @@ if __name__ == "__main__":
         table = molecules.assign(**axes, influence=scores, expected_gain=-scores, standard_error=errors)
         write_table(table, snakemake.output.scores, "influence")
         write_table(pd.DataFrame([axes | diagnostics]), snakemake.output.diagnostics, "influence_diagnostics")
+        if saves is not None:
+            saves.remove()  # last: until here a kill loses nothing

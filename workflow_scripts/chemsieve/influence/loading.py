@@ -8,11 +8,15 @@ import numpy as np
 import pandas as pd
 from torch import device as Device
 
+from chemsieve.influence.continuation import Continuation
 from chemsieve.influence.parameter_subsets import restrict
 from chemsieve.influence.problem import Molecules, Problem
+from chemsieve.influence.replay import Replay
 from chemsieve.models import backbone, regressor, tokenization
 from chemsieve.runtime.job import optional_path
 from chemsieve.tables import read_table
+from chemsieve.training.epochs import Settings
+from chemsieve.training.saves import Saves
 
 
 class Files(Protocol):
@@ -73,6 +77,28 @@ def unlabelled(files: Files) -> Molecules | None:
     tokenizer, frame = backbone.load_tokenizer(Path(files.encoder[0]).parent), read_table(path)
     ids = tokenization.encode(tokenizer, list(frame["encoder_smiles"]))
     return Molecules(ids, np.full(len(frame), np.nan))
+
+
+def continuation(files: Files, spec: dict[str, Any], seed: int, device: Device, saves: Saves) -> Continuation:
+    """The training of one checkpoint's regressor that goes on with training and pool molecules.
+
+    Args:
+        spec: ``family``, ``head`` and ``dropout`` (of ``finetune``), and ``training``, the settings of what goes on.
+        saves: where a derivative of it is left after a kill.
+    """
+    encoder = Path(files.encoder[0]).parent
+    dropout, head = spec["dropout"], spec["head"]
+    model = regressor.restore(encoder, spec["family"], "full", {}, files.checkpoint, dropout=dropout, head=head)
+    tokenizer = backbone.load_tokenizer(encoder)
+    train, query, pool = (read_table(path) for path in (files.train, files.validation, files.pool))
+    both = pd.concat([train, pool], ignore_index=True)
+
+    def molecules(frame: pd.DataFrame) -> Molecules:
+        return Molecules(tokenization.encode(tokenizer, list(frame["encoder_smiles"])), frame["label"].to_numpy())
+
+    pad_id = tokenization.special_id(tokenizer, "pad")
+    replay = Replay(model.to(device), molecules(both), molecules(query), pad_id, Settings(**spec["training"]))
+    return Continuation(replay, list(both["encoder_smiles"]), len(train), seed, saves)
 
 
 def standardised(labels: pd.Series, mean: float, scale: float) -> np.ndarray:

@@ -18,6 +18,7 @@ from chemsieve.runtime.processes import peak_memory_mb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from chemsieve.influence.continuation import Continuation
     from chemsieve.influence.estimators import KernelEstimator, Solution
     from chemsieve.influence.kernel import Kernel
     from chemsieve.influence.problem import Molecules, Problem
@@ -34,17 +35,17 @@ class Diagnostics:
 
     failure: str | None = None  # the row of an estimator that failed is made in aggregation.py
     solver: str
-    curvature: str
-    curvature_molecules: int
+    curvature: str | None
+    curvature_molecules: int | None
     relative_residual: float | None
     estimated_residual: float | None = None
     iterations: int
     attempts: str | None = None
     converged: bool
-    damping: float
-    effective_damping: float
+    damping: float | None
+    effective_damping: float | None
     scale: float | None = None
-    largest_eigenvalue: float
+    largest_eigenvalue: float | None
     spearman_vs_half: float | None
     expected_agreement: float | None = None
     spearman_vs_last: float | None = None  # added to the table once the scores of all checkpoints are known
@@ -90,7 +91,8 @@ def from_kernel(
         scores.solver = f"{other} in place of {estimator}: {scores.solver}"
     if not np.isfinite(scores.influence).all():
         raise InfluenceDivergence(f"influence: a score of {estimator} is not finite; raise its damping")
-    measured, estimate = scores.relative_residual, estimated_residual(kernel, scores.damping, facts["error"])
+    damping = cast("float", scores.damping)  # every solution with the matrix has one
+    measured, estimate = scores.relative_residual, estimated_residual(kernel, damping, facts["error"])
     diagnostics = Diagnostics(
         solver=scores.solver,
         curvature="gauss_newton",
@@ -131,8 +133,8 @@ def from_model(
 
     began = time.perf_counter()
     module = estimators.load(estimator)
-    if module.KERNEL:
-        raise TypeError(f"{estimator} works on the Gram matrix")
+    if module.KERNEL or module.REPLAYS:
+        raise TypeError(f"{estimator} solves for no vector of parameters")
     vector = problem.gradient(query)
     solution = module.solve(problem, vector, **options)
     check_finite(solution.x, f"the solution of {estimator}")
@@ -160,6 +162,40 @@ def from_model(
         peak_memory_mb=peak_memory_mb(),
     )
     return scores, asdict(diagnostics)
+
+
+def from_training(
+    continuation: Continuation, estimator: str, options: dict[str, Any]
+) -> tuple[np.ndarray, dict[str, Any], np.ndarray | None]:
+    """Scores by an estimator that makes trainings with the pool, its diagnostics, and standard errors.
+
+    All as :func:`from_kernel` has them.
+
+    Raises:
+        InfluenceDivergence: a number is not finite.
+    """
+    began = time.perf_counter()
+    module = estimators.load(estimator)
+    if module.KERNEL or not module.REPLAYS:
+        raise TypeError(f"{estimator} replays no training")
+    scores = module.score(continuation, **options)
+    if not np.isfinite(scores.influence).all():
+        raise InfluenceDivergence(f"influence: a score of {estimator} is not finite; lower the learning rate")
+    diagnostics = Diagnostics(
+        solver=scores.solver,
+        curvature=None,
+        curvature_molecules=scores.curvature_molecules,
+        relative_residual=scores.relative_residual,
+        iterations=scores.iterations,
+        converged=scores.converged,
+        damping=scores.damping,
+        effective_damping=scores.damping,
+        largest_eigenvalue=None,
+        spearman_vs_half=None if scores.half is None else _spearman(scores.influence, scores.half),
+        seconds=time.perf_counter() - began,
+        peak_memory_mb=peak_memory_mb(),
+    )
+    return scores.influence, asdict(diagnostics), scores.errors
 
 
 def _agreement_with_half(problem: Problem, solution: Solution, pool: Molecules, scores: np.ndarray) -> float | None:

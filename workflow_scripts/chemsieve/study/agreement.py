@@ -13,6 +13,7 @@ from chemsieve import selection, uses
 from chemsieve.data import measured
 from chemsieve.data.reading import MOLECULES, check_encoding, check_molecules, check_table
 from chemsieve.errors import ChemsieveError
+from chemsieve.influence import estimators
 from chemsieve.models.bundled import BUNDLED
 from chemsieve.study.effective import USE_KEYS, all_strategies, module_of, options_of, pool_is_labelled
 from chemsieve.study.mistakes import check_name
@@ -81,6 +82,13 @@ def check_references(config: Json) -> None:
         raise ChemsieveError("configuration: grid.run: 'full' is fine-tuned on every selection anyway; leave it out")
     for name in config["tuning"]["run"] or []:
         check_name("tuning.run", name, ["full", *config["grid"]["run"]])
+    if config["finetune"]["head"]["kernel"]:
+        for name in config["influence"]["run"]:
+            if estimators.load(name).REPLAYS:
+                raise ChemsieveError(
+                    f"configuration: influence.run: {name!r} differentiates the training of the head, and "
+                    "finetune.head.kernel is solved for; leave it out, or set finetune.head.kernel to false"
+                )
     for name in dict.fromkeys([*all_strategies(config), config["selection"]["measure_next"]]):
         _check_strategy(config, name)
 

@@ -601,6 +601,15 @@ class Plan:
             return []
         return [self.below(at, f"influence/{at.origin}/{at.checkpoint}/gram.{suffix}")]
 
+    def replayed(self, estimator: str) -> Json:
+        """The training that an estimator makes, for one that makes any; quiet, and of the whole model."""
+        module = estimators.load(estimator)
+        if not module.REPLAYS:
+            return {}
+        chosen = self.config["influence"]["estimators"][estimator].get("replay", module.OPTIONS["replay"]["default"])
+        finetune = {k: v for k, v in self.config["finetune"].items() if k not in ("checkpoints", *self.regressor)}
+        return {"training": finetune | self.config[chosen]["training"], "dropout": self.config["finetune"]["dropout"]}
+
     def scores(self, name: str) -> list[str]:
         """A file of each estimator at each checkpoint: ``scores`` or ``diagnostics``."""
         chosen = self.config["influence"]

@@ -217,11 +217,15 @@ def influence(s: Sizes, config: dict) -> tuple[float, float]:
     """Scores of the pool by the dearest estimator."""
     chosen = config["influence"]
     n, curvature = _in_matrix(s, config), min(chosen["hessian_molecules"] or s.train, s.train)
-    steps = [0]  # of the dearest estimator, as many as a molecule's training steps
+    steps, replays = [0], 0.0  # of the dearest estimator, as many as a molecule's training steps; MB of a replay
     for name in chosen["run"]:
         options = chosen["estimators"].get(name, {})
-        iterations = options.get("iterations", 0)
-        if estimators.load(name).KERNEL:
+        iterations, module = options.get("iterations", 0), estimators.load(name)
+        if module.REPLAYS:
+            training = config["finetune"] | config[options.get("replay", "selection")]["training"]
+            steps.append(7 * options.get("points", 1) * training["epochs"] * (s.train + s.pool))
+            replays = _replay(s, training, options.get("every"))
+        elif module.KERNEL:
             whole = s.train + s.query <= chosen["gram"]["largest"]
             # Unset, it measures only where it must, and may then go on by iterations: how many, nobody can foresee.
             again = options.get("refinements", 0) + {True: 1, False: 0, None: 2}[options.get("check")]
@@ -230,8 +234,17 @@ def influence(s: Sizes, config: dict) -> tuple[float, float]:
             own = 2 * options.get("depth", 0) * options.get("repeats", 1) * options.get("batch_size", 0)
             steps.append((20 + 5 * iterations) * curvature + own)
     passes = max(steps) + 3 * s.pool + 2 * s.query
-    memory = TORCH_MB + STATE * s.parameters + 2.4 * s.activations(chosen["batch_size"])
+    memory = TORCH_MB + STATE * s.parameters + max(2.4 * s.activations(chosen["batch_size"]), replays)
     return memory + 48 / 1e6 * n**2 + 0.005 * s.molecules, 30 + STEP * s.parameters * passes + 1e-9 * n**3
+
+
+def _replay(s: Sizes, training: dict, every: int | None) -> float:
+    """MB of the states of a training that is differentiated, and of one step that is differentiated twice."""
+    steps = training["epochs"] * max(1, math.ceil(s.train / training["batch_size"]))
+    every = every or math.isqrt(steps)
+    kept = steps / every + every + 6  # with the state in hand, the adjoint and what the way back computes beside it
+    batch = training["batch_size"] * (1 + s.pool / max(s.train, 1))
+    return 12 / 1e6 * s.parameters * kept + 4 * s.activations(math.ceil(batch))
 
 
 def selection(s: Sizes, config: dict) -> tuple[float, float]:

@@ -1,8 +1,8 @@
-"""Influence estimators (extension point): each module is one way to score a pool, and is one of two kinds.
+"""Influence estimators (extension point): each module is one way to score a pool, and is one of three kinds.
 
 A :class:`Solver` applies an inverse Hessian to one vector of parameters; the pool is then scored by one directional
 derivative per batch. A :class:`KernelEstimator` works on the Gram matrix of the gradients, which is computed once per
-checkpoint for all such estimators.
+checkpoint for all such estimators. A :class:`TrainingEstimator` makes trainings that go on from the checkpoint.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from chemsieve.influence.continuation import Continuation
     from chemsieve.influence.kernel import Kernel
     from chemsieve.influence.problem import Molecules, Problem
 
@@ -66,13 +67,15 @@ class Task:
 class Scores:
     """Scores of the pool (n,), positive raises the query loss, and what is known of their error.
 
+    ``damping`` is missing where there is no matrix to damp.
+
     ``errors`` are standard errors of scores that are means over random draws, and ``agreement`` is the rank correlation
     that they are expected to have with the means of endless draws. ``half`` are scores from about half the work.
     ``curvature_molecules`` is how many training molecules define the curvature, where that is not the kernel's.
     """
 
     influence: np.ndarray
-    damping: float
+    damping: float | None
     iterations: int
     converged: bool
     half: np.ndarray | None = None
@@ -94,6 +97,7 @@ class KernelEstimator(Protocol):
     OPTIONS: dict
     KERNEL: Literal[True]
     NEEDS_POOL: bool
+    REPLAYS: Literal[False]
 
     def score(self, task: Task, **options: Any) -> Scores:
         """Scores of the pool, and the damping that they were made with."""
@@ -109,6 +113,7 @@ class Solver(Protocol):
     OPTIONS: dict
     KERNEL: Literal[False]
     NEEDS_POOL: Literal[False]
+    REPLAYS: Literal[False]
     CURVATURE: Literal["hessian", "gauss_newton"]
 
     def solve(self, problem: Problem, vector: Tensor, **options: Any) -> Solution:
@@ -121,10 +126,26 @@ def stand_in(name: str, pool_inside: bool) -> str | None:
     return getattr(module, "STANDS_IN", None) if module.NEEDS_POOL and not pool_inside else None
 
 
-def load(name: str) -> KernelEstimator | Solver:
-    """The module of one estimator; ``KERNEL`` says of which kind it is.
+class TrainingEstimator(Protocol):
+    """A module that scores the pool from trainings with it.
+
+    ``OPTIONS`` is the JSON Schema of the keyword arguments of ``score``; its ``replay`` names the section of the
+    configuration whose ``training`` these trainings follow.
+    """
+
+    OPTIONS: dict
+    KERNEL: Literal[False]
+    NEEDS_POOL: Literal[False]
+    REPLAYS: Literal[True]
+
+    def score(self, continuation: Continuation, **options: Any) -> Scores:
+        """Scores of the pool."""
+
+
+def load(name: str) -> KernelEstimator | Solver | TrainingEstimator:
+    """The module of one estimator; ``KERNEL`` and ``REPLAYS`` say of which kind it is.
 
     Raises:
         ChemsieveError: there is no such estimator.
     """
-    return cast("KernelEstimator | Solver", registry.load("influence.estimators", name))
+    return cast("KernelEstimator | Solver | TrainingEstimator", registry.load("influence.estimators", name))

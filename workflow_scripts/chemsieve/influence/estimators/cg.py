@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 KERNEL = False
 NEEDS_POOL = False
+REPLAYS = False
 CURVATURE = "gauss_newton"
 OPTIONS: dict = {
     "damping": {"type": "number", "exclusiveMinimum": 0},

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KERNEL = True
 NEEDS_POOL = False  # a pool outside the Gram matrix is scored with the model
+REPLAYS = False
 ROUNDING = 1e-6  # relative error of a matrix of single-precision products
 OPTIONS: dict = {
     "damping": {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 KERNEL = True
 NEEDS_POOL = True
+REPLAYS = False
 OPTIONS: dict = {"damping": {"type": ["number", "null"], "exclusiveMinimum": 0}}
 
 

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 KERNEL = False
 NEEDS_POOL = False
+REPLAYS = False
 CURVATURE = "hessian"
 OPTIONS: dict = {
     "depth": {"type": "integer", "minimum": 2},

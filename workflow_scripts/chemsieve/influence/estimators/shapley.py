@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 KERNEL = True
 NEEDS_POOL = True
 STANDS_IN = "exact"  # what a molecule adds to the training molecules alone, in place of to any group
+REPLAYS = False
 OPTIONS: dict = {
     "damping": {"type": ["number", "null"], "exclusiveMinimum": 0},
     "permutations": {"type": "integer", "minimum": 4, "description": "at most"},

@@ -25,13 +25,18 @@ TABLES = {
             "seed": SEED,
             "origin": Column(TEXT, "baseline or adapted"),
             "checkpoint": Column(INTEGER, "epoch of the checkpoint; -1 is the aggregate over checkpoints"),
-            "estimator": Column(TEXT, "how the inverse Hessian was applied"),
+            "estimator": Column(TEXT, "how the inverse Hessian was applied, or training was followed"),
             "influence": Column(
-                REAL, "I(z) = -grad L(validation)^T H^-1 grad L(z); positive raises the validation loss"
+                REAL,
+                "I(z) = -grad L(validation)^T H^-1 grad L(z), or the derivative of L(validation) after training with "
+                "respect to the weight of z (metagradient); positive raises the validation loss",
             ),
             "expected_gain": Column(REAL, "-I(z): positive lowers the validation loss"),
             "standard_error": Column(
-                REAL, "of the score, over random permutations (shapley); missing for other estimators", nullable=True
+                REAL,
+                "of the score, over random permutations (shapley) or orders of training (metagradient with several "
+                "points); missing for other estimators",
+                nullable=True,
             ),
         },
         made=always,
@@ -47,7 +52,7 @@ TABLES = {
             "failure": Column(TEXT, "why there are no scores; missing where there are", nullable=True),
             "solver": Column(
                 TEXT,
-                "closed form, preconditioned conjugate gradients, or the estimator's own iteration",
+                "closed form, preconditioned conjugate gradients, the estimator's own iteration, or replayed training",
                 nullable=True,
             ),
             "curvature": Column(
@@ -65,7 +70,11 @@ TABLES = {
                 "the same as estimated from the Gram matrix's error, rather too large; missing where none was used",
                 nullable=True,
             ),
-            "iterations": Column(INTEGER, "iterations used (depth times repeats for LiSSA)", nullable=True),
+            "iterations": Column(
+                INTEGER,
+                "iterations used (depth times repeats for LiSSA; steps of training for metagradient)",
+                nullable=True,
+            ),
             "attempts": Column(
                 TEXT, "scales that LiSSA tried and what came of each, where it chose the scale itself", nullable=True
             ),
