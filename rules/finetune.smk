@@ -40,6 +40,7 @@ rule finetune_on_selection:
         selection=f"{SEED}/selection/{{strategy}}.parquet",
         encoder=PLAN.origin_encoder,
         regressor=PLAN.cell_regressor,
+        trained=PLAN.cell_trained,
     output:
         model=f"{SEED}/selected/{{method}}/{{strategy}}/model.safetensors",
         curve=f"{SEED}/selected/{{method}}/{{strategy}}/curve.parquet",

@@ -8,7 +8,7 @@ if __name__ == "__main__":
 
         from chemsieve.runtime.failures import present
         from chemsieve.statistics.evaluation import evaluate_runs
-        from chemsieve.study.runs import read_facts
+        from chemsieve.study.runs import of_metrics, read_facts
         from chemsieve.tables import read_table, write_table
 
         label_files = [*snakemake.input.validation, *snakemake.input.test_labels]
@@ -16,7 +16,7 @@ if __name__ == "__main__":
         labels = pd.concat([read_table(path, ["molecule_id", "label"]) for path in label_files])
         labels = labels.drop_duplicates("molecule_id").set_index("molecule_id")["label"]
         predictions = pd.concat([read_table(path) for path in present(snakemake.input.predictions)], ignore_index=True)
-        facts = [read_facts(path) for path in present(snakemake.input.runs)]
+        facts = [of_metrics(read_facts(path)) for path in present(snakemake.input.runs)]
         metrics, predictions = evaluate_runs(predictions, labels, facts)
         write_table(metrics.assign(study=spec["study"]), snakemake.output.metrics, "metrics")
         write_table(predictions, snakemake.output.predictions, "predictions")
