@@ -72,9 +72,8 @@ def apply(
     freeze(model)
     before = {id(p): p.detach().clone() for p in model.encoder.parameters()}
     try:
-        config = PEFT_TYPE_TO_CONFIG_MAPPING[kind](
-            target_modules=_layers(model.encoder, tuner, targets), **_USUAL.get(tuner, {}) | given
-        )
+        layers = {"target_modules": _layers(model.encoder, tuner, targets)}
+        config = PEFT_TYPE_TO_CONFIG_MAPPING[kind](**layers | _USUAL.get(tuner, {}) | given)
         adapter = PEFT_TYPE_TO_TUNER_MAPPING[kind](model.encoder, config, adapter_name="default")
     except (ArithmeticError, AssertionError, ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
