@@ -36,9 +36,9 @@ DROPOUT = {"hidden": 0.1, "embedding": 0.1, "head": 0.1}
 BASE = Settings(epochs=5, batch_size=6, learning_rate=5e-3)
 
 
-def built(folder, method="full", head=None, **options):
+def built(folder, method="full", inputs=None, **options):
     torch.manual_seed(7)
-    model = regressor.build(folder, "molformer", DROPOUT, head=head)
+    model = regressor.build(folder, "molformer", DROPOUT, head=inputs)
     methods.load(method).apply(model, **options)
     return model
 
@@ -158,7 +158,7 @@ def test_a_pattern_that_matches_nothing_is_one_sentence(encoder_folder):
 def test_a_probe_trains_the_head_and_all_of_it(encoder_folder):
     model = built(encoder_folder, "linear_probe")
     assert {n for n, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
-    model = built(encoder_folder, "linear_probe", head=HEAD)
+    model = built(encoder_folder, "linear_probe", inputs=HEAD)
     assert {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad} == {"head", "head_inputs"}
     before = {n: p.detach().clone() for n, p in model.encoder.named_parameters()}
     tuned(encoder_folder, model)
@@ -328,7 +328,7 @@ def test_of_equal_errors_the_largest_weight_is_taken(encoder_folder):
 def test_a_kernel_regression_is_refused(encoder_folder):
     kernel = {"descriptors": False, "morgan": 0, "kernel": True, "hidden": 4, "dropout": 0.0}
     with pytest.raises(ChemsieveError, match=r"^wise_ft: .*set finetune\.head\.kernel to false"):
-        built(encoder_folder, "wise_ft", head=kernel)
+        built(encoder_folder, "wise_ft", inputs=kernel)
 
 
 # -- the plan ----------------------------------------------------------------------------------------------------------
