@@ -167,11 +167,18 @@ def test_what_layers_share_is_saved_once(encoder_folder):
     assert sum(name.endswith(".vera_A.default") for name in model.state_dict()) == 8
 
 
+def card_of(place):
+    return " ".join((place / "README.md").read_text(encoding="utf-8").split())
+
+
 @pytest.mark.parametrize("tuner", sorted(STAY))
 def test_a_model_folder_holds_what_cannot_be_merged(encoder_folder, tmp_path, monkeypatch, tuner):
     monkeypatch.setitem(METHODS, "peft", options_of(tuner, {}))
     known = exported(tmp_path, encoder_folder, method="peft")
     assert not folder.read_facts(tmp_path)["merged"]
+    assert f"the method peft, {tuner}, whose adapters stand beside" in " ".join(
+        (tmp_path / "README.md").read_text().split()
+    )
     torch.manual_seed(5)
     found = folder.load(tmp_path).predict(SMILES[20:24])["exp"].to_numpy(float)
     np.testing.assert_allclose(found, known["prediction"], rtol=1e-5)
@@ -182,6 +189,9 @@ def test_a_model_folder_holds_weights_alone_where_they_can_be_merged(encoder_fol
     monkeypatch.setitem(METHODS, "peft", options_of(tuner, {}))
     known = exported(tmp_path, encoder_folder, method="peft")
     assert folder.read_facts(tmp_path)["merged"]
+    assert f"the method peft, {tuner}, merged into the weights" in " ".join(
+        (tmp_path / "README.md").read_text().split()
+    )
     assert not any(tuner in name for name in read_tensors(tmp_path / "model.safetensors"))
     found = folder.load(tmp_path).predict(SMILES[20:24])["exp"].to_numpy(float)
     np.testing.assert_allclose(found, known["prediction"], rtol=1e-5)
