@@ -132,6 +132,7 @@ def test_it_is_on_an_encoder_of_another_family_too(tmp_path, tuner, given):
     kept_and_merged(tmp_path / "roberta", "automodel", tuner, given, tmp_path / "model.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuner", FITTING)
 def test_a_tuner_trains_in_low_precision(encoder_folder, tuner):
     _, outcome = trained(encoder_folder, options_of(tuner, {}), epochs=1, precision="bfloat16")

@@ -182,7 +182,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("gradual and averaged", "vera")
+
+
+@pytest.mark.parametrize(
+    "case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_a_training_killed_within_an_epoch_ends_the_same(encoder_folder, tmp_path, case):
     method, options, settings = CASES[case]
 
