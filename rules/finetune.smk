@@ -70,6 +70,7 @@ rule finetune_on_selection:
         encoder=PLAN.origin_encoder,
         regressor=PLAN.cell_regressor,
         tuning=PLAN.tuned_rate,
+        trained=PLAN.cell_trained,
     output:
         model=f"{SEED}/selected/{{method}}/{{strategy}}/model.safetensors",
         curve=f"{SEED}/selected/{{method}}/{{strategy}}/curve.parquet",

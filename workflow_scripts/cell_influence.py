@@ -6,6 +6,7 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         import pandas as pd
 
+        from chemsieve.errors import ChemsieveError
         from chemsieve.influence import gramfile
         from chemsieve.influence.loading import load
         from chemsieve.influence.scoring import from_kernel
@@ -14,7 +15,16 @@ if __name__ == "__main__":
         w = snakemake.wildcards
         seed = int(w.seed)
         problem = load(snakemake.input, spec, seed, torch_device(spec))
-        kernel = gramfile.compute(*problem, spec["gram"])
+        try:
+            kernel = gramfile.compute(*problem, spec["gram"])
+        except (KeyError, NotImplementedError, RuntimeError) as error:
+            if spec["method"] != "peft":
+                raise
+            # Some adapters compute with their parameters in ways that have no gradients by molecule.
+            said = " ".join(str(error).split())[:200]
+            raise ChemsieveError(
+                f"cell_influence: {w.method}: no gradients by molecule follow from this tuner of peft ({said})"
+            ) from None
         axes = {"splitter": w.splitter, "split_seed": int(w.split_seed), "seed": seed}
         axes |= {"origin": "adapted", "checkpoint": -1}
         molecules = read_table(snakemake.input.pool, columns=["molecule_id"])

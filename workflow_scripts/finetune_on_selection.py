@@ -10,10 +10,10 @@ if __name__ == "__main__":
         from chemsieve.study.runs import Identity
         from chemsieve.tables import read_table
         from chemsieve.training.limits import with_limits
-        from chemsieve.training.run import Folds, train_and_write
+        from chemsieve.training.run import Folds, Trained, train_and_write
         from chemsieve.training.tuned import with_tuned_rate
 
-        w = snakemake.wildcards
+        w, full = snakemake.wildcards, snakemake.input.get("trained")
         train_and_write(
             Identity(w.splitter, int(w.split_seed), int(w.seed), spec["origin"], w.method, w.strategy),
             Path(snakemake.input.encoder[0]).parent,
@@ -28,4 +28,5 @@ if __name__ == "__main__":
             snakemake.output,
             regressor_checkpoint=optional_path(snakemake.input.get("regressor")),
             saves=training_state(snakemake, snakemake.output.model),
+            trained=Trained(*full) if full else None,
         )

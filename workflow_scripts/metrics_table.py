@@ -9,7 +9,7 @@ if __name__ == "__main__":
         from chemsieve.data.measured import ABOVE, BELOW
         from chemsieve.runtime.failures import present
         from chemsieve.statistics.evaluation import evaluate_limits, evaluate_runs
-        from chemsieve.study.runs import read_facts
+        from chemsieve.study.runs import of_metrics, read_facts
         from chemsieve.tables import read_table, write_table
 
         label_files = [*snakemake.input.validation, *snakemake.input.test_labels]
@@ -18,7 +18,7 @@ if __name__ == "__main__":
         labels = labels.set_index("molecule_id")
         relations, labels = labels.get("relation"), labels["label"]
         predictions = pd.concat([read_table(path) for path in present(snakemake.input.predictions)], ignore_index=True)
-        facts = [read_facts(path) for path in present(snakemake.input.runs)]
+        facts = [of_metrics(read_facts(path)) for path in present(snakemake.input.runs)]
         if relations is not None:
             write_table(evaluate_limits(predictions, labels, relations), snakemake.output.limits, "limits")
             limited = relations.isin([BELOW, ABOVE])

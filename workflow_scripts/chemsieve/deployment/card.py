@@ -19,6 +19,7 @@ _FEATURES = {
     "morgan": "log counts of Morgan fingerprints (radius 2, 2,048 columns)",
     "embeddings": "the output of the study's encoder before any adaptation",
 }
+_PLAIN = ("full", "by_name", "linear_probe", "wise_ft")  # methods after which nothing is there to merge
 
 
 def card(facts: dict) -> str:
@@ -87,8 +88,17 @@ def _kind(facts: dict) -> str:
             f"the descriptor model {facts['method']} (`config.json` has its options) on {features}. It takes the "
             "molecules that the study's encoder reads, since it was measured on no others"
         )
-    method = facts["method"] if facts["method"] == "full" else f"{facts['method']}, merged into the weights"
-    return f"an encoder of the family {facts['family']} with a linear head, fine-tuned by the method {method}"
+    return f"an encoder of the family {facts['family']} with a linear head, fine-tuned by the method {_method(facts)}"
+
+
+def _method(facts: dict) -> str:
+    """The fine-tuning method, in words."""
+    name = facts["method"]
+    if name in _PLAIN:
+        return name
+    tuner = f", {facts['options'].get('tuner', 'lora')}" if name == "peft" else ""
+    kept = "merged into the weights" if facts.get("merged", True) else "whose adapters stand beside the weights"
+    return f"{name}{tuner}, {kept}"
 
 
 def _described(facts: dict) -> bool:

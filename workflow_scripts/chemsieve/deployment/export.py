@@ -18,7 +18,7 @@ from chemsieve.baselines._pipeline import Model
 from chemsieve.data import chemistry, quality
 from chemsieve.deployment import conformal, described, folder, inference, language, mean
 from chemsieve.deployment.card import card
-from chemsieve.deployment.merging import merge
+from chemsieve.deployment.merging import is_merged, merge
 from chemsieve.deployment.neighbours import training_table
 from chemsieve.deployment.predictor import Predictor
 from chemsieve.errors import ChemsieveError
@@ -111,6 +111,7 @@ def export(
         "format": folder.FORMAT,
         **{key: spec[key] for key in ("family", "method", "options", "dropout", "head", "averaged")},
     }
+    own["merged"] = is_merged(model)
     own["uncertainty"] = {"kind": inference.spread_kind(model, spec["predict"]["uncertainty"])}
     return _folder(Path(target), run, write_model, own, molecules, spec, data, device, float(model.label_scale))
 

@@ -1,11 +1,12 @@
 """A model folder: what it holds, and how it is written and loaded.
 
 Of a language model: ``config.json`` and ``tokenizer.json`` of the encoder, ``model.safetensors`` (encoder, head, random
-features and label scale, adapters merged). Of a descriptor model: ``config.json`` and ``model.safetensors`` as
-:mod:`chemsieve.deployment.described` has them, and the ``tokenizer.json`` by which the study accepted molecules. Of
-both: ``training.parquet`` (the molecules trained on), ``chemsieve.json`` (everything else, and the hashes of the other
-files) and ``README.md``, the model card. Of the mean of two models: ``chemsieve.json`` and ``README.md``, and a whole
-model folder of each, ``language/`` and ``descriptors/`` (:mod:`chemsieve.deployment.mean`).
+features and label scale, adapters merged where they can be). Of a descriptor model: ``config.json`` and
+``model.safetensors`` as :mod:`chemsieve.deployment.described` has them, and the ``tokenizer.json`` by which the study
+accepted molecules. Of both: ``training.parquet`` (the molecules trained on), ``chemsieve.json`` (everything else, and
+the hashes of the other files) and ``README.md``, the model card. Of the mean of two models: ``chemsieve.json`` and
+``README.md``, and a whole model folder of each, ``language/`` and ``descriptors/``
+(:mod:`chemsieve.deployment.mean`).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from chemsieve import methods
 from chemsieve.deployment import inference, neighbours
 from chemsieve.deployment.neighbours import Neighbours
 from chemsieve.deployment.predictor import Predictor, Row
@@ -56,7 +57,7 @@ class LanguagePredictor(Predictor):
 
 
 def write(folder: Path, model: Regressor, config: dict) -> None:
-    """Write ``config.json`` of the encoder, and ``model.safetensors`` of a plain model, its adapters merged."""
+    """Write ``config.json`` of the encoder, and ``model.safetensors`` of a model as ``merging`` left it."""
     write_json(folder / "config.json", config)
     write_tensors(model.state_dict(), folder / "model.safetensors")
 
@@ -71,6 +72,8 @@ def assemble(folder: Path, facts: dict, device: torch.device) -> LanguagePredict
     inputs = head_inputs(facts.get("head"), width, tokenizer, dropout)
     model = Regressor(family.backbone(masked_lm), width, dropout, inputs)
     set_dropout(model, facts["dropout"].get("hidden"), facts["dropout"].get("embedding"))
+    if not facts.get("merged", True):
+        methods.load(facts["method"]).apply(model, **facts["options"])
     source = folder / "model.safetensors"
     tensors = read_tensors(source)
     model.fit_shape(tensors)

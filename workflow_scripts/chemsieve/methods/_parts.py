@@ -20,6 +20,8 @@ HEAD = {
     }
 }
 
+SHARED = "shared_adapter"  # name below the encoder of what adapted layers share
+
 # MoLFormer and the BERT-like families of transformers name their dense layers alike.
 ROLES = {
     "query": r"attention\.self\.query",

@@ -73,14 +73,19 @@ def load_strictly(module: nn.Module, tensors: dict[str, Tensor], names: list[str
 
 
 def trained_names(module: nn.Module) -> list[str]:
-    """Names of what training can change: trainable parameters, and all persistent buffers.
+    """Names of what training can change: trainable parameters, and all persistent buffers; a shared tensor's first.
 
     The buffers hold the random features in force at the end of training and the label's scale; an adapter without
-    them would predict with other features than it was trained with.
+    them would predict with other features than it was trained with. Frozen parameters that a fine-tuning method has
+    made, ``made`` of a regressor, are among the names.
     """
-    parameters = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
-    return [name for name in module.state_dict() if name in parameters or name not in frozen]
+    made: frozenset[str] = getattr(module, "made", frozenset())
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad} - made
+    names: dict[int, str] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if name not in frozen:
+            names.setdefault(id(tensor), name)
+    return list(names.values())
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:

@@ -44,6 +44,8 @@ class Regressor(nn.Module):
     pooled: nn.Module
     label_mean: Tensor
     label_scale: Tensor
+    # Names of frozen parameters that a method has made or changed: no encoder holds them, and so checkpoints do.
+    made: frozenset[str] = frozenset()
 
     def __init__(
         self,

@@ -142,7 +142,8 @@ def normalise(config: Json) -> Json:
     check(config, schema())
     for entry in list(entries(config)):
         if entry.name in registry.choices(entry.choices.package):
-            entry.options.update(_coerced(entry.options, entry.choices.rules(entry.name)))
+            rules = entry.choices.rules(entry.name, entry.options, entry.path)
+            entry.options.update(_coerced(entry.options, rules))
     if config["encoder"]["repository"] and config["encoder"]["path"] == BUNDLED:
         config["encoder"]["path"] = None  # a default gives way to what is named
     return config
@@ -183,7 +184,7 @@ def validate(config: Json) -> None:
     agreement.check_finite(config)
     for entry in entries(config):
         check_name(entry.path, entry.name, registry.choices(entry.choices.package))
-        check(entry.options, entry.choices.rules(entry.name), entry.path)
+        check(entry.options, entry.choices.rules(entry.name, entry.options, entry.path), entry.path)
     agreement.check_paths(config)
     agreement.check_references(config)
     agreement.check_uses(config)

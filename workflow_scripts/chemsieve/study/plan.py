@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from chemsieve import selection, uses
+from chemsieve import methods, selection, uses
 from chemsieve.data.measured import CENSORED
 from chemsieve.data.reading import MOLECULES
 from chemsieve.errors import ChemsieveError
@@ -586,6 +586,19 @@ class Plan:
         if start == "encoder":
             return []
         return [self.below(at, "finetune/adapted/model.safetensors")]
+
+    def cell_trained(self, at: Any) -> list[str]:
+        """Model, curve and facts of a full fine-tuning of the study's own that a cell only does more with.
+
+        None where the cell's own training is another: by its hyperparameters, or by what the two start from.
+        """
+        cell, full = self.cell(at.method), self.cell(FULL)
+        if at.method == FULL or not methods.finishing(cell["method"]) or cell["training"] != full["training"]:
+            return []
+        if self.config["grid"]["start"] == "regressor" or (self.continued and at.strategy != NONE):
+            return []
+        run = "finetune/adapted" if at.strategy == NONE else f"selected/{FULL}/{at.strategy}"
+        return [self.below(at, f"{run}/{name}") for name in ("model.safetensors", "curve.parquet", "run.json")]
 
     # Influence.
 

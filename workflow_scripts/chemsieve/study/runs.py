@@ -62,10 +62,15 @@ def curve_table(identity: Identity, stage: str, curve: list[dict]) -> pd.DataFra
 
 
 def write_facts(path: str | Path, identity: Identity, **facts: object) -> None:
-    """Write ``run.json``: the identity, the processor, and the facts that the metrics table repeats."""
+    """Write ``run.json``: the identity, the processor, and facts; the metrics table repeats what is one value."""
     write_json(path, {"run_id": identity.run_id, **asdict(identity), "instruction_set": instruction_set(), **facts})
 
 
 def read_facts(path: str | Path) -> dict:
     """A run's ``run.json``."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def of_metrics(facts: dict) -> dict:
+    """Of a run's facts those that the metrics table repeats."""
+    return {name: value for name, value in facts.items() if not isinstance(value, dict)}

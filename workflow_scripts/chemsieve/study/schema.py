@@ -50,10 +50,20 @@ class Choices:
         naming = {self.named_by: {"enum": registry.choices(self.package)}} if self.named_by else {}
         return naming | self.own
 
-    def rules(self, choice: str) -> Json:
-        """JSON Schema of an entry of such a choice, in which any keys may be left out."""
-        properties = registry.load(self.package, choice).OPTIONS | self.keys()
-        return {"type": "object", "properties": properties, "additionalProperties": False}
+    def rules(self, choice: str, given: Json | None = None, path: str = "") -> Json:
+        """JSON Schema of an entry of such a choice, in which any keys may be left out.
+
+        Args:
+            given: the entry, whose options may decide what others there are.
+            path: where in the configuration it stands.
+
+        Raises:
+            ChemsieveError: the choice refuses what is given.
+        """
+        module = registry.load(self.package, choice)
+        narrowed = getattr(module, "narrowed", None) if given is not None else None
+        options = narrowed(given, path) if narrowed else module.OPTIONS
+        return {"type": "object", "properties": options | self.keys(), "additionalProperties": False}
 
 
 @cache

@@ -94,8 +94,11 @@ def _strategy(plan: Plan, at: Any) -> list[str]:
 
 
 def _methods(plan: Plan, at: Any) -> list[str]:
-    methods = [f"methods.{plan.cell(name)['method']}" for name in plan.config["grid"]["run"]]
-    return [*_regressor(plan, at), *methods, *_descriptor_models(plan)]
+    return [*_regressor(plan, at), *_grid_methods(plan), *_descriptor_models(plan)]
+
+
+def _grid_methods(plan: Plan) -> list[str]:
+    return [f"methods.{plan.cell(name)['method']}" for name in plan.config["grid"]["run"]]
 
 
 def _descriptor_models(plan: Plan) -> list[str]:
@@ -103,7 +106,8 @@ def _descriptor_models(plan: Plan) -> list[str]:
 
 
 def _predictors(plan: Plan, at: Any) -> list[str]:
-    return [*_encoder(plan, at), *_descriptor_models(plan)]
+    # A method's module puts adapters into the encoder that no merging could make weights of.
+    return [*_encoder(plan, at), *_grid_methods(plan), *_descriptor_models(plan)]
 
 
 def _splitter(plan: Plan, at: Any) -> list[str]:

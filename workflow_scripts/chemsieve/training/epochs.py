@@ -20,6 +20,7 @@ from chemsieve.training.layers import decayed_names, groups
 from chemsieve.training.loop import Conditions, Training, low_precision, train
 from chemsieve.training.order import Batched, CommonOrder, EpochBatches, Order
 from chemsieve.training.state import below, named, seed_generators
+from chemsieve.training.thawing import Thawing
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,12 @@ class Settings:
     ``layer_decay`` multiplies the learning rate from one layer to the one below it. ``average`` is the decay of a
     moving average of the weights, which is then what is validated and kept; ``None`` keeps the weights themselves.
 
-    The last six concern regression alone. ``randomise`` trains on a fresh random SMILES of each molecule; predictions
+    The last seven concern regression alone. ``randomise`` trains on a fresh random SMILES of each molecule; predictions
     are averaged over ``writings``, the number of SMILES of a molecule, and over ``draws`` of the random features;
     ``curriculum`` names the difficulty by which molecules are admitted, epoch by epoch: see
     :mod:`chemsieve.training.curriculum`. ``head_epochs`` at the rate ``head_learning_rate`` go before the epochs of the
-    whole: see :mod:`chemsieve.training.head_start`.
+    whole: see :mod:`chemsieve.training.head_start`. ``unfreeze`` is the number of epochs after which the next
+    layer down is trained too: see :mod:`chemsieve.training.thawing`.
     """
 
     epochs: int
@@ -61,6 +63,7 @@ class Settings:
     curriculum: str | None = None
     head_epochs: int = 0
     head_learning_rate: float = 0.001
+    unfreeze: int | None = None
 
 
 @dataclass
@@ -119,6 +122,7 @@ def fit(
     round_ends = [0] * untrained + round_ends
     grouped = groups(model, decayed_names(model), settings.learning_rate, settings.weight_decay, settings.layer_decay)
     optimizer = torch.optim.AdamW(grouped, lr=settings.learning_rate, fused=True)
+    thawing = Thawing(model, settings.unfreeze, settings.epochs)
     training = _EpochTraining(
         model=model,
         optimizer=optimizer,
@@ -132,7 +136,8 @@ def fit(
         validation=validate,
         settings=settings,
         first=0 if untrained else 1,
-        patient_until=patient_until,
+        patient_until=max(patient_until, thawing.epochs),
+        thawing=thawing,
     )
     progress, outcome = train(training, conditions), training.outcome
     outcome.curve, outcome.seconds = progress.curve, progress.seconds
@@ -176,6 +181,7 @@ class _EpochTraining(Training):
     loss_of: Callable[[nn.Module, dict], Tensor]
     validation: Callable[[], dict]
     settings: Settings
+    thawing: Thawing
     first: int
     outcome: Outcome = field(default_factory=Outcome)
     reference: float = math.inf
@@ -186,7 +192,8 @@ class _EpochTraining(Training):
         return self.batches.next()
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        value = self.loss_of(self.model, batch)
+        with self.thawing.at(self.epoch):
+            value = self.loss_of(self.model, batch)
         return value, value
 
     def validate(self) -> dict[str, float | None]:

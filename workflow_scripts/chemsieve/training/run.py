@@ -1,6 +1,8 @@
 """One fine-tuning run, from labelled molecules to its files."""
 
+import json
 import logging
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +12,14 @@ import torch
 
 from chemsieve import methods
 from chemsieve.models import backbone, regressor
-from chemsieve.models.checkpoints import trained_state, write_tensors
+from chemsieve.models.checkpoints import load_strictly, read_tensors, trained_names, trained_state, write_tensors
 from chemsieve.models.prediction import predict_smiles
+from chemsieve.models.regressor import Regressor
 from chemsieve.runtime import tracking
 from chemsieve.runtime.processes import device_name, peak_memory_mb
-from chemsieve.study.runs import Identity, curve_table, predictions_table, write_facts
-from chemsieve.tables import write_table
-from chemsieve.training.epochs import Settings
+from chemsieve.study.runs import Identity, curve_table, predictions_table, read_facts, write_facts
+from chemsieve.tables import read_table, write_table
+from chemsieve.training.epochs import Outcome, Settings
 from chemsieve.training.loop import Conditions, low_precision
 from chemsieve.training.regression import Labelled, fine_tune
 from chemsieve.training.saves import Saves
@@ -43,6 +46,24 @@ class Folds:
         return np.arange(len(self.train) + len(self.added)) >= len(self.train)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """The files of a finished run of full fine-tuning: its model, its curve and its ``run.json``."""
+
+    model: str | Path
+    curve: str | Path
+    run: str | Path
+
+    def restore(self, model: Regressor) -> Outcome:
+        """Give a regressor the run's weights, in place; the outcome has its curve, and no seconds of its own."""
+        load_strictly(model, read_tensors(self.model), trained_names(model), source=str(self.model))
+        curve = read_table(self.curve).drop(columns=["run_id", "stage"])
+        rows = [
+            {name: None if pd.isna(value) else value for name, value in row.items()} for row in curve.to_dict("records")
+        ]
+        return Outcome(rows, best_epoch=read_facts(self.run)["best_epoch"])
+
+
 def train_and_write(
     identity: Identity,
     encoder_folder: str | Path,
@@ -53,6 +74,7 @@ def train_and_write(
     regressor_checkpoint: str | Path | None = None,
     saves: Saves | None = None,
     mixture: Mixture | None = None,
+    trained: Trained | None = None,
 ) -> None:
     """Fine-tune on ``train`` and ``added``, predict validation and test molecules, and write the run's files.
 
@@ -64,10 +86,13 @@ def train_and_write(
         regressor_checkpoint: a fully fine-tuned regressor to start from, in place of the encoder and a fresh head.
         saves: the state that a run that was killed goes on from.
         mixture: how ``added`` is trained on beside ``train``; None: as its equal.
+        trained: a run of full fine-tuning that is this one up to what the method does after training; None: it trains.
     """
     torch.manual_seed(identity.seed)
     model = regressor.build(encoder_folder, spec["family"], spec["dropout"], regressor_checkpoint, spec["head"])
     methods.load(spec["method"]).apply(model, **spec["options"])
+    finish = methods.finishing(spec["method"])
+    start = {name: p.detach().clone() for name, p in model.encoder.named_parameters()} if finish else {}
     settings = Settings(**spec["training"] | {"checkpoints": tuple(spec["training"].get("checkpoints", ()))})
     if quiet := spec.get("quiet", False):
         regressor.disable_noise(model)
@@ -80,7 +105,21 @@ def train_and_write(
     conditions = Conditions(identity.seed, device, saves, tracking.of(identity.run_id))
     train, validation = Labelled.of(data), Labelled.of(folds.validation)
     trained_head, common = regressor_checkpoint is not None, len(folds.train) if quiet else None
-    outcome = fine_tune(model, tokenizer, train, validation, settings, conditions, trained_head, mixture, common)
+    if trained is None:
+        outcome = fine_tune(model, tokenizer, train, validation, settings, conditions, trained_head, mixture, common)
+    else:
+        outcome = trained.restore(model.to(device))
+
+    def validation_rmse() -> float:
+        averaged = settings.writings, settings.draws
+        predicted = predict_smiles(model, tokenizer, validation.smiles, *averaged, device)
+        return float(np.sqrt(np.mean((predicted - validation.labels) ** 2)))
+
+    began = time.perf_counter()
+    finished = finish(model, start, validation_rmse, **spec["options"]) if finish else None
+    after = time.perf_counter() - began
+    if finished:
+        log.info("%s: %s", spec["method"], json.dumps(finished))
     of_validation, of_test = (
         predict_smiles(model, tokenizer, list(fold["encoder_smiles"]), settings.writings, settings.draws, device)
         for fold in (folds.validation, folds.test)
@@ -100,11 +139,12 @@ def train_and_write(
         total_parameters=total,
         best_epoch=outcome.best_epoch,
         epochs=len(outcome.curve),
-        train_seconds=outcome.seconds,
+        train_seconds=outcome.seconds + after,
         peak_memory_mb=peak_memory_mb(),
         device=device_name(device),
         precision="bfloat16" if low_precision(settings.precision, device) else "float32",
         threads=torch.get_num_threads(),
+        **({spec["method"]: finished} if finished else {}),
     )
     if saves is not None:
         saves.remove()  # last: until here a kill loses nothing

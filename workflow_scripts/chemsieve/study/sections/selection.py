@@ -54,6 +54,35 @@ bitfit: {head: all, training: {learning_rate: 0.005, epochs: 2}}
 lora: {rank: 8, alpha: 16, dropout: 0.0, targets: [query, key, value, intermediate], head: all,
   training: {learning_rate: 0.003, epochs: 2}}
 ia3: {targets: [key, value, intermediate], head: all, training: {learning_rate: 0.01, epochs: 2}}
+# More, run by name in grid.run. Other ways of full fine-tuning; the options of all are in docs/methods.md:
+linear_probe: {training: {learning_rate: 0.005}} # the head alone, on an encoder that stays as it is
+gradual: {method: full, training: {unfreeze: 1, layer_decay: 0.8}} # layers from the top down, one more each epoch
+layerwise: {method: full, training: {layer_decay: 0.8}} # lower layers learn more slowly
+frozen_embeddings: {method: by_name, freeze: [encoder.embeddings.*]}
+wise_ft: {steps: 10} # weights between those before and after full fine-tuning, chosen on the validation molecules
+# Any tuner of peft by its name, with its own options and targets:
+rslora: {method: peft, tuner: lora, options: {r: 8, lora_alpha: 16, use_rslora: true},
+  training: {learning_rate: 0.003}}
+dora: {method: peft, tuner: lora, options: {r: 8, lora_alpha: 16, use_dora: true}, training: {learning_rate: 0.003}}
+pissa: {method: peft, tuner: lora, options: {r: 8, lora_alpha: 8, init_lora_weights: pissa},
+  training: {learning_rate: 0.001}}
+hira: {method: peft, tuner: hira, options: {r: 8}, training: {learning_rate: 0.003}}
+delora: {method: peft, tuner: delora, options: {r: 8}, training: {learning_rate: 0.003}}
+loha: {method: peft, tuner: loha, options: {r: 8}, training: {learning_rate: 0.003}}
+lokr: {method: peft, tuner: lokr, options: {r: 8}, training: {learning_rate: 0.003}}
+miss: {method: peft, tuner: miss, options: {r: 8}, training: {learning_rate: 0.001}}
+lily: {method: peft, tuner: lily, options: {r: 8}, training: {learning_rate: 0.003}} # stays beside the weights
+vera: {method: peft, tuner: vera, options: {r: 64}, training: {learning_rate: 0.01}}
+vblora: {method: peft, tuner: vblora, options: {num_vectors: 64, vector_length: 32},
+  training: {learning_rate: 0.01}}
+randlora: {method: peft, tuner: randlora, options: {r: 16}, training: {learning_rate: 0.001}}
+shira: {method: peft, tuner: shira, options: {r: 8}, training: {learning_rate: 0.001}}
+c3a: {method: peft, tuner: c3a, options: {block_size: 32}, training: {learning_rate: 0.01}}
+fourierft: {method: peft, tuner: fourierft, options: {n_frequency: 500}, training: {learning_rate: 0.01}}
+oft: {method: peft, tuner: oft, options: {oft_block_size: 32}, training: {learning_rate: 0.001}}
+hra: {method: peft, tuner: hra, options: {r: 8}, training: {learning_rate: 0.003}}
+road: {method: peft, tuner: road, options: {group_size: 32}, training: {learning_rate: 0.003}}
+ln_tuning: {method: peft, tuner: ln_tuning, training: {learning_rate: 0.003}} # gains and shifts of normalisations
 """)
 
 DESCRIPTOR_MODELS = Written("""
@@ -121,7 +150,8 @@ class Grid(Section):
     start: Start = key("encoder", START)
     methods: Entries = key(
         METHODS,
-        "options of each; training keys override those of finetune",
+        "options of each; training keys override those of finetune; an entry names its method where the name differs: "
+        "{method: lora, rank: 4}",
     )
 
 

@@ -68,6 +68,11 @@ class Regression(Training):
         0, "epochs of a fresh head alone, on the encoder's output, before those of the whole"
     )
     head_learning_rate: Positive = key(0.001, "the highest in these")
+    unfreeze: Count | None = key(
+        None,
+        "epochs after which the next layer down is trained too, from the head alone in the first (gradual unfreezing); "
+        "null: all layers are trained from the first",
+    )
 
 
 # Keys of a regressor's training that stand in place of those of finetune.
