@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -74,9 +75,9 @@ def section(study: Study) -> Section:
 
 def evidence(rows: pd.DataFrame) -> list[tuple]:
     """Cells under ``HEADER`` of rows of the table ``comparisons``."""
-    # As many decimals as three digits of the largest error need.
-    largest = float(rows[["error", "error_versus"]].max().max())
-    decimals = max(0, 2 - math.floor(math.log10(largest))) if largest > 0 else 3
+    # As many decimals as three digits of a typical error need.
+    typical = float(np.nanmedian(rows[["error", "error_versus"]].to_numpy(dtype=float)))
+    decimals = max(0, 2 - math.floor(math.log10(typical))) if typical > 0 else 3
 
     def fixed(value: float, sign: str = "") -> str:
         return MISSING if pd.isna(value) else f"{value:{sign}.{decimals}f}"

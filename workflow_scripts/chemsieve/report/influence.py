@@ -128,7 +128,11 @@ def _validation(study: Study) -> list[Block]:
     )
     subsets, seeds = int(shown["subsets"].iloc[0]), int(shown["retrain_seeds"].iloc[0])
     top, lowest, highest = (shown[name].mean() for name in ("ceiling", "ceiling_low", "ceiling_high"))
-    reached = "what one seed cannot tell" if np.isnan(top) else f"{top:.2f} ({lowest:.2f} to {highest:.2f})"
+    limit = (
+        "With one seed the limit that the noise of training sets to any score is unknown."
+        if np.isnan(top)
+        else f"The seeds alone limit any score to {top:.2f} ({lowest:.2f} to {highest:.2f})."
+    )
     above = sorted(set(shown.loc[shown["datamodelling_score"] > shown["ceiling"], "estimator"]))
     beyond = (
         f" Above that limit, which none can truly be, {'stands' if len(above) == 1 else 'stand'} {listing(above)}: "
@@ -150,7 +154,7 @@ def _validation(study: Study) -> list[Block]:
         Heading("Does the score predict retraining?"),
         Paragraph(
             f"The adapted model was retrained with {count(subsets, 'random subset')} of the pool, "
-            f"{count(seeds, 'seed')} each. The seeds alone limit any score to {reached}. An interval that holds zero "
+            f"{count(seeds, 'seed')} each. {limit} An interval that holds zero "
             f"says nothing about the score.{beyond}"
         ),
         block,
