@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from chemsieve.command import timing
 from chemsieve.command.guessing import Guess
-from chemsieve.command.running import duration, weights
+from chemsieve.command.running import duration
 from chemsieve.influence.capacity import check_pool
 from chemsieve.study import budgets
 from chemsieve.study.plan import Plan
@@ -15,6 +16,7 @@ from chemsieve.study.plan import Plan
 TARGETS = {
     "all": "the report, all tables, the lists: what `chemsieve run` makes",
     "selected": "what each strategy chose, as CSV files for the bench: results/STUDY/selected/",
+    "measure_next": "which candidates without labels to measure next: results/STUDY/measure_next.csv",
     "audit": "what is wrong with the data, before anything is trained",
     "report": "the report alone, and what it needs",
     "export_model": "the best model as a folder that predicts without the workflow: results/STUDY/model/",
@@ -119,10 +121,11 @@ def work(plan: Plan, jobs: Counter, cores: int) -> Iterator[str]:
     """What is left to be trained and how long it may take."""
     trained = [f"{jobs[rule]} x {what}" for rule, what in TRAININGS.items() if jobs[rule]]
     yield f"left to do: {sum(jobs.values())} steps" + (f", among them {'; '.join(trained)}" if trained else "")
-    seconds = sum(weights(plan, [rule])[rule] * n for rule, n in jobs.items())
+    expected = timing.seconds(plan, list(jobs))
+    seconds = sum(expected[rule] * n for rule, n in jobs.items())
     if seconds:
         cores_in_words = "1 core" if cores == 1 else f"{cores} cores"
-        yield f"time: at most about {duration(seconds / cores)} on {cores_in_words} (an estimate to the large side)"
+        yield f"time: about {duration(seconds / cores)} on {cores_in_words} (half or twice as long on another machine)"
 
 
 def outcome(plan: Plan) -> Iterator[str]:

@@ -6,12 +6,14 @@ A gain is how far the test RMSE of an arm lies below that of the model that noth
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import pandas as pd
 
 from chemsieve.report.study import DESCRIPTORS, Study
 from chemsieve.report.words import between, listing, number
+from chemsieve.splitting import draws
 from chemsieve.statistics.families import ADAPTATION, SELECTIONS, VERSUS
 from chemsieve.statistics.verdicts import LEAST, units
 
@@ -28,6 +30,7 @@ _BEGINNINGS = {
     "cannot tell": UNDECIDED,
     "no verdict": UNLEARNED,
 }
+DRAWS = "draws"  # the splitter
 LISTED = 20  # seeds that are written out
 _OPPOSITE = {HELPS: HURTS, HURTS: HELPS}
 
@@ -182,12 +185,28 @@ def settling(study: Study, splitter: str) -> str:
     key = "seeds" if arm.alone else "split.seeds"
     seeds = ", ".join(map(str, range(wanted))) if wanted <= LISTED else f"0, 1, ..., {wanted - 1}"
     what = f"{wanted} seeds" if arm.alone else f"{wanted} splits"
+    if not arm.alone and wanted > (most := _most_splits(study, splitter)):
+        return (
+            f"About {what} instead of {arm.n} would probably decide whether `{arm.name}` "
+            f"{'helps' if arm.kind == SELECTION else 'is better'}. The {splitter} split has at most {most} here: more "
+            f"of them (`split.options.{splitter}.{splitter}: {wanted}`) have fewer training molecules each, unless the "
+            "target grows."
+        )
     minutes = _duration((wanted - arm.n) * seconds_per_unit(study, splitter))
     return (
         f"Run {what} instead of {arm.n} (`{key}: [{seeds}]`) to find out whether `{arm.name}` "
         f"{'helps' if arm.kind == SELECTION else 'is better'}: that would probably decide it, and takes about "
         f"{minutes} more of training."
     )
+
+
+def _most_splits(study: Study, splitter: str) -> float:
+    """How many splits a splitter has to give: endless, but for draws."""
+    if splitter != DRAWS:
+        return math.inf
+    options = (study.config.get("split") or {}).get("options") or {}
+    chosen = (options.get(DRAWS) or {}).get("draws")
+    return int(chosen or signature(draws.split).parameters["draws"].default)
 
 
 def _duration(seconds: float) -> str:

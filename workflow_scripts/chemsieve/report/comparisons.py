@@ -136,7 +136,7 @@ def _method(study: Study) -> str:
     chosen = study.statistics
     return (
         "One rule decides, by the interval beside each verdict: beyond zero it is a difference, within the margin of "
-        f"{number(chosen.get('margin'), 2)} it is equivalence, and otherwise nothing can be told. Nothing is said "
+        f"{number(chosen.get('margin'), 2)} it is equivalence, and otherwise it is undecided. Nothing is said "
         "where neither side predicts better than the mean label. Intervals are Tukey's, simultaneous over a family; "
         "where one noise does not fit all its pairs, and with one split, those of paired t tests at Bonferroni's "
         "level, corrected for skewness. The questions of statistics.compare share an error probability of "
