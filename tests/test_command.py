@@ -178,6 +178,11 @@ def test_a_file_that_is_of_no_use_gets_one_sentence(capsys, content, said):
     [
         ("target: {source: file, path: nope.csv}", "target file nope.csv: there is no such file"),
         ("target: {pth: x}", "configuration: unknown key 'target.pth'; did you mean 'path'?"),
+        (
+            "pool.path: x.csv",
+            "configuration: unknown key 'pool.path'; a key within another is written 'pool={path: ...}' on the command "
+            "line",
+        ),
         ("study: [x", "study file s.yaml: line 1: this is no YAML (expected ',' or ']', but got '<stream end>')"),
         ("mine", "study file s.yaml: keys and values are wanted, such as study: mine"),
     ],

@@ -122,7 +122,10 @@ def run(study: tuple[str, ...], cores: int, target: str) -> int:
     status = _followed(plan, study, [target], cores)
     if status:
         return status
-    _say(telling.outcome(plan))
+    if made := telling.MADE.get(target):
+        click.echo(f"{target}: {Path(plan.results) / made}")
+    else:
+        _say(telling.outcome(plan))
     return 0
 
 
@@ -131,12 +134,12 @@ def run(study: tuple[str, ...], cores: int, target: str) -> int:
 @CORES
 def export(study: tuple[str, ...], cores: int) -> int:
     """Make the best model of a study a folder that predicts without the workflow: results/STUDY/model/."""
-    from chemsieve.command import studies
+    from chemsieve.command import studies, telling
 
     plan = studies.load(study)
     status = _followed(plan, study, ["export_model"], cores)
     if status == 0:
-        click.echo(f"model: {plan.results}/model")
+        click.echo(f"model: {Path(plan.results) / telling.MADE['export_model']}")
     return status
 
 

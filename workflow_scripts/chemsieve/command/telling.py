@@ -25,6 +25,15 @@ TARGETS = {
     "figures": "the report's figures as SVG files (needs Chromium or Chrome)",
     "pretrain": "an encoder of your own from a corpus of SMILES (the key pretrain.corpus)",
 }
+# What a target makes, below the study's results, where it is not the report.
+MADE = {
+    "selected": "selected",
+    "measure_next": "measure_next.csv",
+    "export_model": "model",
+    "predict": "predictions.csv",
+    "plan": "plan.txt",
+    "figures": "figures",
+}
 # Rules in which something is trained, in words.
 TRAININGS = {
     "mlm": "adaptation of the encoder",

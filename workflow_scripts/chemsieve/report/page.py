@@ -85,9 +85,9 @@ def render(tables: Path, config: dict[str, Any], output: Path, go_on: bool = Fal
             log.exception("the section %s of the report cannot be made", module.__name__)
             name = module.__name__.rpartition(".")[2]
             missing.append(f"the section {name} of this report ({type(error).__name__}: {error})")
-    first = _rendered(summary.section(study, missing, provenance.brief(study, made)))
+    first = _rendered(summary.section(study, missing))
     last = [_rendered(provenance.section(study, made)), _rendered(_glossary())]
-    write_text(output, _page(study, [first, *sections, *last]))
+    write_text(output, _page(study, [first, *sections, *last], provenance.brief(study, made)))
 
 
 def _glossary() -> Section:
@@ -109,7 +109,7 @@ def _rendered(section: Section) -> _Rendered:
     return _Rendered(section.anchor, section.title, html("section.html.j2", section=section))
 
 
-def _page(study: Study, sections: list[_Rendered]) -> str:
+def _page(study: Study, sections: list[_Rendered], made: str) -> str:
     style = package_data("report/static/page.css").read_text(encoding="utf-8")
     script = package_data("report/static/page.js").read_text(encoding="utf-8")
     # A carriage return would be normalised by the browser, and the script's hash would no longer match.
@@ -118,6 +118,7 @@ def _page(study: Study, sections: list[_Rendered]) -> str:
         "page.html.j2",
         study=study,
         sections=sections,
+        made=made,
         policy=_policy(scripts),
         style=Markup(style),
         scripts=[Markup(text) for text in scripts],

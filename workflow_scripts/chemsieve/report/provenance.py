@@ -55,15 +55,16 @@ def _commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def brief(study: Study, made: Made) -> list[str]:
-    """The same for the first screen, in a sentence or two."""
+def brief(study: Study, made: Made) -> str:
+    """The same for the first screen, in a line."""
     commit = f" ({made.commit})" if made.commit else ""
-    day = f" on {made.date}" if made.date else ""
-    encoder = f", encoder {_encoder(study.config)}" if _encoder(study.config) else ""
-    minutes = float(study.metrics.drop_duplicates("run_id")["train_seconds"].sum()) / 60
-    runs = study.metrics["run_id"].nunique()
-    trained = f" {count(runs, 'training')} took {number(minutes, 2)} minutes of computing." if runs else ""
-    return [f"Made by chemsieve {__version__}{commit}{day}{encoder}.{trained}"]
+    parts = [f"chemsieve {__version__}{commit}", made.date]
+    if _encoder(study.config):
+        parts.append(f"encoder {_encoder(study.config)}")
+    if runs := study.metrics["run_id"].nunique():
+        minutes = float(study.metrics.drop_duplicates("run_id")["train_seconds"].sum()) / 60
+        parts.append(f"{count(runs, 'training')} in {number(minutes, 2)} min of computing")
+    return " · ".join(part for part in parts if part)
 
 
 def section(study: Study, made: Made) -> Section:

@@ -30,18 +30,15 @@ SPLIT = REPLICATE[:2]
 SHOWN_LEAKS = 3
 
 
-def section(study: Study, missing: Sequence[str] = (), provenance: Sequence[str] = ()) -> Section:
+def section(study: Study, missing: Sequence[str] = ()) -> Section:
     """The answer per splitter, every arm in a figure, what to do now, and the evidence.
 
     Args:
         missing: what else the page has to do without, beside the steps of the table ``failures``.
-        provenance: what made the page, in a few sentences.
     """
     lacking = [*_failed(study), *missing]
     blocks: list[Block] = [*_leaks(study), *_missing(lacking), *_answers(study), *_next(study), *_evidence(study)]
     blocks.append(Paragraph(_data(study)))
-    if provenance:
-        blocks.append(Paragraph(" ".join(provenance)))
     return Section("summary", "Answer", blocks)
 
 
