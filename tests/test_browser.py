@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,8 @@ def opened(chromium, report):
         page.on("console", lambda message: page.complaints.append(message.text))
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.goto(report.as_uri())
+        # With all folds open, so that what is in them is drawn and can be clicked.
+        page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
         for plot in page.locator(".plot").all():
             plot.scroll_into_view_if_needed()
             plot.locator("svg.main-svg").first.wait_for()
@@ -84,15 +87,6 @@ def opened(chromium, report):
     yield visit
     for page in pages.values():
         page.close()
-
-
-@pytest.fixture
-def unfolded(opened):
-    """The same page with all its folds open, so that what is in them can be clicked."""
-    page = opened()
-    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.shut = !fold.open; fold.open = true; })")
-    yield page
-    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = !fold.shut; })")
 
 
 def luminance(colour):
@@ -138,7 +132,7 @@ def test_every_figure_is_drawn(opened):
 
 def test_text_of_the_data_stays_text(opened):
     page = opened()
-    assert page.title() == "chemsieve: small"
+    assert page.title() == "chemsieve: small, logP <x>"
     assert page.locator("img:not([src^='data:'])").count() == 0
     assert page.locator("td", has_text=TAKEN).count() > 0
     assert page.locator("code.undrawn", has_text=TAKEN).count() > 0
@@ -146,8 +140,8 @@ def test_text_of_the_data_stays_text(opened):
     assert TAKEN in ticks
 
 
-def test_a_table_is_sorted_by_the_column_that_is_clicked(unfolded):
-    table = unfolded.locator("#runs table.sortable").first
+def test_a_table_is_sorted_by_the_column_that_is_clicked(opened):
+    table = opened().locator("#runs table.sortable").first
     names = table.locator("th").all_text_contents()
     column = names.index("rmse")
     cells = table.locator(f"tbody td:nth-child({column + 1})")
@@ -162,8 +156,8 @@ def test_a_table_is_sorted_by_the_column_that_is_clicked(unfolded):
     assert before != sorted(before)
 
 
-def test_a_large_table_shows_the_rows_that_hold_the_words(unfolded):
-    section = unfolded.locator("#runs")
+def test_a_large_table_shows_the_rows_that_hold_the_words(opened):
+    section = opened().locator("#runs")
     box = section.get_by_label("Show rows with").first
     rows = section.locator("table.sortable").first.locator("tbody tr")
     everything = rows.all_text_contents()
@@ -174,6 +168,90 @@ def test_a_large_table_shows_the_rows_that_hold_the_words(unfolded):
     assert section.get_by_text(f"{len(wanted)} of {len(everything)} rows").count() == 1
     box.fill("")
     assert all(row.is_visible() for row in rows.all())
+
+
+def test_a_table_is_copied_and_given_as_it_is_shown(opened):
+    page = opened()
+    section = page.locator("#runs")
+    table = section.locator("table").first
+    shown = [row.locator("td").all_text_contents() for row in table.locator("tbody tr").all()]
+    page.wait_for_timeout(150)  # Chromium drops downloads beyond ten in a second
+    with page.expect_download() as waiting:
+        section.get_by_role("button", name="Table as CSV").first.click()
+    with open(waiting.value.path(), encoding="utf-8", newline="") as handle:
+        rows = list(csv.reader(io.StringIO(handle.read())))
+    assert rows[0] == table.locator("th").all_text_contents()
+    assert [[cell.removeprefix("'") for cell in row] for row in rows[1:]] == shown
+    assert f"'{FORMULA}" in {cell for row in rows for cell in row}, "a spreadsheet shows it and does not run it"
+    section.get_by_role("button", name="Copy table").first.click()
+    section.get_by_text("Copied").wait_for()
+
+
+def test_what_is_to_be_done_stands_above_the_fold(chromium, report):
+    for width, height in ((PHONE, 844), (DESKTOP, 720), (1440, 900)):
+        page = chromium.new_page(viewport={"width": width, "height": height})
+        page.goto(report.as_uri())
+        answer = page.locator(".answer").first.bounding_box()
+        assert answer["y"] < height / 3
+        assert page.locator(".answer p").first.bounding_box()["y"] + 60 < height
+        links = page.locator("nav a")
+        for link in links.all() if width > 1024 else ():
+            box = link.bounding_box()
+            assert box["x"] >= 0
+            assert box["y"] + box["height"] <= height, "no entry of the contents is cut off"
+        assert links.count() > 10
+        page.close()
+
+
+def test_no_column_is_cut_on_a_phone(opened):
+    page = opened(PHONE)
+    for cell in page.locator("table.cards td:visible").all()[:400]:
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= PHONE
+    labels = page.locator("#runs table.cards td").evaluate_all("cells => cells.map(cell => cell.dataset.label)")
+    assert "rmse" in labels
+
+
+def test_print_shows_all(chromium, report):
+    page = chromium.new_page()
+    page.goto(report.as_uri())
+    assert page.locator("details:not([open])").count() > 3
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.locator(".plot").last.locator("svg.main-svg").first.wait_for()
+    for plot in page.locator(".plot").all():
+        assert plot.locator("svg.main-svg").count() > 0, "drawn without having been scrolled to"
+    assert "rmse" in page.locator("#runs th").all_text_contents()[:8]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() > 3
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_stands_in_the_way_of_assistive_technology(opened, scheme):
+    """The rules of axe-core (WCAG 2.1 A and AA, and good practice)."""
+    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
+    found = axe.run(opened(DESKTOP, scheme))["violations"]
+    assert [(rule["id"], [node["html"][:120] for node in rule["nodes"]][:3]) for rule in found] == []
+
+
+def test_figures_and_images_have_a_text_in_their_place(opened):
+    page = opened()
+    assert page.locator("img:not([alt])").count() == 0
+    for plot in page.locator(".plot").all():
+        assert len(plot.get_attribute("aria-label")) > 20
+    assert page.locator("main").count() == page.locator("nav").count() == page.locator("header").count() == 1
+    levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(one => Number(one.tagName[1]))")
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert page.locator("table:not(:has(th))").count() == page.locator("table:not(:has(caption))").count() == 0
+
+
+def test_terms_are_explained(opened):
+    page = opened()
+    term = page.locator("a.term", has_text="scaffold split").first
+    assert "ring system" in term.get_attribute("title")
+    assert page.locator(term.get_attribute("href")).text_content() == "scaffold split"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

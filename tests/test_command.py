@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from chemsieve.command import guessing, main, running, studies, telling
+from chemsieve.command import guessing, main, running, studies, telling, timing
 from chemsieve.data.reading import read_table
-from chemsieve.study import configuration
+from chemsieve.study import configuration, resources
+from chemsieve.study.steps import step
 from helpers.configurations import EMBEDDED
 from helpers.inputs import sdf_of
 from helpers.tiny import SMILES
@@ -97,9 +98,45 @@ def test_a_pool_without_numbers_is_unlabelled():
     table(SMILES).to_csv("t.csv", index=False)
     table(POOL)[["Compound ID", "Smiles"]].to_csv("p.csv", index=False)
     assert main(["init", "t.csv", "p.csv"]) == 0
+    text = Path("study.yaml").read_text(encoding="utf-8")
+    assert "influence" not in text, "one key says it"
+    assert "label: null" not in text
     config = configured()
     assert (config["pool"]["label"], config["pool"]["labels"]) == (None, "unlabelled")
+    assert config["selection"]["measure_next"] in config["selection"]["rank"]
+    assert config["selection"]["run"] == ["none"]
+    assert config["finetune"]["head"]["kernel"], "nothing is selected"
+    assert config["influence"]["run"] == []
     configuration.validate(config)
+
+
+def test_a_small_target_asks_what_the_model_is_unsure_of():
+    few, many = table(SMILES), pd.concat([table(SMILES)] * 30)
+    for frame, asked in ((few, True), (many, False)):
+        frame.to_csv("t.csv", index=False)
+        table(POOL).to_csv("p.csv", index=False)
+        assert main(["init", "t.csv", "p.csv", "--force"]) == 0
+        config = configured()
+        configuration.validate(config)
+        assert ("v_optimal" in config["selection"]["run"]) == asked
+        assert not config["finetune"]["head"]["kernel"], "it was measured better where nothing is selected"
+
+
+def test_more_work_takes_longer_and_less_than_a_cluster_is_asked_for():
+    def seconds(**more):
+        with open("s.yaml", "w", encoding="utf-8") as file:
+            yaml.safe_dump({"study": "s", **more}, file)
+        plan = studies.load(["s.yaml"])
+        found = timing.seconds(plan, ["finetune", "finetune_on_selection", "metrics_table", "all"])
+        config = plan.config
+        sizes = resources.sizes(config, plan.results, studies.PROJECT / "resources" / "encoder")
+        assert all(found[rule] <= step(rule).takes(sizes, config)[1] for rule in found if rule != "all")
+        return found
+
+    once, twice = seconds(), seconds(finetune={"epochs": 10})
+    assert twice["finetune"] > once["finetune"] > once["metrics_table"] >= once["all"] > 0
+    fewer = seconds(selection={"strategies": {"influence": {"budget": {"count": 10}}}})
+    assert fewer["finetune_on_selection"] < once["finetune_on_selection"]
 
 
 def test_a_large_pool_is_scored_molecule_by_molecule():
@@ -141,6 +178,11 @@ def test_a_file_that_is_of_no_use_gets_one_sentence(capsys, content, said):
     [
         ("target: {source: file, path: nope.csv}", "target file nope.csv: there is no such file"),
         ("target: {pth: x}", "configuration: unknown key 'target.pth'; did you mean 'path'?"),
+        (
+            "pool.path: x.csv",
+            "configuration: unknown key 'pool.path'; a key within another is written 'pool={path: ...}' on the command "
+            "line",
+        ),
         ("study: [x", "study file s.yaml: line 1: this is no YAML (expected ',' or ']', but got '<stream end>')"),
         ("mine", "study file s.yaml: keys and values are wanted, such as study: mine"),
     ],
@@ -251,7 +293,9 @@ def test_pick_shows_the_head_of_a_list(capsys, tmp_path):
     assert second.split() == ["2", "pool-3", "1", "of", "2", "CCN"]
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in ("init", "check", "run", "status", "pick", "targets"))])
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in ("init", "check", "run", "status", "pick", "export", "report", "targets"))]
+)
 def test_help_says_what_a_command_does(capsys, command):
     assert main([*command, "--help"]) == 0
     assert "Usage: chemsieve" in capsys.readouterr().out
@@ -289,3 +333,11 @@ def test_a_study_is_read_as_a_run_reads_it(tmp_path):
     assert config["selection"]["strategies"]["random"]["budget"] == {"fraction": 0.5}
     assert "influence" not in config["selection"]["run"]
     assert config["pool"]["label"] is None
+
+
+def test_the_readme_fits_a_few_screens():
+    lines = (studies.PROJECT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 100
+    picture = next(number for number, line in enumerate(lines) if "](docs/images/report.png)" in line)
+    assert picture < 10, "the picture stands on the first screen"
+    assert (studies.PROJECT / "docs" / "images" / "report.png").stat().st_size <= 200_000

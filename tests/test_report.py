@@ -83,6 +83,9 @@ HOSTILE_BLOCKS = [
     blocks.Paragraph(HOSTILE),
     blocks.Heading(HOSTILE),
     blocks.Alarm(HOSTILE),
+    blocks.Answer([HOSTILE], HOSTILE),
+    blocks.Code(HOSTILE, HOSTILE),
+    blocks.Terms([("term-x", HOSTILE, HOSTILE)]),
     blocks.Bullets([HOSTILE]),
     blocks.Files([(HOSTILE, HOSTILE, HOSTILE)]),
     blocks.Tiles([(HOSTILE, HOSTILE)]),
@@ -100,7 +103,7 @@ def test_every_block_escapes_what_it_holds(block):
     tags = Page(content).tags
     assert sum(tag == "script" for tag, _ in tags) == (block.kind == "Figure")
     known = {"id", "class", "scope", "type", "style", "src", "alt", "title", "width", "height"}
-    known |= {"href"} if block.kind == "Files" else set()
+    known |= {"href"} if block.kind == "Files" else {"role", "aria-label"} if block.kind == "Figure" else set()
     assert {name for _, attributes in tags for name in attributes} <= known
 
 
@@ -128,24 +131,23 @@ def test_hostile_names_of_strategies_are_escaped_in_figures(tables, tmp_path):
 def test_first_screen_shows_the_comparisons_with_the_controls(page, tables):
     test = tables["metrics"].query("fold == 'test' and origin == 'adapted' and method == 'full'")
     by_seed = test.pivot(index="seed", columns="selection", values="rmse")
-    rows = {(row["strategy"], row["compared with"]): row for row in page.table("Difference of the test RMSE")}
+    rows = {(row["strategy"], row["compared with"]): row for row in page.table("Gain of each arm")}
     compared = compare(tables["metrics"], tables["splits"], CONFIG["statistics"]).set_index(
         ["family", "what", "versus"]
     )
     for strategy, control in [("random", "none"), ("influence", "none"), ("influence", "random")]:
         differences = by_seed[strategy] - by_seed[control]
         row, known = rows[strategy, control], compared.loc[("selections", strategy, control)]
-        assert row["difference"] == words.number(differences.mean(), 3, sign=True)
-        assert row["sd"] == words.number(differences.std(ddof=1), 3)
+        assert row["gain"] == f"{-differences.mean():+.3f}"
+        assert row["sd"] == f"{differences.std(ddof=1):.3f}"
         assert row["units"] == "3"
-        low, high = (words.number(known[end], 3, sign=True) for end in ("low", "high"))
-        assert row["interval"] == f"{low} to {high}"
-        assert row["verdict"] == known["verdict"]
+        assert row["interval"] == f"{-known['high']:+.3f} to {-known['low']:+.3f}"
+        assert row["verdict"].split(":")[0] == known["verdict"].split(":")[0].replace("cannot tell", "undecided")
     assert ("adapted", "baseline") in rows
     assert ("none", "random") not in rows
     assert "Seeds of one split are no independent replicates of a method" in page.text
-    assert page.text.count("On this split alone") >= 4, "in the sentence of each verdict"
-    errors = [float(rows["influence", "random"][name]) for name in ("error", "of the other")]
+    assert "All this holds for the one split that was made" in page.text
+    errors = [float(rows["influence", "random"][name]) for name in ("test RMSE", "of the other")]
     assert errors == pytest.approx([by_seed["influence"].mean(), by_seed["random"].mean()], abs=5e-4)
 
 
@@ -161,13 +163,13 @@ def shifted(tables, **changes):
 
 def test_the_answer_stands_in_words(tables, tmp_path):
     page = make(tmp_path, shifted(tables, influence=-0.1, influence_bottom=0.2))
-    text = page.text
-    assert re.search(
-        r"On this split alone, better than none: influence \(by 0\.\d+ to 0\.\d+\); worse than none: influence_bottom",
-        text,
-    )
-    assert re.search(r"equivalent to none: random \(within 0\.05\)[.;]", text)
-    verdicts = {(row["strategy"], row["compared with"]): row["verdict"] for row in page.table("Difference of the test")}
+    change = r"falls from 0\.8\d+ to 0\.7\d+ log units, by 0\.\d+ \(0\.\d+ to 0\.\d+\)\."
+    assert re.search(r"Add the 10 molecules of influence: the test RMSE " + change, page.text)
+    assert re.search(r"That is better than as many drawn at random, by 0\.\d+ to 0\.\d+\.", page.text)
+    assert "Influence_bottom would make it worse." not in page.text, "names keep their case"
+    assert "influence_bottom would make it worse." in page.text
+    assert "Judged on the scaffold split by 3 seeds of one split, 5 test molecules each" in page.text
+    verdicts = {(row["strategy"], row["compared with"]): row["verdict"] for row in page.table("Gain of each arm")}
     assert re.fullmatch(r"better than random by 0\.\d+ to 0\.\d+ \(this split alone\)", verdicts["influence", "random"])
     assert verdicts["random", "none"] == "equivalent to none (within 0.05, this split alone)"
 
@@ -179,8 +181,10 @@ def test_all_pairs_stand_in_the_heat_map_with_their_verdicts(page, tables):
     compared = compare(tables["metrics"], tables["splits"], CONFIG["statistics"]).query("family == 'selections'")
     for row in compared.itertuples():
         i, j = heatmap["y"].index(row.what), heatmap["x"].index(row.versus)
-        assert heatmap["z"][i][j] == pytest.approx(row.difference)
-        assert heatmap["customdata"][i][j] == row.verdict
+        assert heatmap["z"][i][j] == pytest.approx(-row.difference), "positive helps"
+        assert heatmap["customdata"][i][j].split(":")[0] == row.verdict.split(":")[0].replace(
+            "cannot tell", "undecided"
+        )
     assert heatmap["z"][0][1] is None  # random against itself
     assert re.search(
         r"changes its RMSE by 0\.\d+ \(sd\); with 3 replicates on 1 split the smallest difference", page.text
@@ -192,20 +196,28 @@ def test_descriptors_that_beat_every_language_model_are_named(tables, tmp_path):
     metrics = changed["metrics"]
     metrics.loc[metrics["method"] == "svr", "rmse"] = 0.1
     metrics.loc[metrics["method"] == "gradient_boosting", "rmse"] = 5.0
-    text = make(tmp_path, changed).text
-    svr = r"The descriptor model svr has a test RMSE of 0\.100\. On this split alone, worse than it: "
-    assert re.search(svr + r"baseline/none \(0\.8\d\d, by 0\.\d+ to 0\.\d+\), adapted/none ", text)
-    assert re.search(r"RMSE of 5\. On this split alone, better than it: baseline/none \(0\.8", text)
+    page = make(tmp_path, changed)
+    said = (
+        r"The best descriptor model, svr, trains in seconds and has a test RMSE of 0\.100, lower by 0\.\d+ to 0\.\d+ "
+    )
+    assert re.search(said + r"than 0\.8\d+: use that instead\.", page.text)
+    assert page.text.count("The best descriptor model") == 1, "the others stand in the figure and the table"
+    selections, described = page.figures["summary-forest-0"]["data"][:2]
+    gains = dict(zip(described["y"], described["x"], strict=True))
+    none = changed["metrics"].query("fold == 'test' and origin == 'adapted' and method == 'full'").groupby("selection")
+    none = none["rmse"].mean()
+    assert gains == pytest.approx({"svr · 0.100": none["none"] - 0.1, "gradient_boosting · 5": none["none"] - 5})
+    assert max(selections["x"]) == pytest.approx(none["none"] - none.drop("none").min())
 
 
 def test_questions_alone_stand_on_the_first_screen(tables, tmp_path):
     asked = {"statistics": CONFIG["statistics"] | {"compare": ["influence vs random", "adaptation"]}}
     page = make(tmp_path, shifted(tables, influence=-0.1), CONFIG | asked)
-    rows = {(row["strategy"], row["compared with"]) for row in page.table("Difference of the test RMSE")}
+    rows = {(row["strategy"], row["compared with"]) for row in page.table("Gain of each arm")}
     assert rows == {("influence", "random"), ("adapted", "baseline")}
     assert "The study asks 2 questions (statistics.compare): influence vs random and adaptation." in page.text
-    assert "better than random: influence (by" in page.text
-    assert "has a test RMSE of" not in page.text
+    assert re.search(r"influence has a test RMSE of 0\.7\d+ and random of 0\.8\d+: better than random by", page.text)
+    assert "descriptor model, " not in page.text.partition("Molecules")[0]
     (heatmap,) = page.figures["comparisons-heatmap-0"]["data"]
     words = [word for row in heatmap["customdata"] for word in row if word]
     assert sum("exploratory" in word for word in words) == len(words) - 1
@@ -286,8 +298,9 @@ def test_scaffolds_shared_between_folds_are_counted(page, tables):
 
 def test_one_replicate_carries_no_verdict(tmp_path):
     page = make(tmp_path, study_tables(seeds=(7,)))
-    words = {row["verdict"] for row in page.table("Difference of the test RMSE")}
-    assert words == {"cannot tell with 1 seed of one split"}
+    words = {row["verdict"] for row in page.table("Gain of each arm")}
+    assert words == {"undecided with 1 seed of one split"}
+    assert "Nothing can be concluded yet: 1 seed of one split cannot show how large the noise is" in page.text
     assert "carry no verdict" in page.text
 
 
@@ -430,7 +443,8 @@ def test_what_the_pool_did_for_descriptor_models_stands_beside_the_language_mode
     assert [row["gradient_boosting"] == words.MISSING for row in rows] == [False, True, True]
     # Elsewhere a descriptor model is the one without pool molecules.
     alone = test[(test["method"] == "svr") & (test["selection"] == "none")]["rmse"].mean()
-    assert f"The descriptor model svr has a test RMSE of {words.number(alone, 3)}" in page.text
+    names = [name for trace in page.figures["summary-forest-0"]["data"] for name in trace["y"]]
+    assert f"svr · {words.number(alone, 3)}" in names
 
 
 def test_a_section_that_cannot_be_made_is_left_out_and_named(tables, tmp_path, monkeypatch):

@@ -75,6 +75,10 @@ def init(target: str, pool: str | None, output: str, force: bool) -> int:
         configuration.validate(config)
     write_text(output, text)
     click.echo(f"\n{output} is written. Look at what follows an arrow (<-) there, then: chemsieve check {output}")
+    if other and other.label is None:
+        click.echo(
+            f"The list of what to measure next, without the report: chemsieve run {output} --target measure_next"
+        )
     return 0
 
 
@@ -118,7 +122,10 @@ def run(study: tuple[str, ...], cores: int, target: str) -> int:
     status = _followed(plan, study, [target], cores)
     if status:
         return status
-    _say(telling.outcome(plan))
+    if made := telling.MADE.get(target):
+        click.echo(f"{target}: {Path(plan.results) / made}")
+    else:
+        _say(telling.outcome(plan))
     return 0
 
 
@@ -159,6 +166,34 @@ def settle(study: tuple[str, ...], cores: int, hours: float | None) -> int:
     _say(telling.outcome(plan))
     click.echo(f"the study as it stands: {' '.join(files)}")
     return 0
+
+
+@cli.command()
+@STUDY
+@CORES
+def export(study: tuple[str, ...], cores: int) -> int:
+    """Make the best model of a study a folder that predicts without the workflow: results/STUDY/model/."""
+    from chemsieve.command import studies, telling
+
+    plan = studies.load(study)
+    status = _followed(plan, study, ["export_model"], cores)
+    if status == 0:
+        click.echo(f"model: {Path(plan.results) / telling.MADE['export_model']}")
+    return status
+
+
+@cli.command()
+@STUDY
+@CORES
+def report(study: tuple[str, ...], cores: int) -> int:
+    """Make the report of a study, and what it needs; say where it is."""
+    from chemsieve.command import studies, telling
+
+    plan = studies.load(study)
+    status = _followed(plan, study, ["report"], cores)
+    if status == 0:
+        _say(telling.outcome(plan))
+    return status
 
 
 @cli.command()

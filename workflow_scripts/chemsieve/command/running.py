@@ -18,12 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from chemsieve.command import timing
 from chemsieve.command.studies import SNAKEFILE
-from chemsieve.models.bundled import local_folder
 from chemsieve.runtime.files import check_folder
-from chemsieve.study import resources
 from chemsieve.study.plan import Plan
-from chemsieve.study.steps import step
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2  # exit statuses
 # Steps that read what the user gave: a sentence of theirs is a mistake in it.
@@ -75,19 +73,6 @@ def planned(paths: Sequence[str], targets: Sequence[str]) -> tuple[Counter, str]
     for line in (done.stdout + done.stderr).splitlines():
         state.read(line)
     return state.jobs, "" if done.returncode == 0 else state.sentence()
-
-
-def weights(plan: Plan, rules: Sequence[str]) -> dict[str, float]:
-    """Seconds that a job of each rule is expected to take at most: what a cluster is asked for, without headroom."""
-    path = plan.config["encoder"]["path"]
-    sizes = resources.sizes(plan.config, plan.results, local_folder(path) if path else None)
-    found = {}
-    for rule in rules:
-        try:
-            found[rule] = step(rule).takes(sizes, plan.config)[1]
-        except KeyError:
-            found[rule] = 30.0
-    return found
 
 
 @dataclass
@@ -234,7 +219,7 @@ def follow(
                 for line in lines:
                     state.read(line)
                 if state.jobs and not expected:
-                    expected = weights(plan, list(state.jobs))
+                    expected = timing.seconds(plan, list(state.jobs))
                 # Without a terminal a line is worth it where a step has ended.
                 shown.update(state.line(time.monotonic() - began, expected), force=state.done != said)
                 said = state.done

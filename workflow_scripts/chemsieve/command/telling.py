@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from chemsieve.command import timing
 from chemsieve.command.guessing import Guess
-from chemsieve.command.running import duration, weights
+from chemsieve.command.running import duration
 from chemsieve.influence.capacity import check_pool, stand_ins
 from chemsieve.study import budgets
 from chemsieve.study.plan import Plan
@@ -15,6 +16,7 @@ from chemsieve.study.plan import Plan
 TARGETS = {
     "all": "the report, all tables, the lists: what `chemsieve run` makes",
     "selected": "what each strategy chose, as CSV files for the bench: results/STUDY/selected/",
+    "measure_next": "which candidates without labels to measure next: results/STUDY/measure_next.csv",
     "audit": "what is wrong with the data, before anything is trained",
     "report": "the report alone, and what it needs",
     "export_model": "the best model as a folder that predicts without the workflow: results/STUDY/model/",
@@ -22,6 +24,15 @@ TARGETS = {
     "plan": "what more splits and seeds would show, and cost: results/STUDY/plan.txt",
     "figures": "the report's figures as SVG files (needs Chromium or Chrome)",
     "pretrain": "an encoder of your own from a corpus of SMILES (the key pretrain.corpus)",
+}
+# What a target makes, below the study's results, where it is not the report.
+MADE = {
+    "selected": "selected",
+    "measure_next": "measure_next.csv",
+    "export_model": "model",
+    "predict": "predictions.csv",
+    "plan": "plan.txt",
+    "figures": "figures",
 }
 # Rules in which something is trained, in words.
 TRAININGS = {
@@ -121,10 +132,11 @@ def work(plan: Plan, jobs: Counter, cores: int) -> Iterator[str]:
     """What is left to be trained and how long it may take."""
     trained = [f"{jobs[rule]} x {what}" for rule, what in TRAININGS.items() if jobs[rule]]
     yield f"left to do: {sum(jobs.values())} steps" + (f", among them {'; '.join(trained)}" if trained else "")
-    seconds = sum(weights(plan, [rule])[rule] * n for rule, n in jobs.items())
+    expected = timing.seconds(plan, list(jobs))
+    seconds = sum(expected[rule] * n for rule, n in jobs.items())
     if seconds:
         cores_in_words = "1 core" if cores == 1 else f"{cores} cores"
-        yield f"time: at most about {duration(seconds / cores)} on {cores_in_words} (an estimate to the large side)"
+        yield f"time: about {duration(seconds / cores)} on {cores_in_words} (half or twice as long on another machine)"
 
 
 def outcome(plan: Plan) -> Iterator[str]:

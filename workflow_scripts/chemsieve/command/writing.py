@@ -11,7 +11,9 @@ from chemsieve.study.sections.values import STUDY
 
 _PLAIN = re.compile(r"[A-Za-z_./][\w ./-]*")
 LARGE = 6000  # molecules of which products of gradients fit into a laptop's memory: influence.gram.largest
+SMALL = 500  # molecules of a target below which v_optimal is trained on too
 BUDGET = 100
+_BY_INFLUENCE = ("influence", "influence_bottom")
 
 
 def name_of(output: str, target: str) -> str:
@@ -29,7 +31,7 @@ def study_file(name: str, target: Guess, pool: Guess | None) -> str:
     unlabelled = pool is not None and pool.label is None
     if pool is not None and pool.rows + target.rows > LARGE and not unlabelled:
         parts.append(_LARGE_POOL)
-    parts += [_selection(pool, unlabelled), _UNLABELLED if unlabelled else "", _END]
+    parts += [_selection(target, pool, unlabelled), _KERNEL if unlabelled else _LAYERS, _END]
     return "\n".join(part for part in parts if part)
 
 
@@ -52,7 +54,7 @@ def _table(section: str, found: Guess) -> str:
     elif found.label is not None:
         lines.append(f"  label: {_text(found.label)} # <- in the same unit as the target's{_others(found)}")
     else:
-        lines += ["  label: null # no column holds numbers", "  labels: unlabelled"]
+        lines.append("  labels: unlabelled # no column holds numbers: what asks for labels is left out")
     identifier = found.identifier
     if identifier is None and found.format != "sdf":
         lines.append("  identifier: null # a column of the molecules' own names, where there is one")
@@ -87,15 +89,18 @@ pool:
     return _table("pool", pool)
 
 
-def _selection(pool: Guess | None, unlabelled: bool) -> str:
+def _selection(target: Guess, pool: Guess | None, unlabelled: bool) -> str:
     count = BUDGET if pool is None or pool.rows >= 3 * BUDGET else max(1, pool.rows // 3)
-    names = ["random", "uncertainty", "diversity", *([] if unlabelled else ["influence", "influence_bottom"])]
+    names = ["v_optimal", "random"] if unlabelled else ["random", "uncertainty", "diversity", *_BY_INFLUENCE]
     large = pool is not None and pool.rows > LARGE and not unlabelled
     lines = ["selection: # <- how many molecules each strategy takes"]
     if unlabelled:
-        lines += ["  run: [none, random, uncertainty, diversity]", "  rank: []"]
+        lines += ["  run: [none]", "  rank: [v_optimal, random]"]
     elif large:
         lines += ["  estimator: exact", "  rank: []"]
+    elif target.rows < SMALL:  # where few are measured, what the model is unsure of says most
+        lines.append("  run: [none, all, random, v_optimal, influence, influence_bottom, disagreement]")
+        names.insert(1, "v_optimal")
     lines += ["  strategies:", *(f"    {name}: {{budget: {{count: {count}}}}}" for name in names)]
     return "\n".join(lines) + "\n"
 
@@ -112,16 +117,24 @@ _LARGE_POOL = f"""\
 influence: {{run: [exact], estimators: {{exact: {{check: null}}}}, test_molecules: 0}}
 validation: {{run: false}}
 """
-_UNLABELLED = """\
-# A pool without labels is ordered, and nothing is trained on it.
-influence: {run: []}
-validation: {run: false}
-grid: {selections: [none]}
-"""
-_END = """\
+_LAYERS = """\
 finetune: # the regression head sees RDKit's descriptors and a Morgan fingerprint beside the encoder's output
   head: {descriptors: true, morgan: 1024}
-
+  head_epochs: 15 # of the head alone; then all of it, at a rate that keeps what the encoder has learned
+  epochs: 4
+  learning_rate: 0.0001
+  checkpoints: [2, 3]
+"""
+# As measured in studies/encoder_value.yaml: the most accurate where nothing is selected.
+_KERNEL = """\
+finetune: # a kernel regression on the encoder's output, descriptors and a Morgan fingerprint: up to 10,000 molecules
+  head: {kernel: true, descriptors: true, morgan: 1024}
+  epochs: 3
+  learning_rate: 0.0001
+  dropout: {hidden: 0.0, embedding: 0.0, head: 0.0}
+  checkpoints: [3]
+"""
+_END = """\
 statistics:
   margin: 0.1 # <- the smallest difference of the error that matters to you, in the label's unit
 """

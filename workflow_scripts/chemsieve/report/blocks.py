@@ -2,6 +2,7 @@
 escapes it, so that no text from the data becomes markup.
 """
 
+import html
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,29 @@ class Alarm(Block):
 
 
 @dataclass(frozen=True)
+class Answer(Block):
+    """What the reader came for, in sentences, and what they rest on."""
+
+    texts: Sequence[str]
+    basis: str
+
+
+@dataclass(frozen=True)
+class Code(Block):
+    """A command to copy, and what it does."""
+
+    text: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Terms(Block):
+    """A list of terms: where links point, the term, and what it means."""
+
+    entries: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
 class Bullets(Block):
     """An unordered list."""
 
@@ -92,7 +116,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table(Block):
-    """A table; a sortable one scrolls, and its rows can be filtered where they are many."""
+    """A table that can be sorted, copied and filtered; a sortable one is long, and scrolls."""
 
     caption: str
     header: Sequence[Cell]
@@ -108,6 +132,15 @@ class Figure(Block):
     figure: go.Figure
     reading: str
     height: int
+    title: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The figure's title; where it has none of its own, what its axes show."""
+        axes = (self.figure.layout.yaxis.title.text, self.figure.layout.xaxis.title.text)
+        named = [html.unescape(text) for text in axes if text]
+        made = self.title or " against ".join(named) or re.split(r"[.:;]", self.reading)[0]
+        return made[:1].upper() + made[1:]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from chemsieve.report.answers import plainly
 from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, categories, drawn, plain
 from chemsieve.report.study import Study
@@ -15,9 +17,9 @@ HEADER = [
     "",
     "compared with",
     "verdict",
-    "error",
+    "test RMSE",
     "of the other",
-    "difference",
+    "gain",
     "interval",
     "sd",
     "units",
@@ -60,7 +62,9 @@ def section(study: Study) -> Section:
             blocks.append(Paragraph(_question(study)))
             blocks += [Paragraph(noise(selections)), _heatmap(study, i, selections)]
         for family, rows in here.groupby("family", sort=False):
-            shown = table(f"{family}: difference of the test RMSE, negative is better", HEADER, evidence(rows))
+            shown = table(
+                f"{family}: how far the test RMSE lies below that of the other, positive helps", HEADER, evidence(rows)
+            )
             blocks.append(shown if family == SELECTIONS else Folded(family, [shown]))
         details = [[None if pd.isna(value) else value for value in row] for row in here[DETAILS].to_numpy().tolist()]
         named = [name.replace("_", " ") for name in DETAILS]
@@ -71,16 +75,23 @@ def section(study: Study) -> Section:
 
 def evidence(rows: pd.DataFrame) -> list[tuple]:
     """Cells under ``HEADER`` of rows of the table ``comparisons``."""
+    # As many decimals as three digits of a typical error need.
+    typical = float(np.nanmedian(rows[["error", "error_versus"]].to_numpy(dtype=float)))
+    decimals = max(0, 2 - math.floor(math.log10(typical))) if typical > 0 else 3
+
+    def fixed(value: float, sign: str = "") -> str:
+        return MISSING if pd.isna(value) else f"{value:{sign}.{decimals}f}"
+
     return [
         (
             row.what,
             row.versus,
-            row.verdict,
-            number(row.error, 3),
-            number(row.error_versus, 3),
-            number(row.difference, 3, sign=True),
-            MISSING if pd.isna(row.low) else f"{number(row.low, 3, sign=True)} to {number(row.high, 3, sign=True)}",
-            number(row.sd, 3),
+            plainly(row.verdict),
+            fixed(row.error),
+            fixed(row.error_versus),
+            fixed(-row.difference, "+"),
+            MISSING if pd.isna(row.low) else f"{fixed(-row.high, '+')} to {fixed(-row.low, '+')}",
+            fixed(row.sd),
             row.n_units,
             row.test_used,
         )
@@ -125,7 +136,7 @@ def _method(study: Study) -> str:
     chosen = study.statistics
     return (
         "One rule decides, by the interval beside each verdict: beyond zero it is a difference, within the margin of "
-        f"{number(chosen.get('margin'), 2)} it is equivalence, and otherwise nothing can be told. Nothing is said "
+        f"{number(chosen.get('margin'), 2)} it is equivalence, and otherwise it is undecided. Nothing is said "
         "where neither side predicts better than the mean label. Intervals are Tukey's, simultaneous over a family; "
         "where one noise does not fit all its pairs, and with one split, those of paired t tests at Bonferroni's "
         "level, corrected for skewness. The questions of statistics.compare share an error probability of "
@@ -151,12 +162,13 @@ def _heatmap(study: Study, i: int, rows: pd.DataFrame) -> Block:
         go.Heatmap(
             x=[plain(name) for name in others],
             y=[plain(name) for name in whats],
-            z=grid(lambda cell: None if pd.isna(cell.difference) else float(cell.difference)),
-            text=grid(lambda cell: MISSING if pd.isna(cell.difference) else f"{cell.difference:+.{decimals}f}", ""),
-            customdata=grid(lambda cell: plain(cell.verdict)),
+            z=grid(lambda cell: None if pd.isna(cell.difference) else -float(cell.difference)),
+            text=grid(lambda cell: MISSING if pd.isna(cell.difference) else f"{-cell.difference:+.{decimals}f}", ""),
+            customdata=grid(lambda cell: plain(plainly(cell.verdict))),
             texttemplate="%{text}",
             textfont=CELL_TEXT,
             colorscale=SEQUENTIAL,
+            reversescale=True,  # blue helps
             zmid=0,
             showscale=False,
             hoverongaps=False,
@@ -168,7 +180,8 @@ def _heatmap(study: Study, i: int, rows: pd.DataFrame) -> Block:
     return drawn(
         f"comparisons-heatmap-{i}",
         figure,
-        f"Mean difference of the test RMSE{unit}, row less column: blue is a lower error of the row. Point at a cell "
-        "for its verdict; a colour alone is none.",
+        f"How far the test RMSE{unit} of the row lies below that of the column, on average: positive and blue, the row "
+        "is better. Point at a cell for its verdict; a colour alone is none.",
         140 + 44 * len(whats),
+        title="Gain of each selection over each other",
     )

@@ -10,7 +10,7 @@ from scipy import stats
 from chemsieve.report.blocks import Block, Folded, Paragraph, Section, table
 from chemsieve.report.figure import axis, categories, colours, drawn, plain
 from chemsieve.report.study import REPLICATE, Study, ordered, ordered_selections
-from chemsieve.report.words import percent, spread
+from chemsieve.report.words import MISSING, number, percent, spread
 
 CORRUPTED = "corrupted_label"
 GROUPS = ["like_target", "other_chemistry", CORRUPTED]
@@ -29,7 +29,8 @@ def section(study: Study) -> Section | None:
                 "that the machinery finds what was planted, and nothing about a real property."
             )
         )
-    joined = study.selections.merge(study.pool_control, on="molecule_id")
+    ranked = study.selections.groupby("strategy").filter(lambda rows: rows["selected"].any())
+    joined = ranked.merge(study.pool_control, on="molecule_id")
     if joined.empty:
         blocks.append(Paragraph("The groups of the pool are known, but no strategy ranked the pool."))
         return Section("control", "Positive control", blocks)
@@ -116,6 +117,7 @@ def _figure(results: pd.DataFrame, pool: pd.Series) -> Block:
         figure,
         "What each strategy took, mean over replicates; red is corrupted on purpose. The first bar is what blind "
         "drawing would give.",
+        title="What each strategy took from the pool",
     )
 
 
@@ -128,9 +130,9 @@ def _tables(results: pd.DataFrame, pool: pd.Series) -> list[Block]:
         group = results[results["strategy"] == strategy].sort_values(REPLICATE, kind="stable")
         beyond = float(group[CORRUPTED].mean() - pool.get(CORRUPTED, 0))
         spreads = (spread(float(group[name].mean()), float(group[name].std()), 3) for name in measures)
-        summary.append((strategy, *spreads, f"{100 * beyond:+.1f}", len(group)))
+        summary.append((strategy, *spreads, MISSING if math.isnan(beyond) else f"{100 * beyond:+.1f}", len(group)))
         for row in group.to_dict("records"):
-            values = (f"{row[name]:.3f}" for name in measures)
+            values = (number(row[name], 3) if math.isnan(row[name]) else f"{row[name]:.3f}" for name in measures)
             single.append((strategy, *(str(row[name]) for name in REPLICATE), row["n"], *values))
     return [
         table(

@@ -1,20 +1,24 @@
 """How training went: the two fine-tunings, the runs on selections, and the masked language model."""
 
+import math
+
 import pandas as pd
 import plotly.graph_objects as go
 
-from chemsieve.report.blocks import Block, Heading, Paragraph, Section, table
+from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.figure import axis, colours, drawn, plain
 from chemsieve.report.study import Study, ordered, run_parts
 
 MOST = 300  # lines in one figure
+MOST_TICKS = 10  # of the epochs
 
 
 def section(study: Study) -> Section:
     """Learning curves of regression and of masked language modelling."""
     curves = run_parts(study.learning_curves).sort_values(["run_id", "epoch"], kind="stable")
     regression = curves[curves["stage"] == "regression"]
-    return Section("curves", "Learning curves", [*_regression(study, regression), *_mlm(curves)])
+    blocks = [*_regression(study, regression), *_mlm(curves)]
+    return Section("curves", "Learning curves", [Folded("How training went, run by run", blocks)])
 
 
 def _regression(study: Study, curves: pd.DataFrame) -> list[Block]:
@@ -121,7 +125,9 @@ def _best_epochs(figure: go.Figure, curves: pd.DataFrame, study: Study) -> None:
 
 
 def _labelled(figure: go.Figure, title: str) -> go.Figure:
-    return figure.update_layout(xaxis=axis("epoch", rangemode="tozero"), yaxis=axis(title), showlegend=True)
+    last = max((max(trace.x) for trace in figure.data if len(trace.x)), default=1)
+    ticks = {"tick0": 0, "dtick": max(1, math.ceil(last / MOST_TICKS))}  # no half epochs
+    return figure.update_layout(xaxis=axis("epoch", rangemode="tozero", **ticks), yaxis=axis(title), showlegend=True)
 
 
 # What adaptation may learn beside masked tokens: columns of the curve, and what the report calls them.

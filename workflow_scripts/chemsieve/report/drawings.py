@@ -9,7 +9,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 
 from chemsieve.report.blocks import Block, Card, Gallery, Heading, Paragraph, Section
 from chemsieve.report.study import REPLICATE, Study, ordered
-from chemsieve.report.words import count, number
+from chemsieve.report.words import count, short
 
 DRAWN = 12
 SIZE = (240, 160)
@@ -57,6 +57,7 @@ def _ranking(study: Study) -> list[Block]:
     over = "" if n_models == 1 else f", mean rank over {count(n_models, 'replicate')}"
     return [
         Heading(f"Chosen first by {strategy}{over}"),
+        Paragraph("A positive score helps, a negative one hurts."),
         _cards(study, ranks.head(n_drawn), n_models),
         Heading(f"Ranked last by {strategy}{over}"),
         _cards(study, ranks.tail(n_drawn).iloc[::-1], n_models),
@@ -69,9 +70,9 @@ def _cards(study: Study, ranks: pd.DataFrame, n_models: int) -> Gallery:
             row.canonical_smiles,
             study.named(row.molecule_id),
             [
-                f"label {number(row.label)}",
-                f"score {number(row.score, 3)}",
-                f"rank {number(row.rank)}, selected in {row.selected} of {n_models}",
+                f"label {short(row.label)}",
+                f"score {short(row.score, 3)}" if row.score == row.score else "no score",
+                f"{'rank' if n_models == 1 else 'mean rank'} {row.rank:.0f}, chosen in {row.selected} of {n_models}",
             ],
         )
         for row in ranks.itertuples()
@@ -100,9 +101,9 @@ def _worst(study: Study) -> list[Block]:
                 row.canonical_smiles,
                 study.named(row.molecule_id),
                 [
-                    f"label {number(row.label)}",
-                    f"predicted {number(row.prediction)}",
-                    f"error {number(row.error)}, {count(row.runs, 'run')}",
+                    f"label {short(row.label)}",
+                    f"predicted {short(row.prediction, 3)}",
+                    f"error {short(row.error, 3)}, {count(row.runs, 'run')}",
                 ],
             )
             for row in worst.itertuples()

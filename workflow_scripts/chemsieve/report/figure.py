@@ -88,10 +88,10 @@ def categories(title: str, names: list[str]) -> dict[str, object]:
     return axis(title, type="category", categoryorder="array", categoryarray=[plain(name) for name in names])
 
 
-def drawn(identifier: str, figure: go.Figure, reading: str, height: int = 380) -> Figure:
-    """The figure as a block of the page, with one sentence on how to read it.
+def drawn(identifier: str, figure: go.Figure, reading: str, height: int = 380, title: str = "") -> Figure:
+    """The figure as a block of the page, with one sentence on how to read it, and a title where it has one of its own.
 
     The identifier is given rather than generated: plotly would draw a random one.
     """
     figure.layout.template = None  # the page's script brings one that fits the reader's theme
-    return Figure(identifier, figure, reading, height)
+    return Figure(identifier, figure, reading, height, title)

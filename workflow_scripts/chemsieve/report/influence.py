@@ -12,7 +12,6 @@ from chemsieve.report.words import count, listing, number
 
 # A violin is drawn from this many quantiles instead of all scores: the page stays small and the shape is the same.
 QUANTILES = np.linspace(0.005, 0.995, 199)
-LONG_TABLE = 20
 NAMED = 3  # pool molecules shown on each side of a test molecule
 WRITTEN = 8  # cells of a larger matrix are too small for numbers
 
@@ -21,15 +20,16 @@ def section(study: Study) -> Section:
     """Distribution, diagnostics and rank agreement of the influence scores."""
     blocks: list[Block] = [
         Paragraph(
-            "I(z) is the predicted change of the validation loss when molecule z gains weight: positive is harmful, "
-            "negative is helpful. It says what a linear model around one checkpoint expects, not what training did."
+            "The expected gain of a molecule is how much the validation loss is predicted to fall when it gains "
+            "weight: positive helps, negative hurts. It says what a linear model around one checkpoint expects, not "
+            "what training did."
         )
     ]
     if study.influence.empty:
         blocks.append(Paragraph("No influence was computed in this study."))
     else:
         blocks += [*_distributions(study), *_agreement(study)]
-    blocks += [*_validation(study), *_diagnostics(study), *_on_test(study)]
+    blocks += [*_validation(study), *_on_test(study), *_diagnostics(study)]
     return Section("influence", "Influence", blocks)
 
 
@@ -50,7 +50,7 @@ def _distributions(study: Study) -> list[Block]:
         origins = ordered(scores["origin"].unique(), ["baseline", "adapted"])
         figure = go.Figure()
         for origin, colour in colours(origins).items():
-            groups = scores[scores["origin"] == origin].groupby("checkpoint")["influence"]
+            groups = scores[scores["origin"] == origin].groupby("checkpoint")["expected_gain"]
             spread = [(_checkpoint(name), group.quantile(QUANTILES)) for name, group in groups]
             figure.add_violin(
                 x=[name for name, values in spread for _ in values],
@@ -66,15 +66,15 @@ def _distributions(study: Study) -> list[Block]:
         figure.update_layout(
             violinmode="group",
             xaxis=categories("checkpoint", [_checkpoint(name) for name in checkpoints]),
-            yaxis=axis("I(z)", zeroline=True),
+            yaxis=axis("expected gain", zeroline=True),
             showlegend=True,
         )
         blocks.append(
             drawn(
                 f"influence-distribution-{i}",
                 figure,
-                f"Estimator {estimator}: the width is the share of pool molecules with that I(z), all replicates "
-                "together, without the outer half per cent on each side; below zero is expected to help.",
+                f"Estimator {estimator}: the width is the share of pool molecules with that expected gain, all "
+                "replicates together, without the outer half per cent on each side; above zero is expected to help.",
             )
         )
     return blocks
@@ -128,7 +128,11 @@ def _validation(study: Study) -> list[Block]:
     )
     subsets, seeds = int(shown["subsets"].iloc[0]), int(shown["retrain_seeds"].iloc[0])
     top, lowest, highest = (shown[name].mean() for name in ("ceiling", "ceiling_low", "ceiling_high"))
-    reached = "what one seed cannot tell" if np.isnan(top) else f"{top:.2f} ({lowest:.2f} to {highest:.2f})"
+    limit = (
+        "With one seed the limit that the noise of training sets to any score is unknown."
+        if np.isnan(top)
+        else f"The seeds alone limit any score to {top:.2f} ({lowest:.2f} to {highest:.2f})."
+    )
     above = sorted(set(shown.loc[shown["datamodelling_score"] > shown["ceiling"], "estimator"]))
     beyond = (
         f" Above that limit, which none can truly be, {'stands' if len(above) == 1 else 'stand'} {listing(above)}: "
@@ -150,7 +154,7 @@ def _validation(study: Study) -> list[Block]:
         Heading("Does the score predict retraining?"),
         Paragraph(
             f"The adapted model was retrained with {count(subsets, 'random subset')} of the pool, "
-            f"{count(seeds, 'seed')} each. The seeds alone limit any score to {reached}. An interval that holds zero "
+            f"{count(seeds, 'seed')} each. {limit} An interval that holds zero "
             f"says nothing about the score.{beyond}"
         ),
         block,
@@ -188,7 +192,11 @@ def _on_test(study: Study) -> list[Block]:
             (
                 molecules.at[row.molecule_id, "canonical_smiles"],
                 study.named(row.molecule_id),
-                [f"label {number(molecules.at[row.molecule_id, 'label'])}", f"I(z) {number(row.influence, 3)}", effect],
+                [
+                    f"label {number(molecules.at[row.molecule_id, 'label'])}",
+                    f"gain {number(-row.influence, 3)}",
+                    effect,
+                ],
             )
             for rows, effect in (
                 (ranked.head(number_of), "lowers its error most"),
@@ -281,7 +289,7 @@ def _diagnostics(study: Study) -> list[Block]:
         shown.itertuples(index=False, name=None),
         sortable=True,
     )
-    return [*blocks, block if len(shown) <= LONG_TABLE else Folded(f"All {len(shown)} solves", [block])]
+    return [*blocks, Folded(f"{count(len(shown), 'solve')}, one by one", [block])]
 
 
 def _last(checkpoint: int) -> tuple[bool, int]:

@@ -7,6 +7,7 @@ import plotly.io
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from chemsieve.report.glossary import explained, marked
 from chemsieve.runtime.data_files import package_data
 
 
@@ -22,6 +23,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     # The filter tojson writes figures, and escapes what would end the element that it writes them into.
+    environment.filters |= {"marked": marked, "explained": explained}
     environment.policies |= {"json.dumps_function": _json, "json.dumps_kwargs": {}}
     return environment
 

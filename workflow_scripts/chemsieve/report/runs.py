@@ -3,10 +3,15 @@
 import pandas as pd
 
 from chemsieve.report import noise
-from chemsieve.report.blocks import Alarm, Block, Bullets, Heading, Paragraph, Section, table
+from chemsieve.report.blocks import Alarm, Block, Bullets, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.study import Study
 from chemsieve.report.words import count, listing
 
+# What is shown of the table metrics, errors first; the rest stands there.
+COLUMNS = [
+    *("splitter", "split_seed", "seed", "origin", "method", "selection", "fold", "rmse", "mae", "r2", "spearman"),
+    *("n_train", "n_selected", "best_epoch", "epochs", "trainable_parameters", "train_seconds", "peak_memory_mb"),
+]
 MOST = 2000  # rows; more would make the page slow and too large to send
 CONFIGURATION = ["splitter", "origin", "method", "selection", "fold"]
 FOOTNOTES = [
@@ -24,7 +29,7 @@ FOOTNOTES = [
     "says whether the regression head is trained beside them.",
     "The epoch that is kept has the lowest validation loss; the last step joins the test labels to the predictions.",
     "I(z) = -∇L(validation)ᵀ H⁻¹ ∇L(z), with the damped Gauss-Newton matrix for H; expected gain is -I(z). "
-    "For LiSSA the effective damping is damping × scale.",
+    "The page shows -I(z) as the expected gain: positive helps. For LiSSA the effective damping is damping × scale.",
     "Training time and peak memory depend on the machine and on what else ran on it.",
 ]
 BINARISED = (
@@ -63,19 +68,24 @@ def section(study: Study) -> Section:
     if metrics.empty:
         blocks: list[Block] = [Paragraph("There is no run.")]
     else:
-        columns = [name for name in metrics.columns if name not in ("run_id", "study")]
-        shown, caption = metrics.sort_values(["run_id", "fold"], kind="stable")[["run_id", *columns]], "All runs"
+        columns = [name for name in COLUMNS if name in metrics]
+        shown, caption = metrics.sort_values(["run_id", "fold"], kind="stable")[columns], "All runs"
         if len(shown) > MOST:
             shown, caption = averaged(metrics), "Means over the replicates of each configuration"
         blocks = [
             *noise.both(study),
             *_machines(metrics),
-            Paragraph("Choose a column heading to sort by it, once more to reverse."),
-            table(
-                f"{caption} on the validation and test molecules",
-                [name.replace("_", " ") for name in shown.columns],
-                shown.itertuples(index=False, name=None),
-                sortable=True,
+            Folded(
+                "All runs, one by one" if len(metrics) <= MOST else "All configurations",
+                [
+                    Paragraph("Choose a column heading to sort by it, once more to reverse."),
+                    table(
+                        f"{caption} on the validation and test molecules",
+                        [name.replace("_", " ") for name in shown.columns],
+                        shown.itertuples(index=False, name=None),
+                        sortable=True,
+                    ),
+                ],
             ),
         ]
         if len(metrics) > MOST:

@@ -96,6 +96,7 @@ def _figure(study: Study, i: int, runs: pd.DataFrame, described: pd.DataFrame) -
         "A point is a replicate and a bar is their mean, grey on the validation and blue on the test molecules; the "
         "dashed lines are descriptor models. Whether two strategies differ, the verdicts say, which are paired.",
         440,
+        title="Error of full fine-tuning by what it was trained on",
     )
 
 
@@ -124,7 +125,7 @@ def _by_model(study: Study, metrics: pd.DataFrame) -> list[Block]:
     described = test[test["origin"] == DESCRIPTORS]
     if (described["selection"] == NONE).all():
         return []
-    full = test[(test["method"] == "full") & (test["origin"] == study.selection_origin)]
+    full = test[(test["method"] == "full") & (test["origin"] == study.strategy_origin)]
     models = [LANGUAGE_MODEL, *sorted(described["method"].unique())]
     means = mean_sd(pd.concat([full.assign(method=LANGUAGE_MODEL), described]), ["selection", "method"])
     errors = {(row.selection, row.method): spread(row.mean, row.sd) for row in means.itertuples(index=False)}

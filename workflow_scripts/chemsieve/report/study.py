@@ -93,6 +93,11 @@ class Study:
         return _part(self.config, "target").get("source") == "embedded"
 
     @property
+    def labelled(self) -> bool:
+        """Whether the labels of the pool are used."""
+        return _part(self.config, "pool").get("labels") != "unlabelled"
+
+    @property
     def statistics(self) -> dict[str, Any]:
         """Margin, error probability and power by which differences are judged."""
         return _part(self.config, "statistics")

@@ -1,45 +1,139 @@
-"""The first screen: what was compared, and what can be said from it."""
+"""The first screen: what to do, how sure that is, and what to do next."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
 from chemsieve.deployment.lists import FOLDER, agreement
+from chemsieve.report import answers, forest
 from chemsieve.report.audit import leaks
-from chemsieve.report.blocks import Alarm, Block, Bullets, Files, Paragraph, Section, Tiles, table
+from chemsieve.report.blocks import (
+    Alarm,
+    Answer,
+    Block,
+    Bullets,
+    Code,
+    Files,
+    Folded,
+    Heading,
+    Paragraph,
+    Section,
+    table,
+)
 from chemsieve.report.comparisons import HEADER, evidence, noise
 from chemsieve.report.study import CONTROLS, DESCRIPTORS, REPLICATE, Study, ordered_selections
 from chemsieve.report.words import count, listing, number
 from chemsieve.statistics import sequential
 from chemsieve.statistics.families import ADAPTATION, SELECTIONS, VERSUS
-from chemsieve.statistics.verdicts import ALONE, LEAST, units
+from chemsieve.statistics.verdicts import LEAST
 
 SPLIT = REPLICATE[:2]
 SHOWN_LEAKS = 3
-# How a verdict begins, and how those that begin so are introduced.
-KINDS = {
-    "better": "better than",
-    "worse": "worse than",
-    "equivalent": "equivalent to",
-    "chose the same": "the same molecules as",
-    "the same errors": "the same errors as",
-    "cannot tell": "cannot tell from",
-    "no verdict": "no verdict against",
-}
 
 
 def section(study: Study, missing: Sequence[str] = ()) -> Section:
-    """Counts, the verdicts on selections, adaptation and descriptor models in words, and their evidence.
+    """The answer per splitter, every arm in a figure, what to do now, and the evidence.
 
     Args:
         missing: what else the page has to do without, beside the steps of the table ``failures``.
     """
     lacking = [*_failed(study), *missing]
-    blocks: list[Block] = [_tiles(study), *_leaks(study), *_missing(lacking), *_answers(study), *_lists(study)]
+    blocks: list[Block] = [*_leaks(study), *_missing(lacking), *_answers(study), *_next(study), *_evidence(study)]
     blocks.append(Paragraph(_data(study)))
-    blocks.append(Paragraph(_reads_test_labels(study)))
-    return Section("summary", "Summary", blocks)
+    return Section("summary", "Answer", blocks)
+
+
+def _answers(study: Study) -> list[Block]:
+    """The sentences, what would change them, and the figure, for each splitter."""
+    made = study.comparisons
+    if made.empty and (study.failures["rule"] == "comparisons_table").any():
+        return [Alarm("The comparisons failed, so nothing can be said here of what helped.")]
+    if made.empty:
+        return [Paragraph("No two kinds of run can be compared: there is neither a selection nor an adapted encoder.")]
+    blocks: list[Block] = []
+    splitters = list(dict.fromkeys(answers.asked(study)["splitter"]))
+    for i, splitter in enumerate(splitters):
+        if len(splitters) > 1:
+            blocks.append(Heading(f"{splitter} split"))
+        blocks.append(Answer(answers.sentences(study, splitter), answers.basis(study, splitter)))
+        blocks += _useless(study, splitter)
+        drawn = forest.figure(study, i, splitter, answers.arms(study, splitter))
+        blocks += [drawn] if drawn else []
+    if made["n_units"].min() < LEAST:
+        blocks.append(
+            Alarm(
+                f"Fewer than {LEAST} splits, or seeds of one split, carry no verdict: the size of the noise is unknown."
+            )
+        )
+    if study.embedded:
+        blocks.append(
+            Paragraph(
+                "The labels are computed Crippen logP plus noise, not measurements: this study shows that "
+                "everything works, and nothing about a real property."
+            )
+        )
+    return blocks
+
+
+def verdicts(study: Study) -> dict[str, list[str]]:
+    """What the first screen says of each splitter, in sentences."""
+    return {
+        str(splitter): [*answers.sentences(study, splitter), *answers.adaptation(study, splitter)]
+        for splitter in dict.fromkeys(answers.asked(study)["splitter"])
+    }
+
+
+def _next(study: Study) -> list[Block]:
+    """What to do now: the lists, a model to use, and what another run would settle."""
+    blocks: list[Block] = []
+    found = answers.asked(study)
+    splitters = list(dict.fromkeys(found["splitter"]))
+    best = next((arm for one in splitters if (arm := answers.recommended(answers.arms(study, one)))), None)
+    blocks += _lists(study, best.name if best else "")
+    if len(study.metrics):
+        blocks.append(
+            Code(
+                "The model with the lowest validation error, as a folder that predicts without the workflow:",
+                f"snakemake --cores 2 export_model --configfile results/{study.name}/config.yaml",
+            )
+        )
+    blocks += [Paragraph(text) for one in splitters if (text := answers.settling(study, one))]
+    return [Heading("What to do now"), *blocks] if blocks else []
+
+
+def _evidence(study: Study) -> list[Block]:
+    """The comparisons behind the answer, folded."""
+    made = study.comparisons
+    blocks: list[Block] = []
+    for splitter in dict.fromkeys(answers.asked(study)["splitter"]):
+        blocks += [Paragraph(text) for text in answers.adaptation(study, splitter)]
+    questions = answers.asked(study)
+    shown = questions[_asked(questions)]
+    several = shown["splitter"].nunique() > 1
+    if len(shown):
+        blocks.append(
+            table(
+                "Gain of each arm: how far its test RMSE lies below that of the arm it is compared with, paired over "
+                "replicates, with simultaneous intervals; positive helps. Full fine-tuning; the two encoders without "
+                "pool molecules.",
+                [*(["splitter"] if several else []), "strategy", *HEADER[1:]],
+                [
+                    (*([splitter] if several else []), *cells)
+                    for splitter, cells in zip(shown["splitter"], evidence(shown), strict=True)
+                ],
+            )
+        )
+        blocks.append(Paragraph(_together(study, made)))
+    blocks += [Paragraph(noise(rows)) for _, rows in made[made["family"] == SELECTIONS].groupby("splitter")]
+    if len(made) and (made["n_splits"] < 2).any():
+        blocks.append(
+            Paragraph(
+                "Seeds of one split are no independent replicates of a method: what they tell holds for that split "
+                "alone, and another may answer otherwise. Several split seeds (split.seeds) would tell more."
+            )
+        )
+    blocks += [*_no_descriptors(study), Paragraph(_reads_test_labels(study))]
+    return [Folded("The comparisons behind this answer, and what test labels were read for", blocks)]
 
 
 def _reads_test_labels(study: Study) -> str:
@@ -101,20 +195,6 @@ def _missing(lacking: list[str]) -> list[Block]:
     ]
 
 
-def _tiles(study: Study) -> Block:
-    sources = study.molecules["source"].value_counts()
-    return Tiles(
-        [
-            (number(int(sources.get("target", 0))), "target molecules"),
-            (number(int(sources.get("pool", 0))), "pool molecules"),
-            (number(len(study.rejected)), "rows rejected"),
-            (number(len(study.metrics[SPLIT].drop_duplicates())), "splits"),
-            (number(_replicates(study)), "replicates"),
-            (number(study.metrics["run_id"].nunique()), "runs"),
-        ]
-    )
-
-
 def _replicates(study: Study) -> int:
     return len(study.language_models[REPLICATE].drop_duplicates())
 
@@ -127,16 +207,15 @@ def _data(study: Study) -> str:
     splits = study.metrics[SPLIT].drop_duplicates().groupby("splitter").size()
     divided = ", ".join(f"{n} {name}" for name, n in splits.items()) or "none"
     label = f"{study.property_name} in {study.unit}" if study.unit else study.property_name
-    made = " The labels are computed Crippen logP plus noise, not measurements." if study.embedded else ""
     return (
-        f"The label is {label}.{made} Accepted molecules: {accepted}. Rejected rows: {len(study.rejected):,}"
+        f"The label is {label}. Accepted molecules: {accepted}. Rejected rows: {len(study.rejected):,}"
         f"{f' ({refused})' if refused else ''}. Splits: {divided}. The language models have "
         f"{count(_replicates(study), 'replicate')} (splitter, split seed and training seed)."
     )
 
 
-def _lists(study: Study) -> list[Block]:
-    """The lists of what each strategy chose, and how far its replicates agree."""
+def _lists(study: Study, first: str) -> list[Block]:
+    """The lists of what each strategy chose, the recommended one first, and how far its replicates agree."""
     entries = (study.config.get("selection") or {}).get("strategies") or {}
     names = [
         name
@@ -145,73 +224,18 @@ def _lists(study: Study) -> list[Block]:
     ]
     if not names:
         return []
+    names.sort(key=lambda name: name != first)
     rows = {name: study.selections[study.selections["strategy"] == name] for name in names}
-    return [
-        Paragraph("What each strategy chose, as a list with your own identifiers, first what most replicates chose:"),
-        Files([(f"{FOLDER}/{name}.csv", f"{name}.csv", f": {agreement(rows[name])}.") for name in names]),
-    ]
-
-
-def _answers(study: Study) -> list[Block]:
-    made = study.comparisons
-    if made.empty and (study.failures["rule"] == "comparisons_table").any():
-        return [Alarm("The comparisons failed, so that nothing is said here of what helped.")]
-    if made.empty:
+    files = [(f"{FOLDER}/{name}.csv", f"{name}.csv", f": {agreement(rows[name])}.") for name in names]
+    others = Files(files[1:] if first else files)
+    said = "What each strategy chose, with your own identifiers, what most replicates chose first:"
+    if first:
         return [
-            Paragraph("No two kinds of run can be compared: there is neither a selection nor an adapted encoder."),
-            *_no_descriptors(study),
+            Paragraph("The molecules to add, with your own identifiers:"),
+            Files(files[:1]),
+            *([Folded("The lists of the other strategies", [others])] if others.entries else []),
         ]
-    blocks: list[Block] = []
-    for splitter, sentences in verdicts(study).items():
-        here = made[made["splitter"] == splitter]
-        blocks += [Paragraph(f"On the {splitter} split, {_units(here)}, by the error on test molecules:")]
-        blocks += [Bullets(sentences), *_useless(study, splitter)]
-    questions = _questions(study)
-    asked = questions[_asked(questions)]
-    if len(asked):
-        blocks.append(
-            table(
-                "Difference of the test RMSE, paired over replicates, with simultaneous intervals; negative is better. "
-                "Full fine-tuning; the two encoders without pool molecules.",
-                ["splitter", "strategy", *HEADER[1:]],
-                [(splitter, *cells) for splitter, cells in zip(asked["splitter"], evidence(asked), strict=True)],
-            )
-        )
-        blocks.append(Paragraph(_together(study, made)))
-    blocks += [Paragraph(noise(rows)) for _, rows in made[made["family"] == SELECTIONS].groupby("splitter")]
-    if made["n_units"].min() < LEAST:
-        blocks.append(
-            Alarm(
-                f"Fewer than {LEAST} splits, or seeds of one split, carry no verdict: the size of the noise is unknown."
-            )
-        )
-    if (made["n_splits"] < 2).any():
-        blocks.append(
-            Paragraph(
-                "Seeds of one split are no independent replicates of a method: what they tell holds for that split "
-                "alone, and another may answer otherwise. Several split seeds (split.seeds) would tell more."
-            )
-        )
-    return [*blocks, *_no_descriptors(study)]
-
-
-def verdicts(study: Study) -> dict[str, list[str]]:
-    """What can be said of each splitter, in sentences: of selections, of adaptation, of descriptor models, and of the
-    single comparisons and other families that the study asks about."""
-    return {
-        str(splitter): [
-            *_selections(here[here["family"] == SELECTIONS]),
-            *_singly(here[~here["family"].isin([SELECTIONS, DESCRIPTORS])]),
-            *_descriptors(here[here["family"] == DESCRIPTORS]),
-        ]
-        for splitter, here in _questions(study).groupby("splitter")
-    }
-
-
-def _questions(study: Study) -> pd.DataFrame:
-    """The comparisons that the study asks about; all, where its configuration states no question."""
-    made = study.comparisons
-    return made[made["question"] != ""] if study.statistics.get("compare") else made
+    return [Folded("The lists: what each strategy chose", [Paragraph(said), others])]
 
 
 def _together(study: Study, made: pd.DataFrame) -> str:
@@ -231,13 +255,6 @@ def _together(study: Study, made: pd.DataFrame) -> str:
     return f"{text} All other comparisons, under Comparisons, are exploratory." if len(rest) else text
 
 
-def _units(here: pd.DataFrame) -> str:
-    """What the replicates of a splitter are."""
-    alone = int(here["n_splits"].max()) < 2
-    most = units(int(here["n_units"].max()), alone)
-    return most if alone else f"{most} with {count(int(here['n_replicates'].max()), 'replicate')}"
-
-
 def _asked(made: pd.DataFrame) -> pd.Series:
     """Which comparisons stand in the first screen's table: selections against the controls, adaptation, and singles."""
     controls = (made["family"] == SELECTIONS) & made["versus"].isin(CONTROLS)
@@ -247,87 +264,6 @@ def _asked(made: pd.DataFrame) -> pd.Series:
         | (controls & (made["what"] == "random"))
     )
     return (shown | made["question"].str.contains(VERSUS, regex=False)).astype(bool)
-
-
-def _selections(rows: pd.DataFrame) -> list[str]:
-    """One sentence per control, or per other selection that a single comparison names: which strategies are better,
-    worse, equivalent, or cannot be told from it."""
-    single = rows["question"].str.contains(VERSUS, regex=False)
-    sentences = []
-    for versus in dict.fromkeys([*CONTROLS, *rows.loc[single, "versus"]]):
-        chosen = rows[(rows["versus"] == versus) & (single | (versus in CONTROLS))]
-        if len(chosen):
-            sentences.append(_sentence(chosen, versus, _size))
-    return sentences
-
-
-def _singly(rows: pd.DataFrame) -> list[str]:
-    """A sentence for each comparison of families that are shown in full."""
-    return [
-        f"{'On this split alone, the' if row.n_splits < 2 else 'The'} {_named(row)}: {_bare(row.verdict)}."
-        for row in rows.itertuples(index=False)
-        if row.question or row.family == ADAPTATION
-    ]
-
-
-def _named(row: Any) -> str:
-    errors = f"{number(row.error, 3)} and {number(row.error_versus, 3)}"
-    if row.family == ADAPTATION:
-        return f"{row.what} encoder against the {row.versus} one (test RMSE {errors})"
-    return f"comparison of {row.what} with {row.versus}, {row.family} (test RMSE {errors})"
-
-
-def _descriptors(rows: pd.DataFrame) -> list[str]:
-    """Language models against each descriptor model, both errors beside each verdict."""
-    sentences = []
-    for versus, against in rows.groupby("versus", sort=False):
-        # Replicates that a pair lacks may differ from those of another pair.
-        error = number(against["error_versus"].mean(), 3)
-        words = _sentence(against, "it", _both)
-        sentences.append(f"The descriptor model {versus} has a test RMSE of {error}. {words}")
-    return sentences
-
-
-def _sentence(rows: pd.DataFrame, versus: str, size: Callable[[Any], str]) -> str:
-    """Who is better, worse, equivalent, or not distinguishable, each with its size, in one sentence."""
-    said, each = [], list(rows.itertuples(index=False))
-    for kind, words in KINDS.items():
-        named = [size(row) for row in each if row.verdict.startswith(kind)]
-        if named:
-            said.append(f"{words} {versus}: {listing(named)}")
-    sentence = "; ".join(said)
-    if int(rows["n_splits"].max()) < 2:
-        return f"On this split alone, {sentence}."
-    return f"{sentence[0].upper()}{sentence[1:]}."
-
-
-def _size(row: Any) -> str:
-    """What is compared, with what the verdict says of it beyond its beginning."""
-    return f"{row.what} ({_beyond(row)})" if _beyond(row) else row.what
-
-
-def _both(row: Any) -> str:
-    """What is compared, its error, and what the verdict says beyond its beginning."""
-    beyond = _beyond(row)
-    name = row.what.replace(", ", "/")
-    return f"{name} ({number(row.error, 3)}{', ' + beyond if beyond else ''})"
-
-
-def _beyond(row: Any) -> str:
-    """A verdict without its beginning, and without the note on its split, which the sentence begins with."""
-    text = _bare(row.verdict)
-    for start in (f"better than {row.versus} ", f"worse than {row.versus} ", f"equivalent to {row.versus} "):
-        if text.startswith(start):
-            return text.removeprefix(start).replace(" (", ", ").strip("()")
-    if text.startswith(("chose the same", "the same errors")):
-        return ""
-    text = text.removeprefix(f"cannot tell with {units(int(row.n_units), int(row.n_splits) < 2)}")
-    return text.removeprefix("cannot tell").removeprefix("no verdict").lstrip(":; ")
-
-
-def _bare(verdict: str) -> str:
-    """A verdict without the note on its split."""
-    return verdict.replace(f" ({ALONE})", "").replace(f", {ALONE})", ")").replace(f"({ALONE}, ", "(")
 
 
 def _useless(study: Study, splitter: str) -> list[Block]:

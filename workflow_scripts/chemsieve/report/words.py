@@ -22,6 +22,13 @@ def number(value: Any, digits: int = 4, sign: bool = False) -> str:
     return f"{value:{plus},.{_decimals(value, digits)}f}"
 
 
+def short(value: Any, digits: int = 4) -> str:
+    """A number with at most ``digits`` significant digits and no zeros behind; a dash where it is missing."""
+    if value is None or value is pd.NA or value != value:
+        return MISSING
+    return f"{float(value):.{digits}g}"
+
+
 def spread(mean: float, sd: float, digits: int = 4) -> str:
     """``mean ± sd`` with the decimals that ``digits`` of the mean have; the mean alone where there is no ``sd``."""
     decimals = _decimals(mean, digits)

@@ -52,8 +52,13 @@ def _sentence(error: "ValidationError", prefix: str) -> str:
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
         unknown = sorted(map(str, set(instance) - set(known)))[0]  # YAML reads `no:` and `1:` as other than text
+        section, dot, inner = unknown.partition(".")
         near = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known)) or 'none'}"
+        if dot and section in known:
+            nested = inner.replace(".", ": {") + ": ..." + "}" * inner.count(".")
+            hint = f"a key within another is written '{section}={{{nested}}}' on the command line"
+        else:
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known)) or 'none'}"
         return f"configuration: unknown key {'.'.join([key, unknown]).strip('.')!r}; {hint}"
     if error.validator == "required":
         missing = sorted(set(rule) - set(instance))[0]

@@ -30,15 +30,57 @@
     drawn.add(plot);
     const content = figure(plot), title = content.layout.xaxis?.title;
     if (title?.text) title.text = wrapped(title.text, plot.clientWidth / 9);
-    Plotly.newPlot(plot, content.data, {...content.layout, template: template()}, options);
+    const placed = Plotly.newPlot(plot, content.data, {...content.layout, template: template()}, options);
+    placed.then(() => { // names beside the axis may leave the title less room
+      const fitting = title?.text && wrapped(title.text.replaceAll('<br>', ' '), plot._fullLayout._size.w / 7.5);
+      if (fitting && fitting !== title.text) Plotly.relayout(plot, {'xaxis.title.text': fitting});
+    });
   };
   // A figure is drawn when it comes near, so that the first screen does not wait for all of them.
   const near = new IntersectionObserver(
     entries => entries.filter(entry => entry.isIntersecting).forEach(entry => draw(entry.target)),
     {rootMargin: '800px'});
   plots.forEach(plot => near.observe(plot));
-  addEventListener('beforeprint', () => plots.forEach(draw));
+  // Before it is printed all is opened and drawn, as wide as a sheet; afterwards it is as it was.
+  const SHEET = 680; // pixels
+  const folds = [...document.querySelectorAll('details')];
+  let shut = [];
+  addEventListener('beforeprint', () => {
+    shut = folds.filter(fold => !fold.open);
+    shut.forEach(fold => { fold.open = true; });
+    plots.forEach(plot => {
+      draw(plot);
+      if (plot.clientWidth > SHEET) Plotly.relayout(plot, {width: SHEET});
+    });
+  });
+  addEventListener('afterprint', () => {
+    shut.forEach(fold => { fold.open = false; });
+    plots.forEach(plot => Plotly.relayout(plot, {width: null, autosize: true}));
+  });
+  // A link into a fold opens it.
+  const opened = () => {
+    const goal = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let fold = goal && goal.closest('details'); fold; fold = fold.parentElement.closest('details')) fold.open = true;
+    if (goal) goal.scrollIntoView();
+  };
+  addEventListener('hashchange', opened);
+  opened();
+  // Which section is being read.
+  const links = new Map([...document.querySelectorAll('nav a')].map(link => [link.getAttribute('href').slice(1), link]));
+  const reading = new IntersectionObserver(entries => entries.forEach(({target, isIntersecting}) => {
+    if (!isIntersecting) return;
+    links.forEach(link => link.removeAttribute('aria-current'));
+    links.get(target.id)?.setAttribute('aria-current', 'true');
+  }), {rootMargin: '-10% 0px -80% 0px'});
+  document.querySelectorAll('main section').forEach(section => reading.observe(section));
   dark.addEventListener('change', () => drawn.forEach(plot => Plotly.relayout(plot, {template: template()})));
+
+  // A spreadsheet would run what begins so as a formula; "+0.01 to 0.02" is none, and is text to it anyway.
+  const safe = text => /^[=+\-@\t\r]/.test(text) && isNaN(text) ? `'${text}` : text;
+  const quoted = text => {
+    const content = safe(text);
+    return /[",\r\n]/.test(content) ? `"${content.replace(/"/g, '""')}"` : content;
+  };
 
   const text = (row, i) => row.cells[i].textContent;
   // The number that a cell begins with: "0.71 ± 0.02" and "0.71 (0.60 to 0.80)" are sorted by the first.
@@ -55,6 +97,57 @@
     head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
     body.append(...rows);
   }));
+
+  const saved = (content, name) => {
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(new Blob([content], {type: 'text/csv'}));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  };
+  // Cells of a table as they are shown: sorted, and without the rows that are filtered out.
+  const cells = table => [...table.rows].filter(row => !row.hidden)
+    .map(row => [...row.cells].map(cell => cell.textContent));
+  const COPIED = 2000; // milliseconds for which it is said
+  document.querySelectorAll('table').forEach((table, place) => {
+    const heads = [...table.tHead.rows[0].cells].map(cell => cell.textContent);
+    if (heads.length > 3) {
+      table.classList.add('cards');
+      table.setAttribute('role', 'table');
+      [...table.rows].forEach(row => row.setAttribute('role', 'row'));
+      [table.tHead, table.tBodies[0]].forEach(part => part.setAttribute('role', 'rowgroup'));
+      table.querySelectorAll('th').forEach(cell => cell.setAttribute('role', 'columnheader'));
+      table.querySelectorAll('tbody td').forEach(cell => {
+        cell.setAttribute('role', 'cell');
+        cell.dataset.label = heads[cell.cellIndex];
+      });
+    }
+    const tools = document.createElement('div'), copy = document.createElement('button');
+    const save = document.createElement('button'), name = table.caption.textContent;
+    tools.className = 'tools';
+    copy.type = save.type = 'button';
+    copy.textContent = 'Copy table';
+    save.textContent = 'Table as CSV';
+    copy.setAttribute('aria-label', `Copy table: ${name}`);
+    save.setAttribute('aria-label', `Table as CSV: ${name}`);
+    copy.addEventListener('click', async () => {
+      const lines = cells(table).map(row => row.map(text => safe(text.replace(/[\t\r\n]+/g, ' '))).join('\t'));
+      const area = document.createElement('textarea'); // the clipboard proper is for pages of a server alone
+      area.value = lines.join('\n');
+      document.body.append(area);
+      area.select();
+      copy.textContent = document.execCommand('copy') ? 'Copied' : 'Not copied';
+      area.remove();
+      copy.focus();
+      setTimeout(() => { copy.textContent = 'Copy table'; }, COPIED);
+    });
+    save.addEventListener('click', () => {
+      const section = table.closest('section').id;
+      saved(cells(table).map(row => row.map(quoted).join(',') + '\r\n').join(''), `${section}-table-${place}.csv`);
+    });
+    tools.append(copy, save);
+    table.closest('.scroll').after(tools);
+  });
 
   const LARGE = 15; // rows
   document.querySelectorAll('table.sortable').forEach(table => {
@@ -88,7 +181,8 @@
     new DOMParser().parseFromString(html.replace(/<br>/g, ' '), 'text/html').body.textContent;
   const records = trace => {
     const [x, y, z, note, detail, up, down, size] = [trace.x, trace.y, trace.z, trace.text, trace.customdata,
-      trace.error_y?.array, trace.error_y?.arrayminus ?? trace.error_y?.array, trace.marker?.size].map(list);
+      (trace.error_y ?? trace.error_x)?.array,
+      (trace.error_y ?? trace.error_x)?.arrayminus ?? (trace.error_y ?? trace.error_x)?.array, trace.marker?.size].map(list);
     const who = {series: trace.name, run: trace.meta};
     if (z.length) return y.flatMap((row, i) => x.map((column, j) =>
       ({...who, x: column, y: row, value: z[i][j], text: note[i]?.[j], detail: detail[i]?.[j]})));
@@ -98,10 +192,7 @@
   const cell = value => {
     if (value === null || value === undefined || Number.isNaN(value)) return '';
     if (typeof value === 'number') return String(value);
-    let content = plainText(String(value));
-    // A spreadsheet would run what begins so as a formula.
-    if (/^[=+\-@\t\r]/.test(content) && isNaN(content)) content = `'${content}`;
-    return /[",\r\n]/.test(content) ? `"${content.replace(/"/g, '""')}"` : content;
+    return quoted(plainText(String(value)));
   };
   const csv = ({data, layout}) => {
     const rows = data.flatMap(records);
@@ -118,13 +209,7 @@
     button.className = 'download';
     button.textContent = 'Data as CSV';
     button.setAttribute('aria-label', `Data of figure ${plot.id} as CSV`);
-    button.addEventListener('click', () => {
-      const link = document.createElement('a');
-      link.href = URL.createObjectURL(new Blob([csv(figure(plot))], {type: 'text/csv'}));
-      link.download = `${plot.id}.csv`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    });
+    button.addEventListener('click', () => saved(csv(figure(plot)), `${plot.id}.csv`));
     plot.closest('figure').append(button);
   });
 })();
