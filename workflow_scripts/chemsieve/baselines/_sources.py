@@ -146,7 +146,7 @@ class _CrossFitted:
         self.options = model.fit(target.features, target.labels, *validated, seed, blocks, **options).options
         self.folds = np.array_split(np.random.default_rng(seed).permutation(len(target.labels)), FOLDS)
         self._found: dict[tuple[float, bool], np.ndarray] = {}
-        self._alone: tuple[np.ndarray, np.ndarray] | None = None
+        self._alone: np.ndarray | None = None
 
     def uses(self, forms: Mapping[str, Form]) -> dict[str, Chosen]:
         return {name: self._chosen(form) for name, form in forms.items()}

@@ -178,7 +178,7 @@ def with_pool(
     found = {}
     for kind in dict.fromkeys(map(_kind, forms.values())):
         alike = {name: form for name, form in forms.items() if _kind(form) == kind}
-        gamma, noise = min(grid, key=lambda both: choose(sources(*both, some), {"": kind})[""].best.rmse)
+        gamma, noise = min(grid, key=lambda both: choose(sources(both[0], both[1], some), {"": kind})[""].best.rmse)
         for name, choice in choose(sources(gamma, noise, slice(None)), alike).items():
             made = _chosen(choice, (mean, scale), (own_mean, own_scale), len(target.labels))
             made.model = partial(model, choice, kind.own, gamma, noise)

@@ -71,7 +71,7 @@ def section(study: Study, made: Made) -> Section:
     """All of it, in a table."""
     machines = study.language_models.drop_duplicates(["device", "precision", "instruction_set"])
     budgets = {
-        name: entry.get("budget") or entry.get("threshold")
+        name: entry["budget"]
         for name, entry in ((study.config.get("selection") or {}).get("strategies") or {}).items()
         if name in set(study.selections["strategy"]) and isinstance(entry, dict) and entry.get("budget")
     }

@@ -519,7 +519,7 @@ class Plan:
         if method not in self.tuned or (hasattr(at, "method") and self.selected_origin(method) == CONTINUED):
             return []
         place = (at.splitter, at.split_seed) if self.config["tuning"]["splits"] == "each" else self.each_split[0]
-        return [self._tuning(*place, origin, method)]
+        return [self._tuning(place[0], place[1], origin, method)]
 
     def _tuning(self, splitter: str, split_seed: Any, origin: str, method: str) -> str:
         """With the first training seed, and for all of them."""
