@@ -11,7 +11,7 @@ from helpers.workflow import PACKAGE, RESULTS, overlay, plan
 
 # Every option that brings a rule or an input of its own, and everything that is made on demand.
 EVERYTHING = {
-    "influence": {"run": ["exact", "shapley", "greedy", "lissa", "cg"], "test_molecules": 2},
+    "influence": {"run": ["exact", "shapley", "greedy", "lissa", "cg", "metagradient"], "test_molecules": 2},
     "pool": {"labels": "relabel_from_training", "leaks": "drop"},
     "target": {"binarise": "mean"},
     "tracking": {"run": ["tensorboard"]},
@@ -29,7 +29,7 @@ EVERYTHING = {
         "selections": ["all", "influence"],
         "uses": ["weighted", "auto"],
     },
-    "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled"], "methods": {"ia3_pooled": {}}},
+    "grid": {"run": ["bitfit", "lora", "ia3", "ia3_pooled", "wise_ft", "gradual"], "methods": {"ia3_pooled": {}}},
     "use": {"run": ["mixed", "weighted", "own_head", "then_target", "robust", "auto"]},
     "tuning": {"run": None},
 }
