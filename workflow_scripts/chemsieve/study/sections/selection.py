@@ -143,7 +143,7 @@ class Selection(Section):
 
 
 class Grid(Section):
-    """Parameter-efficient fine-tuning of the adapted encoder on each selection."""
+    """Other fine-tuning of the adapted encoder on each selection, parameter-efficient above all (docs/methods.md)."""
 
     run: Distinct[Name] = key(["bitfit", "lora", "ia3"], "methods that train, by their names below")
     selections: Distinct[Name] = key(["none"], "whose molecules each is trained on")
