@@ -73,6 +73,8 @@ def test_other_files_are_no_marks(tmp_path, content):
         ("selection", {"strategy": "none"}, False),  # the control of every comparison
         ("data", {}, False),
         ("finetune", {"origin": "adapted"}, False),
+        ("tune", {"origin": "adapted", "method": "lora"}, True),
+        ("tune", {"origin": "adapted", "method": "full"}, False),
         ("metrics_table", {}, False),
         ("comparisons_table", {}, True),
         ("retrain", {"subset": "0", "retrain_seed": "0"}, True),

@@ -67,7 +67,8 @@ def test_each_method_stands_against_full_on_each_selection(page, tables):
         low, high = map(float, row["interval"].split(" to "))
         assert low < expected < high
         if row["method"] == "lora":
-            assert row["verdict"].startswith("worse than full by 0.3")
+            assert low > 0.2
+            assert row["verdict"].startswith("worse than full by")
         else:
             assert -0.05 < low < high < 0.05
 
