@@ -109,6 +109,7 @@ def test_labels_of_test_molecules_and_the_truth_about_the_pool_reach_no_step_tha
     # Whatever else a step that trains or chooses reads from the tables would be one that this test does not know.
     assert {path for path, rules in readers.items() if rules & CHOOSING and path.startswith("tables/")} == set()
     predicting = {"finetune", "finetune_on_selection", "finetune_with_use", "baseline", "baseline_on_selection"}
+    predicting |= {"baseline_with_uses"}
     assert readers[f"{split}/test.parquet"] == predicting | {"influence_on_test"}
     # Adaptation reads training molecules and the pool's structures, and none of the target's others.
     (read,) = ({path.removeprefix(f"{RESULTS}/") for path in job.input} for job in jobs if job.rule == "mlm")
