@@ -155,7 +155,11 @@ NAMES = [
     ("baselines.run", ["svm"], "'svr'"),
     ("baselines.selections", ["influnce"], "'influence'"),
     ("baselines.methods.mine", {"model": "svm"}, "'svr'"),
-    ("baselines.methods.mine", {"features": ["morgan"]}, "known: gaussian_process, gradient_boosting, random_forest, svr"),
+    (
+        "baselines.methods.mine",
+        {"features": ["morgan"]},
+        "known: gaussian_process, gradient_boosting, random_forest, svr",
+    ),
     ("baselines.methods.svr.features", ["descriptors", "mogan"], "'morgan'"),
     ("compute.device", "gpu", "'cpu'"),
     ("target.source", "csv", "embedded, file"),

@@ -12,16 +12,17 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from chemsieve.baselines import _pipeline, svr
 from chemsieve.baselines._pipeline import Model, one_or_several
 from chemsieve.baselines._sources import Chosen, Labelled, moments
-from chemsieve.influence.pool_use import Choice, Sources, choose
 from chemsieve.uses import Form
+
+if TYPE_CHECKING:
+    from chemsieve.influence.pool_use import Choice, Sources
 
 NUMBERS = svr.NUMBERS
 GAMMAS = (0.0003, 0.001, 0.003, 0.01)
@@ -103,12 +104,16 @@ def _numbers(features: np.ndarray, coefficients: np.ndarray, gamma: float) -> di
 
 
 def _factor(matrix: np.ndarray, noise: np.ndarray | float) -> tuple[np.ndarray, bool]:
+    from scipy.linalg import cho_factor
+
     damped = matrix.copy()
     damped[np.diag_indices_from(damped)] += noise
     return cho_factor(damped, lower=True, overwrite_a=True)
 
 
 def _solved(matrix: np.ndarray, noise: np.ndarray | float, right: np.ndarray) -> np.ndarray:
+    from scipy.linalg import cho_solve
+
     return cho_solve(_factor(matrix, noise), right)
 
 
@@ -143,6 +148,8 @@ def with_pool(
     Returns:
         By use, its parameters and errors; each can make its model.
     """
+    from chemsieve.influence.pool_use import Sources, choose
+
     gammas, noises = (options.get(name) for name in ("gamma", "noise"))
     grid = [
         both
@@ -230,6 +237,8 @@ def joint(
     ``chosen`` has the ``weight`` and the ``rho`` of the pool; with labels of its ``own`` the pool has an offset too,
     by generalised least squares.
     """
+    from scipy.linalg import cho_solve
+
     if chosen.weight == 0 or not len(pool):
         return _numbers(target, _solved(svr.kernel(target, target, gamma), noise, target_labels), gamma)
     t, both = len(target), np.concatenate([target, pool])
