@@ -187,7 +187,7 @@ def main() -> None:
         )
         results[kind] = {
             "spread": float(losses.mean(axis=1).std()),
-            "ceiling": ceiling(losses)[0],
+            "ceiling": ceiling(losses)[0] if len(arguments.seeds) > 1 else None,
             "first_seed": {n: compared(membership @ s, losses[:, :1]) for n, s in (bench.others(scale) | made).items()},
             "all_seeds": {n: compared(membership @ s, losses) for n, s in (bench.others(scale) | made).items()},
         }

@@ -222,7 +222,8 @@ def influence(s: Sizes, config: dict) -> tuple[float, float]:
         options = chosen["estimators"].get(name, {})
         iterations, module = options.get("iterations", 0), estimators.load(name)
         if module.REPLAYS:
-            training = config["finetune"] | config[options.get("replay", "selection")]["training"]
+            section = options.get("replay", module.OPTIONS["replay"]["default"])
+            training = config["finetune"] | config[section]["training"]
             steps.append(7 * options.get("points", 1) * training["epochs"] * (s.train + s.pool))
             replays = _replay(s, training, options.get("every"))
         elif module.KERNEL:
