@@ -5,15 +5,16 @@ import pandas as pd
 import pytest
 
 from chemsieve.statistics.advice import advise, size_of
+from chemsieve.statistics.verdicts import Estimate, Evidence, verdict
 from chemsieve.statistics.work import training_flops
 
 STORED = pd.Series({"full": 15e6, "lora": 2e5, "bitfit": 5e4, "ia3": 1e4})
 
 
-def comparison(what, versus, low, high, needed=None, molecules=None, splits=5):
+def comparison(what, versus, low, high, needed=None, molecules=None, splits=5, verdict=""):
     """A row of the table ``comparisons``: the interval of the former's error less the latter's."""
     row = {"what": what, "versus": versus, "low": low, "high": high}
-    return row | {"replicates_needed": needed, "molecules_needed": molecules, "n_splits": splits}
+    return row | {"replicates_needed": needed, "molecules_needed": molecules, "n_splits": splits, "verdict": verdict}
 
 
 def advice(errors, *rows, margin=0.02):
@@ -87,6 +88,14 @@ def test_where_nothing_is_decided_none_is_taken_and_it_is_said():
 @pytest.mark.parametrize("rows", [(), (comparison("lora", "full", np.nan, np.nan, splits=2),)])
 def test_without_intervals_nothing_is_decided(rows):
     assert advice({"full": 0.70, "lora": 0.71}, *rows).take is None
+
+
+def test_methods_that_learned_nothing_are_not_compared():
+    estimate = Estimate(mean=0.0, low=-0.01, high=0.01, detectable=0.02, needed=3)
+    said = verdict(Evidence(versus="full", n=5, alone=False, margin=0.02, estimate=estimate, unlearned=(0.0, -0.1)))
+    row = comparison("lora", "full", -0.01, 0.01, needed=3, verdict=said)
+    assert advice({"full": 1.0, "lora": 1.0}, row).take is None
+    assert advice({"full": 1.0, "lora": 1.0}, row | {"verdict": ""}).take == "lora"
 
 
 def test_one_method_alone_is_taken():

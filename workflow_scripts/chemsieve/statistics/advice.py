@@ -4,7 +4,7 @@ The best is the method with the lowest mean error. Another is *as good* where th
 best lies below the margin, so that it is equivalent, or better, or no worse by as much as matters. Of the best and
 those as good, the one with the least to store for a task is taken. A method is *worse* where its interval lies above
 zero and it is not as good; of any other nothing can be told. Where the comparisons find no method as good as the best
-and none worse, nothing is decided, and none is taken.
+and none worse, nothing is decided, and none is taken. Two that predict no better than the mean label are not compared.
 """
 
 import math
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+NO_VERDICT = "no verdict"  # how the verdict begins where neither side has learned anything
 NO_NUMBER = "more than 1,000"  # units that it would take, where the comparisons have no number
 
 
@@ -125,6 +126,8 @@ def _intervals(comparisons: pd.DataFrame, best: str) -> dict[str, tuple[float, f
     """Interval of each method's error less that of the best, where one is known."""
     found = {}
     for name, (row, sign) in _against(comparisons, best).items():
+        if str(row["verdict"]).startswith(NO_VERDICT):
+            continue
         ends = sorted(sign * float(row[end]) for end in ("low", "high") if pd.notna(row[end]))
         if len(ends) == 2:
             found[name] = (ends[0], ends[1])
