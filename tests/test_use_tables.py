@@ -168,7 +168,7 @@ def test_the_report_says_what_each_use_would_give_and_gave(page):
 def test_uses_stand_among_the_strategies_and_their_comparisons(page):
     rows = [row["trained on"] for row in page.table("RMSE, mean")]
     assert {"random", "random, weighted", "influence", "influence, weighted"} <= set(rows)
-    compared = page.table("uses of random: difference")
+    compared = page.table("uses of random: how far")
     assert {(row[""], row["compared with"]) for row in compared} == {("weighted", "none"), ("weighted", "mixed")}
 
 

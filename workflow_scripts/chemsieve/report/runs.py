@@ -43,6 +43,8 @@ def averaged(metrics: pd.DataFrame) -> pd.DataFrame:
     groups = metrics.groupby(CONFIGURATION)
     measures = [name for name in metrics.select_dtypes("number") if name not in ("split_seed", "seed")]
     means = groups[measures].mean().astype(float)
+    epochs = [name for name in ("best_epoch", "epochs") if name in means]
+    means[epochs] = means[epochs].round()  # there are no half ones
     means.insert(0, "replicates", groups.size())
     return means.reset_index()
 
