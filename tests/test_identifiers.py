@@ -6,7 +6,7 @@ import pytest
 from chemsieve.data.identifiers import find
 from chemsieve.data.reading import check_table, identifier_column, read_table
 from chemsieve.errors import ChemsieveError
-from helpers.inputs import ALKANES, TABLE, partition, sdf_of
+from helpers.inputs import ALKANES, TABLE, nothing, partition, sdf_of
 
 AUTO = TABLE | {"identifier": "auto"}
 
@@ -75,3 +75,10 @@ def test_accepted_molecules_keep_their_identifiers():
     molecules, _ = partition(target, pool)
     assert molecules.loc[molecules["source"] == "pool", "identifier"].fillna("").tolist() == ["P-1", ""]
     assert molecules.loc[molecules["source"] == "target", "identifier"].isna().all()
+
+
+def test_refused_rows_keep_their_identifiers():
+    frame = pd.DataFrame({"row": range(3), "smiles": ["CCO", "C1CC", "C"], "label_text": ["1", "2", "x"]})
+    frame["identifier"] = ["A-1", "A-2", None]
+    _, rejected = partition(frame, nothing())
+    assert [(row.row, row.identifier) for row in rejected.itertuples()] == [(1, "A-2"), (2, None)]

@@ -71,7 +71,7 @@ def study_tables(seeds=(0, 1, 2)):
     rejected = pd.DataFrame(
         [("pool", 3, HOSTILE, "unparsable", f"no molecule: {HOSTILE}"), ("pool", 4, "CCO", "in_target", "target-0")],
         columns=["source", "row", "smiles", "reason", "detail"],
-    ).assign(unread="", mapped=False)
+    ).assign(unread="", mapped=False, identifier=None)
     folds = ["train"] * 20 + ["validation"] * 5 + ["test"] * 5
     split = {"splitter": "scaffold", "split_seed": 0}
     splits = pd.DataFrame({"molecule_id": ids[:N_TARGET], **split, "fold": folds})

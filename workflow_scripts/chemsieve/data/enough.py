@@ -25,6 +25,7 @@ _KEYS = {
     "unit": "pool.measured_in",
     "not_positive": "pool.transform",
     "contradiction": "pool.drop_if_apart",
+    **dict.fromkeys(("no_carbon", "metal", "mixture", "sentinel"), "pool.unusual"),
 }
 
 

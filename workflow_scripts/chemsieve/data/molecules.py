@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from chemsieve.data import chemistry
+from chemsieve.data import chemistry, unusual
 from chemsieve.data.acceptance import Reader, structure
-from chemsieve.data.measured import FIRST, MEASURED, Repeats, Scale
+from chemsieve.data.measured import FIRST, MEASURED, Repeats, Scale, finite
 from chemsieve.errors import ChemsieveError
 from chemsieve.tables import TABLES, TEXT, Column
 
@@ -40,15 +40,16 @@ FEWEST_TARGET_MOLECULES = 10  # fewer cannot be divided into train, validation a
 
 @dataclass(frozen=True)
 class Rules:
-    """How the labels of a file are read, and what becomes of several rows of one molecule."""
+    """How a file's labels are read, what becomes of several rows of one molecule, and of what is hardly one."""
 
     scale: Scale = field(default_factory=Scale)
     repeats: Repeats = field(default_factory=Repeats)
+    unusual: str = unusual.FLAG
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> "Rules":
         """From a section of the configuration."""
-        return cls(Scale.of(table), Repeats.of(table))
+        return cls(Scale.of(table), Repeats.of(table), table.get("unusual") or unusual.FLAG)
 
 
 def prepare(
@@ -65,7 +66,9 @@ def prepare(
     A row is refused for the first of these that applies: it does not meet a condition of the configuration
     (``where``); its SMILES is too long to be parsed (``too_long``); it does not parse (``unparsable``); an atom stands
     for another group (``dummy_atom``); its label is no finite number (``no_label``), a limit (``censored``), in no unit
-    that is known (``unit``) or without a logarithm (``not_positive``), where the configuration asks for such; the
+    that is known (``unit``) or without a logarithm (``not_positive``), where the configuration asks for such; it is
+    hardly a molecule of the kind, or its label stands for none (``no_carbon``, ``metal``, ``mixture``, ``sentinel``),
+    where such are refused; the
     encoder would have to cut it (``too_long``), or does not know a part of it (``unknown_token``, where the reader
     refuses such); it is in the pool and an accepted target molecule, by the first block of the InChIKey or of the
     parent's InChIKey, so that salts, charge states and stereoisomers of a target molecule cannot reach training through
@@ -148,6 +151,8 @@ def examine(frame: pd.DataFrame, intake: Intake) -> tuple[list[Record], list[Rec
     """Accepted and refused rows of one file, each in row order; see :func:`prepare`."""
     frame = frame.assign(**{column: empty for column, empty in READ.items() if column not in frame})
     records = [_describe(intake, *row) for row in frame[list(READ)].itertuples(index=False, name=None)]
+    if intake.rules.unusual == unusual.REFUSE:
+        _refuse_unusual(records, list(frame["label_text"]) if intake.labelled else [])
     _tokenize(records, intake.reader)
     for group in _molecules(records, intake):
         _merge(group, intake)
@@ -168,6 +173,7 @@ def _describe(
 ) -> Record:
     """What is known of one row by itself; with a ``reason`` where that refuses it."""
     record = {"source": intake.source, "row": int(row), "smiles": smiles, "mapped": False, "unread": ""}
+    record["identifier"] = identifier
     if outside is not None:
         return _refuse(record, "where", outside)
     if problem is not None:
@@ -197,8 +203,20 @@ def _describe(
         "given_fold": given_fold,
         "block": block,
         "parent": chemistry.parent_block(mol, block),
-        "identifier": identifier,
     }
+
+
+def _refuse_unusual(records: list[Record], label_texts: Sequence[str]) -> None:
+    """Refuse what is hardly a molecule of the kind; labels are looked at as they are written."""
+    values = [value if (value := finite(text)) is not None else math.nan for text in label_texts]
+    none = unusual.sentinels(values)
+    for record, value in zip(records, values or [math.nan] * len(records), strict=True):
+        if "reason" in record:
+            continue
+        if reason := unusual.kind_of(record["smiles"]):
+            _refuse(record, reason, f"such molecules {unusual.WORDS[reason]}")
+        elif value in none:
+            _refuse(record, unusual.SENTINEL, f"the label {value:g} stands for none")
 
 
 def _tokenize(records: list[Record], reader: Reader) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from chemsieve.data import unusual
 from chemsieve.data.measured import FIRST, MEASURED, Repeats
 
 WARNING, NOTE = "warning", "note"
@@ -94,7 +95,7 @@ def sentences(
         parts = (_contradictions(source, rule, accepted, refused), _repeats(source, rule, accepted))
         limits = _limits(source, accepted, refused, censored and source == "target")
         told = accepted[accepted["relation"] == MEASURED] if censored and source == "target" else accepted
-        for part in (*parts, limits, _extremes(source, told)):
+        for part in (*parts, limits, _extremes(source, told), _unusual(source, accepted, refused)):
             for sentence in part:
                 yield source, sentence
 
@@ -179,6 +180,32 @@ def _limits(source: str, accepted: pd.DataFrame, refused: pd.DataFrame, censored
             left_out,
             len(accepted) + len(refused),
         )
+
+
+def _unusual(source: str, accepted: pd.DataFrame, refused: pd.DataFrame) -> Iterator[Sentence]:
+    """What is hardly a molecule of the kind, and labels that stand for none, accepted or refused."""
+    found = accepted["smiles"].map(unusual.kind_of)
+    none = accepted["label"].isin(unusual.sentinels(accepted["label"]))
+    total = len(accepted) + len(refused)
+    for reason, words in unusual.WORDS.items():
+        rows = accepted[none if reason == unusual.SENTINEL else found == reason]
+        left_out = int((refused["reason"] == reason).sum())
+        if left_out:
+            words_out = f"{source}: {left_out:,} rows were left out, since they {words} ({source}.unusual)."
+            yield NOTE, words_out, left_out, total
+        if len(rows):
+            shown = [
+                name if isinstance(name, str) else one
+                for name, one in zip(rows["identifier"], rows["molecule_id"], strict=True)
+            ]
+            more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
+            yield (
+                WARNING if reason == unusual.SENTINEL else NOTE,
+                f"{source}: {len(rows):,} of {len(accepted):,} molecules {words} ({', '.join(shown[:_SHOWN])}{more}); "
+                f"{source}.unusual: refuse leaves them out.",
+                len(rows),
+                len(accepted),
+            )
 
 
 def _extremes(source: str, accepted: pd.DataFrame) -> Iterator[Sentence]:

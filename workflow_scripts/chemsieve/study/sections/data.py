@@ -55,6 +55,10 @@ APART = (
     "molecules whose rows differ by more than this are left out; null: none is, and the audit lists those that differ "
     "by more than the labels' standard deviation"
 )
+UNUSUAL = (
+    "what is hardly a molecule of the kind: without carbon, with a metal, a mixture of two, or with a label such as "
+    "9999; flag: used, and counted in the audit; refuse: left out"
+)
 
 
 Condition = Annotated[
@@ -107,6 +111,7 @@ class Target(Section):
     transform: Literal["none", "log10", "minus_log10"] = key("none", TRANSFORM)
     repeats: Literal["first", "mean", "median"] = key("first", REPEATS)
     drop_if_apart: NonNegative | None = key(None, APART)
+    unusual: Literal["flag", "refuse"] = key("flag", UNUSUAL)
     name: Text = key("Crippen logP (computed) with added noise", "what the label is, as the report says it")
     unit: str = key("log units", 'of the label; "" where it has none')
     binarise: Literal["mean", None] = key(
@@ -144,6 +149,7 @@ class Pool(Section):
     transform: Literal["none", "log10", "minus_log10"] = key("none", TRANSFORM)
     repeats: Literal["first", "mean", "median"] = key("first", REPEATS)
     drop_if_apart: NonNegative | None = key(None, APART)
+    unusual: Literal["flag", "refuse"] = key("flag", UNUSUAL)
     labels: Literal["as_given", "relabel_from_training", "unlabelled"] = key(
         "as_given",
         "relabel_from_training: from training molecules alone, by the rule that the audit finds (else the five nearest "

@@ -68,12 +68,13 @@ TABLES = {
             "smiles": Column(TEXT, "SMILES as given"),
             "reason": Column(
                 TEXT,
-                "where, unparsable, dummy_atom, no_label, censored, unit, not_positive, too_long, unknown_token, "
-                "contradiction, repeat, in_target",
+                "where, unparsable, dummy_atom, no_label, censored, unit, not_positive, no_carbon, metal, mixture, "
+                "sentinel, too_long, unknown_token, contradiction, repeat, in_target",
             ),
             "detail": Column(TEXT, "what exactly was found"),
             "unread": UNREAD,
             "mapped": MAPPED,
+            "identifier": Column(TEXT, "the row's name in its file; missing where it has none", nullable=True),
         },
         made=always,
     ),
