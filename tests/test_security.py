@@ -369,7 +369,7 @@ def test_data_of_a_figure_cannot_leave_its_block():
 
     page = Elements()
     page.feed(section)
-    assert page.tags == ["section", "h2", "figure", "div", "script", "figcaption"]
+    assert page.tags == ["section", "h2", "figure", "p", "div", "script", "figcaption"]
     assert json.loads("".join(page.data["script"]))["data"][0]["text"] == [text]
     # What stands behind the last element is counted with it.
     assert "".join(page.data["figcaption"]).rstrip("\n") == text

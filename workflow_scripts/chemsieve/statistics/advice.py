@@ -137,8 +137,8 @@ def _intervals(comparisons: pd.DataFrame, best: str) -> dict[str, tuple[float, f
 def _needed(comparisons: pd.DataFrame, best: str, names: list[str]) -> int | None:
     """Units that would tell of all these methods; None where one has no number, or there is none."""
     rows = _against(comparisons, best)
-    needed = [float(rows[name][0]["replicates_needed"]) if name in rows else math.nan for name in names]
-    return None if any(map(math.isnan, needed)) else max(map(int, needed), default=None)
+    needed = pd.Series([rows[name][0]["replicates_needed"] if name in rows else None for name in names], dtype=float)
+    return None if needed.isna().any() or needed.empty else int(needed.max())
 
 
 def _molecules(comparisons: pd.DataFrame, best: str, names: list[str]) -> int | None:

@@ -34,7 +34,7 @@ shapley: {damping: 1.0, permutations: 400}
 greedy: {damping: 1.0}
 lissa: {depth: 16, repeats: 1, damping: 0.01, scale: null, batch_size: 8} # scale null: measured at each checkpoint
 cg: {damping: 1.0, iterations: 8, tolerance: 0.05}
-metagradient: {replay: selection, weight: 0.5, points: 1, every: null} # through the continuation (docs/metagradient.md)
+metagradient: {replay: selection, weight: 0.5, points: 1, every: null} # docs/metagradient.md
 """)
 
 
