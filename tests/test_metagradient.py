@@ -116,13 +116,13 @@ def test_weights_of_one_and_zero_are_fine_tuning_to_the_bit(average):
     chosen = np.flatnonzero(taken)
     data = Labelled([SMILES[i] for i in chosen], LABELS[chosen])
     query = Labelled(SMILES[TRAIN + POOL :], LABELS[TRAIN + POOL :])
-    settings = Settings(**TRAINING | changes)
+    settings = Settings(**TRAINING | changes, checkpoints=(TRAINING["epochs"],))
     tuned = fine_tune(
         model, tokenization.build(), data, query, settings, Conditions(5, CPU), trained_head=True, common=TRAIN
     )
-    assert loss == pytest.approx(tuned.curve[-1]["validation_loss"] * float(model.label_scale) ** 2 / 1.7**2, rel=1e-12)
-    assert tuned.best_epoch == TRAINING["epochs"], "so that the model holds the last epoch's weights"
-    for name, tensor in trained_state(model).items():
+    # Predictions of fine-tuning come in batches of other sizes, and so with other rounding; its weights are the same.
+    assert loss == pytest.approx(tuned.curve[-1]["validation_loss"] * float(model.label_scale) ** 2 / 1.7**2, rel=1e-5)
+    for name, tensor in tuned.kept[TRAINING["epochs"]].items():
         assert torch.equal(tensor, trained_state(made.model)[name]), name
 
 
