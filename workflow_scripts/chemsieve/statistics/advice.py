@@ -86,7 +86,9 @@ def advise(errors: pd.Series, stored: pd.Series, comparisons: pd.DataFrame, marg
     """
     best = min(errors.index, key=lambda name: (errors[name], stored[name], name))
     intervals = _intervals(comparisons, best)
-    alike, worse, untold = [], [], []
+    alike: list[str] = []
+    worse: list[str] = []
+    untold: list[str] = []
     for name in sorted(errors.index.drop(best), key=lambda name: (stored[name], errors[name], name)):
         low, high = intervals.get(name, (math.nan, math.nan))
         (alike if high < margin else worse if low > 0 else untold).append(name)
@@ -136,7 +138,8 @@ def _needed(comparisons: pd.DataFrame, best: str, names: list[str]) -> int | Non
     """Units that would tell of all these methods; None where one has no number, or there is none."""
     rows = _against(comparisons, best)
     needed = [rows[name][0]["replicates_needed"] if name in rows else None for name in names]
-    return max((int(one) for one in needed), default=None) if all(pd.notna(one) for one in needed) else None
+    known = [int(one) for one in needed if one is not None and pd.notna(one)]
+    return max(known, default=None) if len(known) == len(needed) else None
 
 
 def _molecules(comparisons: pd.DataFrame, best: str, names: list[str]) -> int | None:
