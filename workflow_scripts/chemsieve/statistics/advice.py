@@ -137,8 +137,9 @@ def _intervals(comparisons: pd.DataFrame, best: str) -> dict[str, tuple[float, f
 def _needed(comparisons: pd.DataFrame, best: str, names: list[str]) -> int | None:
     """Units that would tell of all these methods; None where one has no number, or there is none."""
     rows = _against(comparisons, best)
-    needed = pd.Series([rows[name][0]["replicates_needed"] if name in rows else None for name in names], dtype=float)
-    return None if needed.isna().any() or needed.empty else int(needed.max())
+    needed = [rows[name][0]["replicates_needed"] if name in rows else None for name in names]
+    known = [int(one) for one in needed if one is not None and pd.notna(one)]
+    return max(known, default=None) if len(known) == len(needed) else None
 
 
 def _molecules(comparisons: pd.DataFrame, best: str, names: list[str]) -> int | None:
