@@ -213,6 +213,13 @@ def test_each_run_reads_the_rate_of_its_method_encoder_and_split():
     assert first.tuned_rate(at(method="full", strategy="random")) == []
 
 
+def test_what_only_follows_full_fine_tuning_has_its_rate():
+    changes = {"tuning.run": None, "grid.run": ["lora", "wise_ft"]}
+    assert Plan(changed(changes)).tuned == ["full", "lora"]
+    changes["grid.methods.wise_ft.training"] = {"epochs": 9}  # a training of its own
+    assert Plan(changed(changes)).tuned == ["full", "lora", "wise_ft"]
+
+
 def test_a_method_is_tuned_from_what_its_runs_start_from():
     plan = Plan(changed({"tuning.run": ["full", "lora"], "grid.start": "regressor"}))
     place = at(origin="adapted", method="lora")

@@ -499,8 +499,15 @@ class Plan:
 
     @cached_property
     def tuned(self) -> list[str]:
-        """Methods whose learning rate is chosen before they train."""
-        return configuration.tuned_methods(self.config)
+        """Methods whose learning rate is chosen before they train; what follows full fine-tuning has its rate."""
+        return [name for name in configuration.tuned_methods(self.config) if not self._follows(name)]
+
+    def _follows(self, method: str) -> bool:
+        """Whether a method of the grid only does more with full fine-tuning as the study has it."""
+        if method == FULL or self.config["grid"]["start"] == "regressor":
+            return False
+        cell = self.cell(method)
+        return bool(methods.finishing(cell["method"])) and cell["training"] == self.cell(FULL)["training"]
 
     @property
     def tunings(self) -> list[str]:
@@ -592,10 +599,7 @@ class Plan:
 
         None where the cell's own training is another: by its hyperparameters, or by what the two start from.
         """
-        cell, full = self.cell(at.method), self.cell(FULL)
-        if at.method == FULL or not methods.finishing(cell["method"]) or cell["training"] != full["training"]:
-            return []
-        if self.config["grid"]["start"] == "regressor" or (self.continued and at.strategy != NONE):
+        if not self._follows(at.method) or (self.continued and at.strategy != NONE):
             return []
         run = "finetune/adapted" if at.strategy == NONE else f"selected/{FULL}/{at.strategy}"
         return [self.below(at, f"{run}/{name}") for name in ("model.safetensors", "curve.parquet", "run.json")]
