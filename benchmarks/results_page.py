@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "docs" / name for name in ("results.md", "measurements.md", "methods.md")]
+PAGES = [ROOT / "docs" / name for name in ("results.md", "measurements.md", "methods.md", "metagradient.md")]
 FOLDER = ROOT / "benchmarks" / "results"
 REQUIRED = ("command", "commit", "date", "machine", "columns", "rows")
 OPTIONAL = ("formats", "note", "shown", "raw")
