@@ -14,9 +14,10 @@ from sklearn.neighbors import KNeighborsRegressor
 from chemsieve.audit import fingerprints, identity, labelled, rounding, shift, tracing, treatment
 from chemsieve.audit.findings import LEAK, WARNING, findings
 from chemsieve.audit.label_facts import facts
-from chemsieve.audit.label_source import search, tolerance
+from chemsieve.audit.label_source import SMOOTHED, search, tolerance
 from chemsieve.audit.neighbour_rule import Rule, means
 from chemsieve.audit.survey import survey
+from chemsieve.audit.too_good import RATIO, compare
 from chemsieve.audit.tracing import EXACT, OTHER, WITHIN_TIES, Found
 from chemsieve.data import chemistry
 from chemsieve.data.embedded import make
@@ -452,3 +453,34 @@ def test_infinite_embedding_is_an_error():
     broken[2, 1] = np.inf
     with pytest.raises(ChemsieveError, match="molecule 2 is not finite"):
         shift.discrepancy(broken, np.zeros((3, 2)), 9, 0)
+
+
+# Labels that other models have computed
+
+
+@pytest.mark.parametrize("weighting", ["median", "similarity"])
+def test_medians_and_means_by_similarity_are_found_up_to_twelve_neighbours(molecules, target, weighting):
+    pool = pool_of(molecules, np.zeros(len(molecules[1])))
+    ours, theirs = (fingerprints.bits_of(side.molecules, "ECFP4", 2048) for side in (pool, target))
+    ((positions, order),) = fingerprints.nearest(ours, theirs, ["tanimoto"], 13)
+    values = target.values[positions[:, :12]]
+    near = 1 - fingerprints.DISTANCES["tanimoto"](order[:, :12])
+    planted = np.median(values, axis=1) if weighting == "median" else (near * values).sum(1) / near.sum(1)
+    tried, _ = search(pool_of(molecules, planted), target)
+    best = tried[tried["found"]].nlargest(1, "matched").iloc[0]
+    assert (best["k"], best["weighting"], best["kind"]) == (12, weighting, SMOOTHED)
+
+
+def test_labels_of_a_model_with_noise_are_smoother_than_measurements(molecules, target):
+    """Predictions with a tenth of the labels' deviation as noise, and with as much as the target's own show."""
+    from sklearn.svm import SVR
+
+    rng = np.random.default_rng(6)
+    pool = pool_of(molecules, np.zeros(len(molecules[1])))
+    predicted = SVR(C=5).fit(prints(target), target.values).predict(prints(pool))
+    spread = target.values.std()
+    computed_by_model = predicted + rng.normal(0, 0.1 * spread, len(predicted))
+    assert compare(pool_of(molecules, computed_by_model), target)["ratio"] < RATIO
+    like_measured = predicted + rng.normal(0, 0.8 * spread, len(predicted))
+    found = compare(pool_of(molecules, like_measured), target)
+    assert found is None or found["ratio"] > RATIO

@@ -13,6 +13,7 @@ if __name__ == "__main__":
         from chemsieve.audit.label_facts import facts
         from chemsieve.audit.label_source import search, tolerance
         from chemsieve.audit.shift import positions
+        from chemsieve.audit.too_good import compare
         from chemsieve.audit.tracing import Found, trace
         from chemsieve.data.measured import Scale
         from chemsieve.data.reading import read_table
@@ -24,11 +25,13 @@ if __name__ == "__main__":
             files[source] = labelled.read(read_table(snakemake.input[source], source, table), Scale.of(table))
         target, pool = files["target"], files["pool"]
         known = facts(pool, target)
+        drawn = [side.part(positions(len(side), spec["molecules"])) for side in (pool, target)]
+        known["too_good"] = compare(*drawn)
         if known["agreement"]:
             log = logging.getLogger("chemsieve")
             for severity, words, *_ in scale_sentences(known["agreement"], len(pool)):
                 (log.info if severity == NOTE else log.warning)("%s", words)
-        tried, rule = search(pool.part(positions(len(pool), spec["molecules"])), target)
+        tried, rule = search(drawn[0], target)
         found = rule and Found(rule, tolerance(pool), target.decimals)
         sources = trace(found, pool, target) if found else pd.DataFrame(columns=list(TABLES["label_sources"]))
         if found:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from chemsieve.audit.label_source import LINEAR, NEIGHBOURS, PROPERTY
+from chemsieve.audit.label_source import LINEAR, NEIGHBOURS, PROPERTY, SMOOTHED
 from chemsieve.audit.shift import EMBEDDING
+from chemsieve.audit.too_good import RATIO
 from chemsieve.audit.tracing import EXACT, OTHER, Found
 from chemsieve.audit.treatment import AS_GIVEN, DROP, RELABEL
 from chemsieve.data.quality import NOTE, WARNING, Sentence
@@ -127,11 +128,16 @@ def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFram
         )
     others = tried[tried["found"] & (tried["kind"] != NEIGHBOURS)].sort_values("matched", ascending=False)
     for best in others.head(1).itertuples(index=False):
-        what = {LINEAR: f"a linear model of the target ({best.metric} on {best.features})", PROPERTY: best.features}
+        smooth = f"the {best.weighting} of the labels" if best.weighting == "median" else "the mean, by similarity,"
+        what = {
+            LINEAR: f"a linear model of the target ({best.metric} on {best.features})",
+            PROPERTY: best.features,
+            SMOOTHED: f"{smooth} of the {best.k} nearest molecules of the target ({best.features}, {best.metric})",
+        }
         line = "" if best.map == "equal" else " up to a straight line"
         yield _row(
             "labels",
-            WARNING,
+            LEAK if best.kind == SMOOTHED else WARNING,
             f"{best.matched:,} of {best.rows:,} pool labels equal {what[best.kind]}{line}: they are computed, not "
             "measured.",
             int(best.matched),
@@ -147,6 +153,7 @@ def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFram
             f"{best['rows']:,} to the last decimal, and would meet {best['expected']:.1f} by chance.",
         )
     computed = bool(tried["found"].any())
+    yield from _too_good(facts)
     yield from _rounding(facts, computed)
     yield from _stereoisomers(facts, computed)
     shared = facts["shared"]
@@ -164,6 +171,22 @@ def _labels(audit: dict | None, tried: pd.DataFrame | None, sources: pd.DataFram
             f"Rows of the pool's file that are target molecules: {counts}{difference}. They are refused.",
             shared["first block of the parent"],
             size,
+        )
+
+
+def _too_good(facts: dict) -> Iterator[tuple]:
+    """A model of the target that predicts the pool far better than what it has not seen of the target."""
+    found = facts.get("too_good")
+    if found and found["ratio"] < RATIO:
+        yield _row(
+            "labels",
+            WARNING,
+            f"The pool's labels look computed: {found['model']} of the target predicts them with a median error of "
+            f"{found['error']:.3g}, and labels of the target that it has not seen, of molecules as similar to those "
+            f"that it knows, with {found['expected']:.3g}. Measurements are not so smooth; labels that another model "
+            "has computed are, with noise added or without.",
+            found["molecules"],
+            facts["pool"]["molecules"],
         )
 
 

@@ -1,10 +1,11 @@
 """Where the pool's labels come from: can they be computed from the target's?
 
-Many rules are tried: nearest neighbours over fingerprints, metrics, numbers and weights, linear models that were fitted
-to the target, single computed properties; each as it is and after a straight line. A rule reproduces a label where they
-agree to the last decimal that labels are written with. Skill alone does that now and then, most often where labels are
-coarse, so a rule's count is held against that of other molecules with nearly the same prediction: as much skill, and no
-reason to agree to the last decimal.
+Many rules are tried: nearest neighbours over fingerprints, metrics, numbers and weights (means, medians, means weighted
+by one over the distance or by the similarity), linear models that were fitted to the target, single computed
+properties; each as it is and after a straight line. A rule reproduces a label where they agree to the last decimal that
+labels are written with. Skill alone does that now and then, most often where labels are coarse, so a rule's count is
+held against that of other molecules with nearly the same prediction: as much skill, and no reason to agree to the last
+decimal.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import pandas as pd
 
 from chemsieve.audit import fingerprints, properties
 from chemsieve.audit.labelled import Labelled
-from chemsieve.audit.neighbour_rule import Rule, means
+from chemsieve.audit.neighbour_rule import Rule, means, smoothed
 
-MOST_NEIGHBOURS = 10
+MOST_NEIGHBOURS = 12
 SURE = 1e-6  # p value, after correction for all rules tried, below which agreement is no accident
-SHARE = 0.1  # of the labels, beyond chance, that a rule must reproduce
+SHARE = 0.05  # of the labels, beyond chance, that a rule must reproduce
 FEWEST = 5  # labels
 _AROUND = 10  # molecules before and after, by prediction, that stand for chance
 NEIGHBOURS, LINEAR, PROPERTY = "nearest neighbours", "linear model", "computed property"
+SMOOTHED = "nearest neighbours, median or similarity"  # rules of which no label is traced
 
 
 def tolerance(pool: Labelled) -> float:
@@ -105,6 +107,11 @@ def _predictions(pool: Labelled, target: Labelled) -> Iterator[tuple[dict, np.nd
                     predicted = means(target.values[positions[rows, :k]], order[rows, :k], metric, weighting)
                     facts = {"kind": NEIGHBOURS, "features": name, "bits": bits, "metric": metric, "k": k}
                     yield facts | {"weighting": weighting}, rows, predicted
+                if k > 2 and metric == "tanimoto":
+                    rows = np.flatnonzero(untied & ~itself)
+                    for weighting in ("median", "similarity"):
+                        predicted = smoothed(target.values[positions[rows, :k]], order[rows, :k], metric, weighting)
+                        yield facts | {"kind": SMOOTHED, "weighting": weighting}, rows, predicted
         if (name, bits) == fingerprints.TRIED[0]:
             yield from _linear(name, bits, ours, theirs, target.values)
     ours, theirs = (properties.properties_of(side.molecules) for side in (pool, target))

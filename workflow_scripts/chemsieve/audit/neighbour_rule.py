@@ -47,3 +47,16 @@ def means(values: np.ndarray, order: np.ndarray, metric: str, weighting: str) ->
     same = distances == 0
     weights = np.where(same.any(axis=1, keepdims=True), same, 1 / np.where(same, 1.0, distances))
     return (weights * values).sum(axis=1) / weights.sum(axis=1)
+
+
+def smoothed(values: np.ndarray, order: np.ndarray, metric: str, weighting: str) -> np.ndarray:
+    """Median (``median``) or mean weighted by the similarity (``similarity``) of neighbours, as :func:`means` has them.
+
+    The similarity is one less the distance, for distances between 0 and 1; of neighbours that are all unlike it is the
+    plain mean.
+    """
+    if weighting == "median":
+        return np.median(values, axis=1)
+    weights = 1 - DISTANCES[metric](order)
+    weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, 1.0)
+    return (weights * values).sum(axis=1) / weights.sum(axis=1)

@@ -88,7 +88,7 @@ TABLES = {
     "audit_labels": Table(
         "rule that may have made the pool's labels",
         {
-            "kind": Column(TEXT, "nearest neighbours, linear model or computed property"),
+            "kind": Column(TEXT, "nearest neighbours (means; others beside them), linear model or computed property"),
             "features": Column(TEXT, "fingerprint, or property"),
             "bits": Column(INTEGER, "bits of the fingerprint", nullable=True),
             "metric": Column(TEXT, "what orders neighbours, or the linear model"),
