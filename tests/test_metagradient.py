@@ -239,6 +239,10 @@ def test_a_head_that_is_solved_for_is_refused(encoder_folder):
         replay(regressor.build(encoder_folder, "molformer", {}, head=head))
     with pytest.raises(ChemsieveError, match="'metagradient' differentiates the training of the head"):
         validate(changed({"influence.run": ["shapley", "metagradient"], "finetune.head.kernel": True}))
+    with pytest.raises(ChemsieveError, match=r"the training of selection\.training.* set unfreeze to null there"):
+        validate(changed({"influence.run": ["shapley", "metagradient"], "finetune.unfreeze": 1}))
+    own = {"influence.run": ["shapley", "metagradient"], "finetune.unfreeze": 1, "selection.training.unfreeze": None}
+    validate(changed(own))
 
 
 def test_a_job_asks_for_what_the_states_take():

@@ -82,15 +82,29 @@ def check_references(config: Json) -> None:
         raise ChemsieveError("configuration: grid.run: 'full' is fine-tuned on every selection anyway; leave it out")
     for name in config["tuning"]["run"] or []:
         check_name("tuning.run", name, ["full", *config["grid"]["run"]])
-    if config["finetune"]["head"]["kernel"]:
-        for name in config["influence"]["run"]:
-            if estimators.load(name).REPLAYS:
-                raise ChemsieveError(
-                    f"configuration: influence.run: {name!r} differentiates the training of the head, and "
-                    "finetune.head.kernel is solved for; leave it out, or set finetune.head.kernel to false"
-                )
+    for name in config["influence"]["run"]:
+        _check_replay(config, name)
     for name in dict.fromkeys([*all_strategies(config), config["selection"]["measure_next"]]):
         _check_strategy(config, name)
+
+
+def _check_replay(config: Json, name: str) -> None:
+    """An estimator that differentiates a training wants one of the whole model, head included, from the first step."""
+    module = estimators.load(name)
+    if not module.REPLAYS:
+        return
+    if config["finetune"]["head"]["kernel"]:
+        raise ChemsieveError(
+            f"configuration: influence.run: {name!r} differentiates the training of the head, and "
+            "finetune.head.kernel is solved for; leave it out, or set finetune.head.kernel to false"
+        )
+    options = config["influence"]["estimators"][name]
+    section = options.get("replay", module.OPTIONS["replay"]["default"])
+    if (config["finetune"] | config[section]["training"])["unfreeze"] is not None:
+        raise ChemsieveError(
+            f"configuration: influence.run: {name!r} differentiates the training of {section}.training, and there all "
+            f"layers are to be trained from the first step; set unfreeze to null there"
+        )
 
 
 def _check_strategy(config: Json, name: str) -> None:
