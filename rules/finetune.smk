@@ -1,6 +1,7 @@
 # Needs: the folds, the encoder and the adapted encoders, the selections.
-# Makes, where tuning.run names methods: the learning rate of each. Then the baseline and the adapted regressor with the checkpoints that influence reads; the full fine-tuning on each
-# selection; the grid of parameter-efficient methods by selections.
+# Makes, where tuning.run names methods: the learning rate of each. Then the baseline and the adapted regressor with the
+# checkpoints that influence reads; the full fine-tuning on each selection; the grid of parameter-efficient methods by
+# selections.
 
 
 if PLAN.tuned:
