@@ -1,5 +1,8 @@
 """What a method costs and what error it reaches."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -56,23 +59,13 @@ def _work_figure(study: Study, i: int, runs: pd.DataFrame) -> list[Block]:
     if runs.empty:
         return []
     points = runs.groupby(["method", "selection"])[["tflop", "rmse", "train_seconds"]].mean().reset_index()
-    figure = go.Figure()
-    methods = [name for name in study.methods if name in set(points["method"])]
-    for method, colour in colours(methods).items():
-        group = points[points["method"] == method]
-        figure.add_scatter(
-            x=group["tflop"],
-            y=group["rmse"],
-            mode="markers",
-            name=plain(method),
-            marker={"color": colour, "size": 10, "opacity": 0.8},
-            text=[
-                f"{plain(method)} on {plain(row.selection)}<br>{row.tflop:,.3g} TFLOP, {row.train_seconds:,.1f} s"
-                f"<br>test RMSE {row.rmse:.4f}"
-                for row in group.itertuples()
-            ],
-            hovertemplate="%{text}<extra></extra>",
-        )
+    figure = _scattered(
+        study,
+        points,
+        "tflop",
+        lambda group: {"size": 10, "opacity": 0.8},
+        lambda row: f"{row.tflop:,.3g} TFLOP, {row.train_seconds:,.1f} s",
+    )
     figure.update_layout(
         xaxis=axis("work of training (TFLOP)", rangemode="tozero"), yaxis=axis(study.rmse_title), showlegend=True
     )
@@ -81,6 +74,33 @@ def _work_figure(study: Study, i: int, runs: pd.DataFrame) -> list[Block]:
         "Seconds depend on what else the machine does; tuning is in neither."
     )
     return [drawn(f"tradeoff-work-{i}", figure, caption)]
+
+
+def _scattered(
+    study: Study,
+    points: pd.DataFrame,
+    x: str,
+    marker: Callable[[pd.DataFrame], dict[str, Any]],
+    cost: Callable[[Any], str],
+) -> go.Figure:
+    """The error of each method and selection against a cost, a colour per method; ``cost`` says it of a point."""
+    figure = go.Figure()
+    methods = [name for name in study.methods if name in set(points["method"])]
+    for method, colour in colours(methods).items():
+        group = points[points["method"] == method]
+        figure.add_scatter(
+            x=group[x],
+            y=group["rmse"],
+            mode="markers",
+            name=plain(method),
+            marker={"color": colour, **marker(group)},
+            text=[
+                f"{plain(method)} on {plain(row.selection)}<br>{cost(row)}<br>test RMSE {row.rmse:.4f}"
+                for row in group.itertuples()
+            ],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    return figure
 
 
 def _figure(study: Study, i: int, runs: pd.DataFrame) -> Block:
@@ -93,30 +113,19 @@ def _figure(study: Study, i: int, runs: pd.DataFrame) -> Block:
     )
     points = points.reset_index()
     largest = max(points["seconds"].max(), 1e-9)
-    figure = go.Figure()
-    methods = [name for name in study.methods if name in set(points["method"])]
-    for method, colour in colours(methods).items():
-        group = points[points["method"] == method]
-        figure.add_scatter(
-            x=group["parameters"],
-            y=group["rmse"],
-            mode="markers",
-            name=plain(method),
-            marker={
-                "color": colour,
-                "opacity": 0.65,
-                "size": group["seconds"],
-                "sizemode": "area",
-                "sizeref": 2 * largest / LARGEST_MARKER**2,
-                "sizemin": 5,
-            },
-            text=[
-                f"{plain(method)} on {plain(row.selection)}<br>{row.parameters:,.0f} parameters, "
-                f"{row.seconds:,.1f} s<br>test RMSE {row.rmse:.4f}"
-                for row in group.itertuples()
-            ],
-            hovertemplate="%{text}<extra></extra>",
-        )
+    figure = _scattered(
+        study,
+        points,
+        "parameters",
+        lambda group: {
+            "opacity": 0.65,
+            "size": group["seconds"],
+            "sizemode": "area",
+            "sizeref": 2 * largest / LARGEST_MARKER**2,
+            "sizemin": 5,
+        },
+        lambda row: f"{row.parameters:,.0f} parameters, {row.seconds:,.1f} s",
+    )
     figure.update_layout(
         xaxis=axis("trainable parameters", type="log", dtick=1, exponentformat="power"),
         yaxis=axis(study.rmse_title),
