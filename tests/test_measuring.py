@@ -6,7 +6,8 @@ import pytest
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
-from chemsieve import measuring, registry
+from chemsieve import registry
+from chemsieve.deployment import measuring
 from chemsieve.errors import ChemsieveError, InfluenceDivergence
 from chemsieve.influence import posterior as posteriors
 from chemsieve.influence.kernel import Kernel, per_query_table

@@ -6,7 +6,7 @@ if __name__ == "__main__":
     with job(snakemake) as spec:
         import logging
 
-        from chemsieve.measuring import described, write
+        from chemsieve.deployment.measuring import described, write
         from chemsieve.selection._given import context
         from chemsieve.tables import read_table
 
