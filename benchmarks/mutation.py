@@ -271,6 +271,7 @@ class Lines:
 
     def __init__(self):
         self.seconds, self.lines, self.found, self.fixtures = {}, {}, set(), {}
+        self.making, self.needs = {}, {}  # seconds that a fixture takes; that a test's fixtures take
         builtins.__note__ = lambda line: self.found.add(line)
 
     def pytest_runtest_setup(self, item):
@@ -280,9 +281,11 @@ class Lines:
     def pytest_fixture_setup(self, fixturedef):
         """What a fixture runs counts for each test that uses it, not only for the first, whose turn it is made in."""
         outer, self.found = self.found, self.fixtures.setdefault(id(fixturedef), set())
+        began = time.monotonic()
         try:
             return (yield)
         finally:
+            self.making[id(fixturedef)] = time.monotonic() - began
             outer |= self.found
             self.found = outer
 
@@ -290,9 +293,20 @@ class Lines:
         for definitions in item._fixtureinfo.name2fixturedefs.values():
             for one in definitions:
                 self.lines[item.nodeid] |= self.fixtures.get(id(one), set())
+                self.needs[item.nodeid] = self.needs.get(item.nodeid, 0) + self.making.get(id(one), 0)
 
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+
+
+class Hurried:
+    """A pytest plugin that ends the process where a test needs far more processor time than on sound sources."""
+
+    def __init__(self, allowed: dict[str, float]):
+        self.allowed = allowed
+
+    def pytest_runtest_setup(self, item):
+        signal.setitimer(signal.ITIMER_VIRTUAL, self.allowed[item.nodeid])
 
 
 class Unshrunk:
@@ -338,8 +352,8 @@ def run_tests(tests: list[str], *plugins: object) -> int:
     return pytest.main(["-x", "-q", *quick, *LEFT_OUT, *tests], plugins=[Unshrunk(), *plugins])
 
 
-def surveyed(folder: Path, tests: list[str], files: list[str]) -> tuple[dict, dict]:
-    """Seconds and statements of each test on the sources as they are."""
+def surveyed(folder: Path, tests: list[str], files: list[str]) -> tuple[dict, dict, dict]:
+    """Of each test on the sources as they are: seconds, statements, and the seconds that a fault may make it take."""
     notes = folder / "notes.json"
     originals = {file: (folder / file).read_bytes() for file in files}
     for file, source in originals.items():
@@ -350,7 +364,8 @@ def surveyed(folder: Path, tests: list[str], files: list[str]) -> tuple[dict, di
         plugin = Lines()
         status = run_tests(tests, plugin)
         lines = {name: sorted(found) for name, found in plugin.lines.items()}
-        notes.write_text(json.dumps([status, plugin.seconds, lines]))
+        allowed = {name: 5 + 5 * (took + plugin.needs.get(name, 0)) for name, took in plugin.seconds.items()}
+        notes.write_text(json.dumps([status, plugin.seconds, lines, allowed]))
         return status
 
     _, status = os.waitpid(forked(folder, work), 0)
@@ -359,8 +374,8 @@ def surveyed(folder: Path, tests: list[str], files: list[str]) -> tuple[dict, di
         _forget(folder / file)
     if status:
         sys.exit("mutation: the tests fail on the sources as they are")
-    _, seconds, lines = json.loads(notes.read_text())
-    return seconds, lines
+    _, seconds, lines, allowed = json.loads(notes.read_text())
+    return seconds, lines, allowed
 
 
 def _forget(path: Path) -> None:
@@ -381,8 +396,9 @@ def copied(folder: Path) -> None:
 class Worker:
     """A copy of the sources in which one fault after another is planted."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, allowed: dict[str, float]):
         self.folder = folder
+        self.allowed = allowed
         self.mutant: Mutant | None = None
 
     def plant(self, mutant: Mutant, tests: list[str], limit: float) -> None:
@@ -394,7 +410,7 @@ class Worker:
 
         def work() -> int:
             sys.dont_write_bytecode = True
-            return run_tests(tests)
+            return run_tests(tests, Hurried(self.allowed))
 
         self.process, self.ends = forked(self.folder, work), time.monotonic() + limit
 
@@ -414,11 +430,11 @@ def survivors(mutants: list[Mutant], tests: list[str], folder: Path, jobs: int, 
     """The faults with which no test fails that takes at most ``longest`` seconds."""
     files = sorted({mutant.file for mutant in mutants})
     copied(folder / "0")
-    seconds, lines = surveyed(folder / "0", tests, files)
+    seconds, lines, allowed = surveyed(folder / "0", tests, files)
     lines = {name: found for name, found in lines.items() if seconds[name] <= longest}
     for number in range(1, jobs):
         shutil.copytree(folder / "0", folder / str(number))  # with what was compiled
-    workers = [Worker(folder / str(number)) for number in range(jobs)]
+    workers = [Worker(folder / str(number), allowed) for number in range(jobs)]
     at: dict[str, list[str]] = {}
     for name, found in lines.items():
         for line in found:
@@ -430,19 +446,22 @@ def survivors(mutants: list[Mutant], tests: list[str], folder: Path, jobs: int, 
         for file in files
     }
     patience = 10 + 5 * sum(seconds.values())
-    waiting = [(mutant, sorted(at.get(f"{mutant.file}:{mutant.line}", []), key=seconds.get)) for mutant in mutants]
-    waiting = [(mutant, first or whole[mutant.file]) for mutant, first in waiting][::-1]
+    # First the tests that run the fault's line, then the file's others, since a cache may have run the line for them.
+    waiting = []
+    for mutant in mutants[::-1]:
+        first = sorted(at.get(f"{mutant.file}:{mutant.line}", []), key=seconds.get)
+        others = [name for name in whole[mutant.file] if name not in first]
+        waiting.append((mutant, [tests for tests in (others, first) if tests]))
     found, done, began = [], 0, time.monotonic()
-    running: dict[int, list[str]] = {}
+    running: dict[int, list[list[str]]] = {}
     while waiting or running:
         for number, worker in enumerate(workers):
             if number in running:
                 if (status := worker.status()) is None:
                     continue
-                first = running.pop(number)
-                everything = whole[worker.mutant.file]
-                if status == 0 and len(first) < len(everything):
-                    waiting.append((worker.mutant, everything))  # a cache may have run the line for other tests
+                left = running.pop(number)
+                if status == 0 and left:
+                    waiting.append((worker.mutant, left))
                 else:
                     done += 1
                     if status == 0:
@@ -453,9 +472,9 @@ def survivors(mutants: list[Mutant], tests: list[str], folder: Path, jobs: int, 
                     if done % 50 == 0:
                         print(f"  {done} of {len(mutants)}, {time.monotonic() - began:.0f} s", flush=True)
             if number not in running and waiting:
-                mutant, first = waiting.pop()
-                worker.plant(mutant, first, patience)
-                running[number] = first
+                mutant, left = waiting.pop()
+                worker.plant(mutant, left.pop() if left else [], patience)
+                running[number] = left
         time.sleep(0.005)
     return found
 
