@@ -300,6 +300,17 @@ def test_several_splits_are_averaged_over_seeds_and_corrected_for_their_overlap(
     assert "split alone" not in row.verdict
 
 
+def test_two_splits_are_two_units_however_many_seeds_they_have():
+    metrics, splits = study(np.random.default_rng(0), 3, n_splits=2)
+    found = replicates(metrics, splits)
+    means = metrics.groupby(["split_seed", "selection"])["rmse"].mean().unstack()
+    assert (found.splits, found.alone) == (2, False)
+    units = found.units(found.errors)
+    assert units.xs("none", axis=1, level="selection").to_numpy().ravel().tolist() == pytest.approx(
+        means["none"].tolist()
+    )
+
+
 def test_splits_that_are_the_same_are_one_split():
     metrics, _ = study(np.random.default_rng(0), 4, n_splits=3)
     found = replicates(metrics, divisions(3, same=True))
