@@ -305,10 +305,20 @@ def test_two_splits_are_two_units_however_many_seeds_they_have():
     found = replicates(metrics, splits)
     means = metrics.groupby(["split_seed", "selection"])["rmse"].mean().unstack()
     assert (found.splits, found.alone) == (2, False)
+    assert found.shared == pytest.approx(1 / 8)  # n_test / n_train: they train on some of the same molecules
     units = found.units(found.errors)
     assert units.xs("none", axis=1, level="selection").to_numpy().ravel().tolist() == pytest.approx(
         means["none"].tolist()
     )
+
+
+def test_an_r2_that_one_run_lacks_is_missing_there_alone():
+    metrics, splits = study(np.random.default_rng(0), 3)
+    metrics = metrics.assign(r2=np.where(metrics["seed"] == 1, np.nan, 0.5))
+    found = replicates(metrics, splits)
+    missing = found.r2.isna().all(axis=1)
+    assert missing.xs(1, level="seed").all()
+    assert (found.r2[~missing] == 0.5).all(axis=None)
 
 
 def test_splits_that_are_the_same_are_one_split():

@@ -69,7 +69,7 @@ def replicates(metrics: pd.DataFrame, splits: pd.DataFrame, predictions: pd.Data
         predictions: rows of the table ``predictions`` of that fold, of other splitters too.
     """
     same = _same(splits)
-    runs = metrics.assign(split=metrics["split_seed"].map(lambda seed: same.get(seed, seed)))
+    runs = metrics.assign(split=metrics["split_seed"].map(same))
     if "use" in runs:
         runs = runs.assign(selection=[named(*one) for one in zip(runs["selection"], runs["use"], strict=True)])
     seeded, unseeded = runs[runs["seed"].notna()], runs[runs["seed"].isna()]
