@@ -48,6 +48,7 @@ onstart:
     check_sizes()
     take_results()
     share_gpus()
+    look_on_events()
     start_warm_server()
 
 

@@ -267,7 +267,7 @@ class Statements(ast.NodeTransformer):
 
 
 class Lines:
-    """A pytest plugin that keeps how long each test takes, and the statements that it runs."""
+    """A pytest plugin that keeps the processor time of each test, and the statements that it runs."""
 
     def __init__(self):
         self.seconds, self.lines, self.found, self.fixtures = {}, {}, set(), {}
@@ -281,11 +281,11 @@ class Lines:
     def pytest_fixture_setup(self, fixturedef):
         """What a fixture runs counts for each test that uses it, not only for the first, whose turn it is made in."""
         outer, self.found = self.found, self.fixtures.setdefault(id(fixturedef), set())
-        began = time.monotonic()
+        began = time.process_time()
         try:
             return (yield)
         finally:
-            self.making[id(fixturedef)] = time.monotonic() - began
+            self.making[id(fixturedef)] = time.process_time() - began
             outer |= self.found
             self.found = outer
 
@@ -295,8 +295,11 @@ class Lines:
                 self.lines[item.nodeid] |= self.fixtures.get(id(one), set())
                 self.needs[item.nodeid] = self.needs.get(item.nodeid, 0) + self.making.get(id(one), 0)
 
-    def pytest_runtest_logreport(self, report):
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+    def pytest_runtest_logstart(self, nodeid):
+        self.began = time.process_time()
+
+    def pytest_runtest_logfinish(self, nodeid):
+        self.seconds[nodeid] = time.process_time() - self.began
 
 
 class Hurried:
@@ -445,7 +448,7 @@ def survivors(mutants: list[Mutant], tests: list[str], folder: Path, jobs: int, 
         )
         for file in files
     }
-    patience = 10 + 5 * sum(seconds.values())
+    patience = 60 + 10 * sum(seconds.values())  # on the wall, for what waits
     # First the tests that run the fault's line, then the file's others, since a cache may have run the line for them.
     waiting = []
     for mutant in mutants[::-1]:

@@ -75,6 +75,18 @@ def check_sizes():
             check_pool(config, read_metadata(molecules).num_rows - rows, rows)
 
 
+def look_on_events():
+    """Let the scheduler look for what to run when something has ended, and not every second besides.
+
+    A second after each look at jobs that wait for cores it looks again, files and all, and after that look again: a chain
+    of its own for each job that ends, so that with some hundred jobs Snakemake itself takes a core. All that is for its
+    limit on jobs per second, whose default no machine reaches here; without a limit it looks when a job ends.
+    """
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 # The lock on the results folder, which ends with this process however it ends (see chemsieve/runtime/locking.py).
 HELD = []
 

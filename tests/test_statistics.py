@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from chemsieve.errors import ChemsieveError
 from chemsieve.statistics import assumptions, power, skewness, tukey
@@ -838,6 +838,22 @@ def test_both_errors_stand_beside_a_difference():
 
 
 # Skewness.
+
+
+@pytest.mark.parametrize("skew", [-0.8, -0.1, 0.02, 0.5])
+def test_skewed_intervals_and_p_values_are_those_of_halls_cubic_where_it_is_the_wider(skew):
+    def cubic(t):  # Hall 1992: t + a t^2 / 3 + a^2 t^3 / 27 + a / 6, of the skewness a of the mean
+        return t + skew * t**2 / 3 + skew**2 * t**3 / 27 + skew / 6
+
+    below, above = (optimize.brentq(lambda t, end=end: cubic(t) - end, -99, 99) for end in (-2.5, 2.5))
+    low, high = skewness.interval(0.3, 0.1, 2.5, skew)
+    assert (low, high) == pytest.approx((0.3 - 0.1 * max(2.5, above), 0.3 + 0.1 * max(2.5, -below)))
+    for t in (-3, 3):
+        expected = 2 * stats.t.sf(min(3, abs(cubic(t))), 7)
+        assert skewness.p_value(0.1 * t, 0.1, 7, skew) == pytest.approx(expected)
+    between = -skew / 12  # the mean's sign is not the corrected one's
+    assert between * cubic(between) < 0
+    assert skewness.p_value(0.1 * between, 0.1, 7, skew) == 1.0
 
 
 def test_without_skewness_the_interval_is_students():
