@@ -119,6 +119,8 @@ def test_a_small_target_asks_what_the_model_is_unsure_of():
         config = configured()
         configuration.validate(config)
         assert ("v_optimal" in config["selection"]["run"]) == asked
+        assert ("auto" in config["baselines"]["uses"]) == asked
+        assert set(config["baselines"]["selections"] or []) <= set(config["selection"]["run"])
         assert not config["finetune"]["head"]["kernel"], "it was measured better where nothing is selected"
 
 

@@ -27,11 +27,14 @@ def name_of(output: str, target: str) -> str:
 
 def study_file(name: str, target: Guess, pool: Guess | None) -> str:
     """Text of the file; what only the user can know is marked with an arrow."""
-    parts = [_head(name), _table("target", target), _pool(pool), _SPLIT]
     unlabelled = pool is not None and pool.label is None
+    few = target.rows < SMALL and not unlabelled
+    asked_for = _ASKED_FOR if few or unlabelled else ""
+    parts = [_head(name), _table("target", target) + asked_for, _pool(pool), _SPLIT]
     if pool is not None and pool.rows + target.rows > LARGE and not unlabelled:
         parts.append(_LARGE_POOL)
-    parts += [_selection(target, pool, unlabelled), _KERNEL if unlabelled else _LAYERS, _END]
+    parts += [_selection(target, pool, unlabelled), _KERNEL if unlabelled else _LAYERS]
+    parts += [_FEW if few and not (pool is not None and pool.rows > LARGE) else "", _END]
     return "\n".join(part for part in parts if part)
 
 
@@ -116,6 +119,17 @@ _LARGE_POOL = f"""\
 # Target and pool have more than {LARGE:,} molecules: they are scored one by one.
 influence: {{run: [exact], estimators: {{exact: {{check: null}}}}, test_molecules: 0}}
 validation: {{run: false}}
+"""
+_ASKED_FOR = """\
+  # unlabelled: {path: library.csv, smiles: smiles} # <- where you know the molecules that the model is for: v_optimal
+  # then chooses for them, as it must where they are unlike what was measured (docs/measure_next.md)
+"""
+# As measured by benchmarks/real_pools.py: with 200 labelled molecules the best use of a measured pool.
+_FEW = """\
+baselines: # with few molecules of your own, these have gained most from a measured pool, used as held-out errors prefer
+  run: [svr_morgan, svr_frozen, svr_all, gaussian_process]
+  selections: [all, random, v_optimal]
+  uses: [own_head, auto]
 """
 _LAYERS = """\
 finetune: # the regression head sees RDKit's descriptors and a Morgan fingerprint beside the encoder's output
