@@ -517,6 +517,19 @@ def test_the_omnibus_f_allows_for_shared_molecules():
     assert table["p_tukey"].tolist() == pytest.approx(stats.studentized_range.sf(t * math.sqrt(2), k, df).tolist())
 
 
+def test_families_of_one_question_divide_its_share_and_all_questions_together_have_one():
+    runs = [("adapted", method, selection) for method in ("full", "lora") for selection in ("none", "random", "all")]
+    found = families([*runs, ("baseline", "full", "none")])
+    shares = {one.family.name: (one.question, one.share) for one in judged(found, found, ["selections", "methods"])}
+    assert shares["selections"] == ("selections", 1 / 2)
+    methods = [shares[f"methods on {selection}"] for selection in ("none", "random", "all")]
+    assert methods == [("methods", pytest.approx(1 / 6))] * 3
+    assert shares["adaptation"] == ("", 1.0)  # which nobody asked about
+    halved = judged(found, found, ["selections", "methods"], splitters=2)
+    assert sum(one.share for one in halved if one.question) == pytest.approx(1 / 2)
+    assert {one.share for one in judged(found, [], [])} == {1.0}
+
+
 @pytest.mark.parametrize("judged", ["Tukey", "paired t"])
 def test_equivalence_is_adjusted_by_holm(monkeypatch, judged):
     monkeypatch.setattr(assumptions, "spherical", lambda errors: judged == "Tukey")
