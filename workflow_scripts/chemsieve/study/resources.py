@@ -145,7 +145,9 @@ def molecule_table(s: Sizes, config: dict) -> tuple[float, float]:
 
 
 def _training(s: Sizes, training: dict, molecules: float) -> tuple[float, float]:
-    memory = TORCH_MB + STATE * s.parameters + s.activations(training["batch_size"]) + 0.005 * molecules
+    tokens = training.get("batch_tokens")  # pretraining has none
+    batch = training["batch_size"] if tokens is None else math.ceil(tokens / TOKENS)
+    memory = TORCH_MB + STATE * s.parameters + s.activations(batch) + 0.005 * molecules
     return memory, 30 + STEP * s.parameters * molecules * training["epochs"]
 
 

@@ -353,19 +353,23 @@ class MolformerForMaskedLM(MolformerPreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
+        chosen: Tensor | None = None,
         **unused: object,
     ) -> MaskedLMOutput:
         """Logits (batch, length, vocabulary), or with ``labels`` (-100 where not masked) the mean cross-entropy.
 
         With labels only the masked positions go through the head, and ``logits`` is (masked positions, vocabulary):
-        the head over the whole vocabulary is a large part of a small encoder's cost.
+        the head over the whole vocabulary is a large part of a small encoder's cost. ``chosen`` (masked positions,) are
+        these in the flattened batch, where they are known: to count them, a GPU has to be waited for.
         """
         hidden = self.molformer(input_ids, attention_mask).last_hidden_state
         if labels is None:
             return MaskedLMOutput(logits=self.lm_head(hidden))
-        masked = labels != -100
-        logits = self.lm_head(hidden[masked])
-        loss = F.cross_entropy(logits.float() if logits.dtype != torch.float64 else logits, labels[masked])
+        if chosen is None:
+            chosen = (labels.flatten() != -100).nonzero()[:, 0]
+        logits = self.lm_head(hidden.flatten(0, 1).index_select(0, chosen))
+        wanted = labels.flatten().index_select(0, chosen)
+        loss = F.cross_entropy(logits.float() if logits.dtype != torch.float64 else logits, wanted)
         return MaskedLMOutput(loss=loss, logits=logits)
 
 
