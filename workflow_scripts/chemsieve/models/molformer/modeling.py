@@ -18,7 +18,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOu
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.dropout import Dropout
 
-PAIRS = 2**17  # pairs of positions that kernel attention works on at a time: half a megabyte in single precision
+# Pairs of positions that kernel attention works on at a time: half a megabyte in single precision, which a processor's
+# cache holds; on a GPU, which a small product leaves idle, a quarter of a gigabyte.
+PAIRS, GPU_PAIRS = 2**17, 2**26
 
 
 def rotary_tables(length: int, head_size: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +159,7 @@ class SelfAttention(nn.Module):
             key, value = self._masked(key, mask), self._masked(value, mask)
         value = norm * value
         # A few heads at a time, whose pairs of positions stay in the processor's cache.
-        size = max(PAIRS // query.shape[1] ** 2, 1)
+        size = max((GPU_PAIRS if query.is_cuda else PAIRS) // query.shape[1] ** 2, 1)
         parts = zip(*(x.split(size) for x in (query, key.transpose(1, 2), value, norm)), strict=True)
         return torch.cat([self._weighted(*part) for part in parts])
 
