@@ -19,8 +19,9 @@ any moment leaves what was reached; a part that fails leaves a line with its err
   it: predictions, twenty steps of each method, the Gram matrix and scores from it, directional derivatives, the same
   training twice, and one that is interrupted inside an epoch.
 * speed: fine-tuning at full size over batch sizes, beside the machine's own speed in a large matrix product (operations
-  are 6 per weight of a dense layer and token, padding not counted); prediction; the Gram matrix of 4,000 molecules;
-  scores of a pool.
+  are 6 per weight of a dense layer and token, padding not counted), and over batches packed by tokens; prediction; the
+  Gram matrix of 4,000 molecules; scores of a pool; steps as torch.compile and CUDA graphs make them, of which one that
+  fails leaves a row that says so; several trainings of a small encoder at a time.
 * worth: the remaining minutes pretrain the full-size encoder (OUT/encoder), which is then fine-tuned on Lipophilicity,
   one seed, and scored by influence.
 
@@ -30,6 +31,7 @@ any moment leaves what was reached; a part that fails leaves a line with its err
 import argparse
 import itertools
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -50,6 +52,7 @@ from chemsieve.influence.gram import gram
 from chemsieve.influence.problem import Molecules, Problem
 from chemsieve.influence.scoring import from_kernel
 from chemsieve.models import backbone, encoders, regressor, tokenization
+from chemsieve.models.molformer.modeling import MolformerModel
 from chemsieve.models.prediction import predict
 from chemsieve.models.regressor import Regressor
 from chemsieve.training import pretraining
@@ -79,6 +82,9 @@ class Size:
     architecture: dict
     compared: int
     batches: tuple[int, ...]
+    tokens: tuple[int, ...]  # of a batch, padding included
+    jobs: tuple[int, ...]  # trainings at a time
+    small: dict  # the architecture of the encoder that these train
     gram: int
     pool: int
     matrix: int
@@ -88,11 +94,17 @@ class Size:
 
 
 SIZES = {
-    "full": Size({}, 128, (16, 32, 64, 128, 256, 512), 4000, 20_000, 8192, 256, 10, None),
+    "full": Size(
+        {}, 128, (16, 32, 64, 128, 256, 512), (4096, 16_384), (1, 4, 16),
+        {"hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 6, "intermediate_size": 384},
+        4000, 20_000, 8192, 256, 10, None,
+    ),
     "toy": Size(
         {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
          "num_random_features": 8},
-        24, (8, 16), 40, 60, 256, 16, 1, 48,
+        24, (8, 16), (200,), (2,),
+        {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+        40, 60, 256, 16, 1, 48,
     ),
 }  # fmt: skip
 
@@ -103,11 +115,13 @@ class Measurement:
     Args:
         folder: as ``prepare`` left it.
         out: where results go.
+        size: of everything, by its name.
         minutes: after which nothing new begins.
     """
 
-    def __init__(self, folder: Path, out: Path, device: torch.device, size: Size, minutes: float):
-        self.device, self.size, self.out = device, size, out
+    def __init__(self, folder: Path, out: Path, device: torch.device, size: str, minutes: float):
+        self.device, self.name, self.size, self.folder, self.out = device, size, SIZES[size], folder, out
+        self.steps = 20 if device.type == "cuda" else 3  # that are timed
         self.end = time.perf_counter() + 60 * minutes
         self.tokenizer = tokenization.build()
         self.pad_id = tokenization.special_id(self.tokenizer, "pad")
@@ -131,8 +145,12 @@ class Measurement:
     @cached_property
     def encoder_folder(self) -> Path:
         """A folder with an encoder of random weights."""
+        return self.random_encoder(self.size.architecture)
+
+    def random_encoder(self, architecture: dict) -> Path:
+        """A fresh folder with an encoder of that shape, of random weights."""
         folder = Path(tempfile.mkdtemp()) / "encoder"
-        model = backbone.random_masked_lm("molformer", self.size.architecture, self.tokenizer, 0)
+        model = backbone.random_masked_lm("molformer", architecture, self.tokenizer, 0)
         backbone.save_masked_lm(model, self.tokenizer, folder)
         return folder
 
@@ -294,23 +312,104 @@ def training_speed(m: Measurement) -> Iterator[dict]:
     yield {"bfloat16_product_tflops": peak / 1e12}
     del a, b
     weights = sum(layer.weight.numel() for layer in m.model().encoder.modules() if isinstance(layer, torch.nn.Linear))
-    for size in m.size.batches:
-        train = m.fold("train", 20 * size if m.device.type == "cuda" else 3 * size)
-        ids = tokenization.encode(m.tokenizer, train.smiles)
-        examples = [{"input_ids": row, "label": 0.0} for row in ids]
-        model = m.model()
-        settings = Settings(**TRAINING | {"batch_size": size, "precision": "bfloat16", "epochs": 2})
+    sizes = [{"batch_size": size} for size in m.size.batches] + [{"batch_tokens": size} for size in m.size.tokens]
+    for size in sizes:
+        molecules = size.get("batch_size") or size["batch_tokens"] // 50
+        ids = tokenization.encode(m.tokenizer, m.fold("train", molecules * m.steps).smiles)
         m.peak_memory_gb()
-        outcome = fit(
-            model, examples, RegressionCollator(m.pad_id), squared_error, lambda: {"validation_loss": 1.0}, settings,
-            Conditions(0, m.device),
-        )  # fmt: skip
-        taken = outcome.curve[1]["seconds"]  # the second epoch: the first one warms up
+        taken = seconds_of_training(m, m.model(), ids, size)
         operations = 6 * weights * sum(map(len, ids)) / taken
         yield {
-            "batch_size": size, "molecules_per_second": len(ids) / taken, "share_of_product": operations / peak,
+            **size, "molecules_per_second": len(ids) / taken, "share_of_product": operations / peak,
             "memory_gb": m.peak_memory_gb(),
         }  # fmt: skip
+
+
+def seconds_of_training(m: Measurement, model: Regressor, ids: list[list[int]], changes: dict) -> float:
+    """Seconds of the second epoch of a training in bfloat16; the first one warms up."""
+    examples = [{"input_ids": row, "label": 0.0} for row in ids]
+    outcome = fit(
+        model, examples, RegressionCollator(m.pad_id), squared_error, lambda: {"validation_loss": 1.0},
+        Settings(**TRAINING | {"precision": "bfloat16", "epochs": 2} | changes), Conditions(0, m.device),
+    )  # fmt: skip
+    return outcome.curve[1]["seconds"]
+
+
+def graphs(model: Regressor, ids: torch.Tensor) -> Callable:
+    """The regressor whose passes are replayed as CUDA graphs, with random features that stay as they are.
+
+    Drawing features needs a decomposition whose library may not be captured.
+    """
+    for module in model.modules():
+        if isinstance(module, MolformerModel):
+            module.fixed_features = True
+    with torch.autocast(ids.device.type, torch.bfloat16, cache_enabled=False):
+        return torch.cuda.make_graphed_callables(model, (ids, torch.ones_like(ids)))
+
+
+# How a step's forward pass is made of a regressor and token ids, without padding, by name; the second needs a GPU.
+STEPS: dict[str, tuple[Callable[[Regressor, torch.Tensor], Callable], bool]] = {
+    "plain": (lambda model, ids: model, False),
+    "compile": (lambda model, ids: torch.compile(model, backend=COMPILERS[ids.device.type]), False),
+    "compile_with_cuda_graphs": (lambda model, ids: torch.compile(model, mode="reduce-overhead"), True),
+    "cuda_graphs": (graphs, True),
+}
+COMPILERS = {"cuda": "inductor", "cpu": "aot_eager"}  # on a processor that it runs at all is what is asked
+
+
+def compiled_steps(m: Measurement) -> Iterator[dict]:
+    """Milliseconds of a training step of one shape, as it is, compiled, and as CUDA graphs; what fails is said."""
+    batch, length = m.size.batches[-1] // 4, 48 if m.size.architecture == {} else 12
+    ids = torch.randint(5, 50, (batch, length), device=m.device)
+    for name, (made, gpu) in STEPS.items():
+        if gpu and m.device.type != "cuda":
+            yield {"step": name, "skipped": "it needs a GPU"}
+            continue
+        try:
+            yield {"step": name, "batch": [batch, length], **_timed_steps(m, made, ids)}
+        except Exception as error:  # whatever a compiler raises
+            yield {"step": name, "failed": f"{type(error).__name__}: {error}"[:500]}
+
+
+def _timed_steps(m: Measurement, made: Callable[[Regressor, torch.Tensor], Callable], ids: torch.Tensor) -> dict:
+    model = m.model().to(m.device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+    began = time.perf_counter()
+    forward, mask, warming = made(model, ids), torch.ones_like(ids), 3
+    for step in range(warming + m.steps):
+        if step == warming:
+            m.synchronise()
+            warm = time.perf_counter()
+        with torch.autocast(m.device.type, torch.bfloat16):
+            loss = forward(ids, mask).float().square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    m.synchronise()
+    taken = time.perf_counter() - warm
+    return {"milliseconds": 1000 * taken / m.steps, "warm_up_seconds": warm - began}
+
+
+def several_jobs(m: Measurement) -> Iterator[dict]:
+    """Molecules per second of several trainings of a small encoder at a time, each a process of its own."""
+    folder = m.random_encoder(m.size.small)
+    for count in m.size.jobs:
+        command = [sys.executable, __file__, "job", str(m.folder), str(folder), "--device", m.device.type]
+        jobs = [subprocess.Popen([*command, "--size", m.name], stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        told = [json.loads(job.communicate()[0].splitlines()[-1]) for job in jobs]
+        yield {
+            "jobs": count, "molecules_per_second": sum(one["molecules_per_second"] for one in told),
+            "memory_gb": [one["memory_gb"] for one in told],
+        }  # fmt: skip
+
+
+def job(given: argparse.Namespace) -> None:
+    """One of several trainings."""
+    m = Measurement(given.folder, given.folder, torch.device(given.device), given.size, 1)
+    model = m.model(folder=given.encoder)
+    ids = tokenization.encode(m.tokenizer, m.fold("train", 100 * m.steps).smiles)
+    taken = seconds_of_training(m, model, ids, {"batch_size": 16})
+    print(json.dumps({"molecules_per_second": len(ids) / taken, "memory_gb": m.peak_memory_gb()}))
 
 
 def prediction_speed(m: Measurement) -> Iterator[dict]:
@@ -399,7 +498,7 @@ PARTS: dict[str, Callable[[Measurement], Iterator[dict]]] = {
     one.__name__: one
     for one in (
         predictions, training_steps, repeats_and_resumes, influence, training_speed, gram_speed, prediction_speed,
-        pretrained, lipophilicity,
+        compiled_steps, several_jobs, pretrained, lipophilicity,
     )
 }  # fmt: skip
 
@@ -409,7 +508,7 @@ def run(given: argparse.Namespace) -> None:
     device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     given.out.mkdir(parents=True, exist_ok=True)
     torch.backends.cudnn.benchmark = False
-    m = Measurement(given.folder, given.out, device, SIZES[given.size], given.minutes)
+    m = Measurement(given.folder, given.out, device, given.size, given.minutes)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "processor"
     with (given.out / "results.jsonl").open("a", encoding="utf-8") as file:
 
@@ -486,6 +585,12 @@ def main() -> None:
     there.add_argument("--minutes", type=float, default=9.0)
     there.add_argument("--only", nargs="+", choices=list(PARTS))
     there.set_defaults(function=run)
+    one = commands.add_parser("job")  # of several_jobs
+    one.add_argument("folder", type=Path)
+    one.add_argument("encoder", type=Path)
+    one.add_argument("--device", required=True)
+    one.add_argument("--size", choices=list(SIZES), required=True)
+    one.set_defaults(function=job)
     given = parser.parse_args()
     given.function(given)
 

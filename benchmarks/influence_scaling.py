@@ -2,8 +2,12 @@
 
 python benchmarks/influence_scaling.py --molecules 250 500 1000 2000 4000 --threads 2
 
-Each point is a process of its own, so that its peak memory is its own. Molecules are the project's own; the encoder
-has random weights, which changes no cost at tolerance 0. The last line is one JSON object.
+Each point is a process of its own, so that its peak memory is its own. Molecules are the project's own, or those of a
+file (``--smiles``); the encoder has random weights, which changes no cost at tolerance 0. The last line is one JSON
+object. The error of K is from exact products of 48 random molecules. One matrix at full size:
+
+python benchmarks/influence_scaling.py --smiles lipophilicity.csv --molecules 4000 --shape full --shapes --pools \
+  --tolerances 0.01 --memory-mb 4000 --threads 1
 """
 
 import argparse
@@ -49,6 +53,15 @@ def problem_of(molecules: int, shape: str, smiles: list[str]):
     return Problem(model, chosen, tokenization.special_id(tokenizer, "pad"), 0, 32), chosen
 
 
+def read_smiles(path: str | None, count: int) -> list[str]:
+    """The first SMILES of a file's column ``smiles``; without a file, 1,000 of the project's own molecules."""
+    if path is None:
+        return own_smiles(1000)
+    import pandas as pd
+
+    return pd.read_csv(path)["smiles"].head(count).tolist()
+
+
 def own_smiles(count: int) -> list[str]:
     """SMILES of the project's own molecules."""
     from chemsieve.data.embedded import make
@@ -56,7 +69,9 @@ def own_smiles(count: int) -> list[str]:
     return list(make(count, 30, 0.3, 0)[0]["smiles"])
 
 
-def measure(kind: str, molecules: int, shape: str, threads: int, tolerance: float) -> dict:
+def measure(
+    kind: str, molecules: int, shape: str, threads: int, tolerance: float, memory_mb: int, smiles: str | None
+) -> dict:
     """Seconds and peak memory of one point."""
     import torch
 
@@ -64,24 +79,28 @@ def measure(kind: str, molecules: int, shape: str, threads: int, tolerance: floa
     from chemsieve.models.prediction import predict
 
     torch.set_num_threads(threads)
-    problem, chosen = problem_of(molecules, shape, own_smiles(1000))
+    problem, chosen = problem_of(molecules, shape, read_smiles(smiles, molecules))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     facts = {"kind": kind, "molecules": molecules, "shape": shape, "parameters": problem.size, "tolerance": tolerance}
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     if kind == "gram":
-        facts["error"] = gram(problem, chosen, tolerance=tolerance).error
+        found = gram(problem, chosen, memory_mb=memory_mb, tolerance=tolerance)
+        facts |= {"error": found.error, "columns": found.columns, "tokens": sum(map(len, chosen.ids))}
     elif kind == "scores":
         problem.pool_loss_change(torch.randn(problem.size), chosen)
     else:
         predict(problem.model, chosen.ids, problem.pad_id, problem.device, batch_size=32)
     facts["seconds"] = time.perf_counter() - began
+    facts["processor_seconds"] = time.process_time() - used  # other work on the machine does not count
     facts["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     facts["growth_mb"] = facts["peak_mb"] - before
     return facts
 
 
 def exponent(points: list[dict], key: str) -> float:
-    """Slope of log seconds over log ``key`` by least squares."""
+    """Slope of log seconds over log ``key`` by least squares; not a number of fewer than two points."""
+    if len(points) < 2:
+        return float("nan")
     x, y = np.log([p[key] for p in points]), np.log([p["seconds"] for p in points])
     return float(np.polyfit(x, y, 1)[0])
 
@@ -89,11 +108,14 @@ def exponent(points: list[dict], key: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--molecules", type=int, nargs="+", default=[250, 500, 1000, 2000, 4000])
-    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
+    parser.add_argument("--shape", default="embedded", choices=SHAPES, help="of the points over molecules")
+    parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=SHAPES)
     parser.add_argument("--shape-molecules", type=int, default=250, help="molecules of the points over parameters")
-    parser.add_argument("--pools", type=int, nargs="+", default=[300, 3000, 30000])
+    parser.add_argument("--pools", type=int, nargs="*", default=[300, 3000, 30000])
     parser.add_argument("--pool-shape", default="embedded", choices=SHAPES)
     parser.add_argument("--tolerances", type=float, nargs="+", default=[0.0, 1e-5])
+    parser.add_argument("--memory-mb", type=int, default=700, help="influence.gram.memory_mb")
+    parser.add_argument("--smiles", help="a CSV file with a column smiles")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--point", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -104,8 +126,9 @@ def main() -> None:
 
     def run(kind: str, molecules: int, shape: str, tolerance: float = 0.0) -> dict:
         point = {"kind": kind, "molecules": molecules, "shape": shape, "tolerance": tolerance}
-        command = [sys.executable, __file__, "--point", json.dumps(point | {"threads": arguments.threads})]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        point |= {"threads": arguments.threads, "memory_mb": arguments.memory_mb, "smiles": arguments.smiles}
+        command = [sys.executable, __file__, "--point", json.dumps(point)]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         facts = json.loads(done.stdout.splitlines()[-1])
         cells = (
             facts["kind"], facts["molecules"], f"{facts['parameters']:,}", facts["tolerance"],
@@ -117,7 +140,7 @@ def main() -> None:
     print("| what | molecules | parameters | tolerance | seconds | peak MB | error of K |\n" + "|---" * 7 + "|")
     summary = {}
     for tolerance in arguments.tolerances:
-        by_size = [run("gram", n, "embedded", tolerance) for n in arguments.molecules]
+        by_size = [run("gram", n, arguments.shape, tolerance) for n in arguments.molecules]
         by_shape = [run("gram", arguments.shape_molecules, shape, tolerance) for shape in arguments.shapes]
         summary[f"gram_{tolerance:g}"] = {
             "exponent_molecules": exponent(by_size, "molecules"),
@@ -126,6 +149,9 @@ def main() -> None:
         }
     scores = [run("scores", n, arguments.pool_shape) for n in arguments.pools]
     plain = [run("inference", n, arguments.pool_shape) for n in arguments.pools]
+    if not scores:
+        print(json.dumps(summary))
+        return
     summary["pool"] = {
         "exponent": exponent(scores, "molecules"),
         "over_inference": [s["seconds"] / p["seconds"] for s, p in zip(scores, plain, strict=True)],

@@ -184,7 +184,8 @@ def expected(rule):
 def needs(rule):
     """Memory (MB), time (minutes) and GPUs that a rule's jobs ask for.
 
-    A further attempt asks for twice the memory and time.
+    A further attempt asks for twice the memory and time. ``gpu_jobs`` counts the jobs that use a GPU, for a profile that
+    lets several share one.
     """
     declared = step(rule)
 
@@ -195,7 +196,7 @@ def needs(rule):
     return {
         "mem_mb": lambda wildcards, attempt: resources.ask(expected(rule), attempt, gpu() > 0)[0],
         "runtime": lambda wildcards, attempt: resources.ask(expected(rule), attempt, gpu() > 0)[1],
-        **({"gpu": gpus} if declared.gpu else {}),
+        **({"gpu": gpus, "gpu_jobs": gpus} if declared.gpu else {}),
     }
 
 

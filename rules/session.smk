@@ -113,14 +113,20 @@ def give_up_results():
 
 
 def share_gpus():
-    """Where jobs run on this machine and several may have a GPU at a time, each is to have one of its own."""
+    """Where jobs run on this machine and several may use GPUs at a time, each is to have one, or a place on one."""
     from chemsieve.runtime import devices
 
-    limit = workflow.global_resources.get("gpu")
-    if not (workflow.local_exec and gpu() and limit is not None and (limit.value or 0) > 1):
+    def limit(name):
+        found = workflow.global_resources.get(name)
+        return 0 if found is None else found.value or 0
+
+    if not (workflow.local_exec and gpu()) or devices.VARIABLE in os.environ:
         return
     with one_sentence():
-        os.environ.setdefault(devices.VARIABLE, devices.share(limit.value))
+        if limit("gpu_jobs") > 1:
+            os.environ[devices.VARIABLE] = devices.spread(limit("gpu_jobs"))
+        elif limit("gpu") > 1:
+            os.environ[devices.VARIABLE] = devices.share(limit("gpu"))
 
 
 # A server that imports the heavy libraries once for all jobs of this run (see chemsieve/runtime/warm.py).

@@ -57,7 +57,7 @@ def on_slurm(copied):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["local", "multi_gpu"])
+@pytest.mark.parametrize("name", ["local", "multi_gpu", "shared_gpu"])
 def test_profiles_of_one_machine_plan_the_study(copied, name):
     jobs = plan(copied, "all", "--profile", f"profiles/{name}", "--configfile", "studies/tiny.yaml")
     assert Counter(job.rule for job in jobs)["report"] == 1
@@ -77,12 +77,13 @@ def test_profiles_of_clusters_plan_the_study(copied, tmp_path, name):
 
 
 def test_every_profile_is_known_here():
-    assert set(PROFILES) == {"default", "local", "gpu", "multi_gpu", *EXECUTORS}
-    one, several = (
+    assert set(PROFILES) == {"default", "local", "gpu", "multi_gpu", "shared_gpu", *EXECUTORS}
+    one, several, shared = (
         yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text(encoding="utf-8"))
-        for name in ("gpu", "multi_gpu")
+        for name in ("gpu", "multi_gpu", "shared_gpu")
     )
-    assert one == several | {"resources": {"gpu": 1}}
+    assert one == several | {"resources": {"gpu": 1}} == shared | {"resources": {"gpu": 1}}
+    assert set(shared["resources"]) == {"gpu_jobs"}
 
 
 def test_every_rule_says_what_it_needs(copied):
@@ -233,6 +234,66 @@ def test_jobs_have_a_gpu_each(workspace, monkeypatch):
     assert done.returncode != 0
     assert "gpu=4 jobs are to have a GPU each, but this machine shows 3" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_as_many_jobs_share_a_gpu_as_it_has_places(tmp_path):
+    """Of five jobs and two GPUs, one with two places and one with one, three hold a place and two wait."""
+    environment = {"PYTHONPATH": ROOT / "workflow_scripts", devices.VARIABLE: "0,1,0"}
+    jobs = [
+        processes.start("-c", HOLD, tmp_path, environment=environment, stdin=subprocess.PIPE, stderr=None)
+        for _ in range(5)
+    ]
+    try:
+        taken, waiting = [], jobs
+        while len(taken) < 3:
+            ready, _, _ = select.select([job.stdout for job in waiting], [], [], 60)
+            taken += [job.stdout.readline().split()[0] for job in waiting if job.stdout in ready]
+            waiting = [job for job in waiting if job.stdout not in ready]
+        assert sorted(taken) == ["0", "0", "1"]
+        assert select.select([job.stdout for job in waiting], [], [], 1.5)[0] == []
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()
+
+
+def test_places_are_spread_over_the_visible_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-1")
+    assert devices.spread(5) == "3,GPU-1,3,GPU-1,3"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ChemsieveError, match="gpu_jobs=4 jobs are to share the GPUs, but this machine shows none"):
+        devices.spread(4)
+
+
+# As a training job asks, and it waits until it sees another one, or for two seconds.
+SHARING = """
+rule all:
+    input: expand("done/{n}", n=range(4))
+
+rule train:
+    output: touch("done/{n}")
+    resources: gpu=1, gpu_jobs=1
+    shell: "mkdir -p now && touch now/{wildcards.n} && sleep 2 && ls now | wc -l >> seen && rm now/{wildcards.n}"
+"""
+
+
+@pytest.mark.slow
+def test_no_more_jobs_use_a_gpu_at_a_time_than_the_profile_says(copied, tmp_path, monkeypatch):
+    (tmp_path / "Snakefile").write_text(SHARING, encoding="utf-8")
+    profile = ["--profile", str(ROOT / "profiles" / "shared_gpu"), "--resources", "gpu_jobs=2"]
+    done = snakemake(tmp_path, *profile, cores=4)
+    assert done.returncode == 0, done.stdout
+    assert max(int(line) for line in (tmp_path / "seen").read_text(encoding="utf-8").split()) == 2
+    # Every job that may use a GPU asks for a place, where a GPU is shown, and no other one does.
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '0\\n'\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    done = snakemake(copied, "-n", "all", *profile, "--configfile", "studies/tiny.yaml")
+    assert done.returncode == 0, done.stdout
+    asking = set(re.findall(r"(?m)^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: .*gpu_jobs=1", done.stdout))
+    assert {"mlm", "finetune", "gram", "influence", "finetune_on_selection", "retrain"} <= asking
+    assert asking <= {rule for rule in RULES if steps.step(rule).gpu}
 
 
 def test_without_a_list_nothing_is_claimed(tmp_path, monkeypatch):

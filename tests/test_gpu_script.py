@@ -15,7 +15,7 @@ from helpers.tiny import SMILES
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = {
     *("machine", "predictions", "training_steps", "repeats_and_resumes", "influence", "training_speed"),
-    *("gram_speed", "prediction_speed", "pretrained", "lipophilicity"),
+    *("gram_speed", "prediction_speed", "compiled_steps", "several_jobs", "pretrained", "lipophilicity"),
 }
 
 
@@ -40,4 +40,9 @@ def test_every_part_runs_at_toy_size(tmp_path):
         if row["part"] == "influence":
             assert set(row["relative_errors"].values()) == {0.0}
         assert row.get("equal_to_the_bit", True), row
+    steps = {row["step"]: row for row in rows if row["part"] == "compiled_steps"}
+    assert steps["plain"]["milliseconds"] > 0
+    assert {name for name, row in steps.items() if "skipped" in row} == {"compile_with_cuda_graphs", "cuda_graphs"}
+    assert {"milliseconds", "failed"} & set(steps["compile"])
+    assert [row["jobs"] for row in rows if row["part"] == "several_jobs"] == [2]
     assert (tmp_path / "out" / "encoder" / "model.safetensors").is_file()

@@ -38,6 +38,7 @@ VARIANTS = {
     "average": {"average": 0.9, "layer_decay": 0.8, "schedule": "cosine"},
     "randomised": {"randomise": True, "writings": 2, "draws": 2},
     "curriculum": {"curriculum": "length"},
+    "packed": {"batch_tokens": 40},
     "stopping": {"patience": 1, "minimum_delta": 10.0},
 }
 MEASURED = {"seconds", "evaluation_seconds"}

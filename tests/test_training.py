@@ -231,6 +231,41 @@ def test_group_by_length_pads_less_and_still_sees_every_molecule():
     assert padded[True] < 0.8 * padded[False]
 
 
+@pytest.mark.parametrize("admitted", [None, [np.arange(0, 60, 2), np.arange(60)]])
+def test_batches_by_tokens_hold_no_more_and_every_molecule(admitted):
+    lengths = np.random.default_rng(0).integers(5, 60, 60).tolist()
+    order = Order(60, 4, 0, lengths, admitted, batch_tokens=100)
+    seen = []
+    for epoch in (0, 1, 1):
+        batches = order.batches(epoch)
+        assert len(batches) == order.steps(epoch)
+        molecules = list(range(60)) if admitted is None else admitted[epoch].tolist()
+        assert sorted(itertools.chain(*batches)) == molecules
+        padded = [max(lengths[i] for i in batch) * len(batch) for batch in batches]
+        assert max(padded) <= 100
+        assert lengths[batches[0][0]] == max(lengths[i] for i in molecules), "memory runs out at once, or never"
+        assert sum(padded) < 1.2 * sum(lengths[i] for i in molecules) + 100
+        seen.append(batches)
+    assert seen[1] != seen[2], "the order is drawn"
+    assert Order(3, 4, 0, [150, 10, 90], batch_tokens=100).batches(0)[0] == [0], "one that is too long is alone"
+
+
+def test_a_training_takes_as_many_steps_as_its_tokens_make():
+    settings = Settings(epochs=2, batch_size=40, learning_rate=0.01, batch_tokens=30)
+    batches = []
+
+    def collate(examples):
+        batches.append(RegressionCollator(PAD)(examples))
+        return batches[-1]
+
+    functions = (collate, lambda m, inputs: m(inputs).square().mean(), lambda: {"validation_loss": 1.0})
+    outcome = fit(Line(), EXAMPLES, *functions, settings, Conditions(0, CPU))
+    lengths = [len(example["input_ids"]) for example in EXAMPLES]
+    assert len(batches) == 2 * Order(40, 40, 0, lengths, batch_tokens=30).steps(0) > 4
+    assert all(batch["input_ids"].numel() <= 30 for batch in batches)
+    assert outcome.curve[-1]["learning_rate"] == 0.0, "the schedule ends with the last step"
+
+
 def test_the_order_of_the_molecules_follows_from_the_seed():
     orders = []
     for seed in (0, 0, 1):

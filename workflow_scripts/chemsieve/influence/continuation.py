@@ -51,14 +51,14 @@ class Continuation:
         that the steps are as many.
         """
         settings, seed = self.replay.settings, self.seed + point
+        tokens = [len(row) for row in self.replay.molecules.ids]
         order: CommonOrder | Order
         if kind == "selection":
-            order = CommonOrder(self.names, self.train, settings.batch_size, seed)
+            order = CommonOrder(self.names, self.train, settings.mixed_batch(tokens[: self.train]), seed)
         else:
-            steps = math.ceil(self.weights(weight).sum() / settings.batch_size)
+            steps = math.ceil(self.weights(weight).sum() / settings.mixed_batch(tokens))
             size = math.ceil(len(self.names) / steps)
-            lengths = [len(row) for row in self.replay.molecules.ids] if settings.group_by_length else None
-            order = Order(len(self.names), size, seed, lengths)
+            order = Order(len(self.names), size, seed, tokens if settings.group_by_length else None)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return [batch for epoch in range(settings.epochs) for batch in order.batches(epoch)]

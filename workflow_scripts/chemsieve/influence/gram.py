@@ -136,7 +136,8 @@ def _slices(layer: Layer, basis: Basis, n: int, columns: int) -> Iterator[Tensor
         ins, outs = (side.shape[-1] for side in layer.pairs[0])
         step = min(max(columns // ins, 1), outs)
         buffer = layer.pairs[0][0].new_empty(n, step, ins)
-        for low in range(0, outs, step):
+        cuts = [] if basis.kept is None else _cuts(basis.kept, range(0, outs + step, step), ins)
+        for number, low in enumerate(range(0, outs, step)):
             part = buffer[:, : outs - low] if outs - low < step else buffer
             start = 0
             for entered, derivative in layer.pairs:
@@ -151,9 +152,12 @@ def _slices(layer: Layer, basis: Basis, n: int, columns: int) -> Iterator[Tensor
             if basis.kept is None:
                 yield part
             else:
-                first = low * ins
-                here = basis.kept[(basis.kept >= first) & (basis.kept < first + part.shape[1])] - first
-                yield part.index_select(1, here)
+                yield part.index_select(1, basis.kept[cuts[number] : cuts[number + 1]] - low * ins)
+
+
+def _cuts(kept: Tensor, rows: range, ins: int) -> list[int]:
+    """How many of the kept products, ascending, lie before each of these rows of a layer's gradient."""
+    return torch.searchsorted(kept, torch.tensor([row * ins for row in rows], device=kept.device)).tolist()
 
 
 def _outer(layer: Layer, basis: Basis) -> bool:

@@ -18,7 +18,7 @@ from torch.func import functional_call, jvp
 from chemsieve.errors import InfluenceDivergence
 from chemsieve.models.regressor import Regressor
 from chemsieve.runtime.processes import progress
-from chemsieve.training.batches import by_length, pad
+from chemsieve.training.batches import by_length, padded, sent
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,30 @@ def check_finite(values: Tensor, what: str) -> None:
         raise InfluenceDivergence(f"influence: {what} is not finite; lower the learning rate or use another checkpoint")
 
 
+class _Scattered:
+    """Numbers of (n,) molecules that come in batches: left where they are computed, and read once, float64.
+
+    A look at each batch would wait for a GPU.
+    """
+
+    def __init__(self, count: int):
+        self.count = count
+        self.positions: list[np.ndarray] = []
+        self.parts: list[Tensor] = []
+
+    def add(self, positions: np.ndarray, values: Tensor) -> None:
+        """The values (batch,) of the molecules at ``positions``."""
+        self.positions.append(positions)
+        self.parts.append(values.double())
+
+    def read(self) -> Tensor:
+        """All values (n,), on the processor."""
+        result = torch.empty(self.count, dtype=torch.float64)
+        if self.parts:
+            result[torch.as_tensor(np.concatenate(self.positions))] = torch.cat(self.parts).cpu()
+        return result
+
+
 class Problem:
     """Gradients and curvature products of ``model`` on ``train`` (which defines the curvature).
 
@@ -81,9 +105,9 @@ class Problem:
     def batches(self, molecules: Molecules) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor]]:
         """Positions (batch,), token ids and mask (batch, longest), and labels (batch,), shortest molecules first."""
         for positions in by_length(molecules.ids, self.batch_size):
-            tokens, mask = pad([molecules.ids[i] for i in positions], self.pad_id)
-            labels = torch.as_tensor(molecules.labels[positions], dtype=self.dtype, device=self.device)
-            yield positions, tokens.to(self.device), mask.to(self.device), labels
+            tokens, mask = padded([molecules.ids[i] for i in positions], self.pad_id, self.device)
+            labels = sent(torch.as_tensor(molecules.labels[positions], dtype=self.dtype), self.device)
+            yield positions, tokens, mask, labels
 
     def _outputs(self, parameters: dict[str, Tensor], tokens: Tensor, mask: Tensor) -> Tensor:
         return functional_call(self.model, {**self.constants, **parameters}, (tokens, mask))
@@ -151,30 +175,30 @@ class Problem:
         for positions, tokens, mask, _ in progress(self.batches(molecules), "weighted gradients", total=None):
             leaves = self._leaves()
             outputs = self._outputs(leaves, tokens, mask)
-            chosen = weights[torch.as_tensor(positions)].to(self.device, self.dtype)
+            chosen = weights[sent(torch.as_tensor(positions), weights.device)].to(self.device, self.dtype)
             total += self._flat(torch.autograd.grad(outputs, list(leaves.values()), grad_outputs=chosen))
         return total
 
     def derivatives(self, vector: Tensor, molecules: Molecules) -> Tensor:
         """J ``vector`` (n,) in float64: the outputs' derivatives along ``vector``, by forward mode."""
-        result = torch.empty(len(molecules), dtype=torch.float64)
+        result = _Scattered(len(molecules))
         tangents = self.unflatten(vector)
         for positions, tokens, mask, _ in progress(self.batches(molecules), "derivatives", total=None):
             with torch.no_grad():
                 _, along = self._derivative(tangents, tokens, mask)
-            result[torch.as_tensor(positions)] = along.double().cpu()
-        return result
+            result.add(positions, along)
+        return result.read()
 
     def loss_change(self, vector: Tensor, molecules: Molecules) -> np.ndarray:
         """grad L(z)^T ``vector`` for each molecule z (n,), by one directional derivative per batch."""
-        result = torch.empty(len(molecules), dtype=torch.float64)
+        result = _Scattered(len(molecules))
         tangents = self.unflatten(vector)
         batches = progress(self.batches(molecules), "scores", total=-(-len(molecules) // self.batch_size))
         for positions, tokens, mask, labels in batches:
             with torch.no_grad():
                 outputs, along = self._derivative(tangents, tokens, mask)
-            result[torch.as_tensor(positions)] = (2 * (outputs - labels) * along).double().cpu()
-        return result.numpy()
+            result.add(positions, 2 * (outputs - labels) * along)
+        return result.read().numpy()
 
     def pool_loss_change(self, vector: Tensor, pool: Molecules) -> np.ndarray:
         """As :meth:`loss_change`, in the way that is cheaper for so many molecules."""
@@ -203,14 +227,13 @@ class Problem:
     def _central_difference(self, weights: Tensor, vector: Tensor, molecules: Molecules, step: float) -> np.ndarray:
         """grad L(z)^T ``vector`` (n,) from the outputs at ``weights`` plus and minus ``step`` times ``vector``."""
         sides = [self.unflatten(weights + sign * step * vector) for sign in (1, -1)]
-        result = torch.empty(len(molecules), dtype=torch.float64)
+        result = _Scattered(len(molecules))
         batches = progress(self.batches(molecules), "scores", total=-(-len(molecules) // self.batch_size))
         for positions, tokens, mask, labels in batches:
             with torch.no_grad():
                 up, down = (self._outputs(side, tokens, mask).double() for side in sides)
-            change = (up - down) * ((up + down) / 2 - labels) / step
-            result[torch.as_tensor(positions)] = change.cpu()
-        return result.numpy()
+            result.add(positions, (up - down) * ((up + down) / 2 - labels) / step)
+        return result.read().numpy()
 
     # -- diagnostics -----------------------------------------------------------------------------------------------
 

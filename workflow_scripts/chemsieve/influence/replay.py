@@ -36,7 +36,7 @@ from chemsieve.influence.problem import check_finite
 from chemsieve.models.kernel_head import KernelHead
 from chemsieve.models.regressor import disable_noise
 from chemsieve.training.averaging import WeightAverage
-from chemsieve.training.batches import by_length, pad
+from chemsieve.training.batches import by_length, padded, sent
 from chemsieve.training.layers import decayed_names, groups
 from chemsieve.training.loop import low_precision
 
@@ -248,10 +248,10 @@ class Replay:
 
     def _batch(self, positions: np.ndarray, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Tokens and mask (batch, longest), weights and standardised labels (batch,)."""
-        tokens, mask = pad([self.molecules.ids[i] for i in positions], self.pad_id)
+        tokens, mask = padded([self.molecules.ids[i] for i in positions], self.pad_id, self.device)
         chosen = torch.as_tensor(positions)
-        given = weights[chosen].to(self.device, self.dtype)
-        return tokens.to(self.device), mask.to(self.device), given, self.standardised[chosen.to(self.device)]
+        given = sent(weights[chosen].to(self.dtype), self.device)
+        return tokens, mask, given, self.standardised[sent(chosen, self.device)]
 
     @staticmethod
     def passes(steps: int, every: int | None) -> int:
@@ -316,22 +316,26 @@ class Replay:
 
     def _outcome(self) -> tuple[float, list[Tensor], float, float]:
         """The loss, and its derivatives with respect to the model's weights and what labels are standardised by."""
-        total, mean, scale = 0.0, 0.0, 0.0
+        sums = []
         gradients = [torch.zeros_like(p) for p in self.parameters]
         count = len(self.query)
         for positions in by_length(self.query.ids, EVALUATED):
-            tokens, mask = pad([self.query.ids[i] for i in positions], self.pad_id)
-            wanted = torch.as_tensor(self.query.labels[positions], dtype=torch.float64, device=self.device)
-            outputs = self.model(tokens.to(self.device), mask.to(self.device))
+            tokens, mask = padded([self.query.ids[i] for i in positions], self.pad_id, self.device)
+            wanted = sent(torch.as_tensor(self.query.labels[positions], dtype=torch.float64), self.device)
+            outputs = self.model(tokens, mask)
             errors = (outputs.double() * self.new_scale + self.new_mean - wanted) / self.scale
             found = torch.autograd.grad((errors**2).sum() / count, self.parameters, allow_unused=True)
             for gradient, part in zip(gradients, found, strict=True):
                 if part is not None:
                     gradient += part
             errors = errors.detach()
-            total += float((errors**2).sum()) / count
-            mean += float(2 * errors.sum()) / count / self.scale
-            scale += float(2 * (errors * outputs.detach().double()).sum()) / count / self.scale
+            along = (errors * outputs.detach().double()).sum()
+            sums.append(torch.stack([(errors**2).sum(), 2 * errors.sum(), 2 * along]))
+        total, mean, scale = 0.0, 0.0, 0.0
+        for squares, by_mean, by_scale in torch.stack(sums).tolist():
+            total += squares / count
+            mean += by_mean / count / self.scale
+            scale += by_scale / count / self.scale
         return total, gradients, mean, scale
 
     def _last(self, state: State) -> Adjoint:
@@ -388,7 +392,9 @@ class Replay:
         norm = torch.linalg.vector_norm(
             torch.stack([torch.linalg.vector_norm(g.detach()) for g in gradients if g is not None])
         )
-        clip = min(float(settings.gradient_clip / (norm + 1e-6)), 1.0)
+        # Read together: each look waits for a GPU.
+        most, above, length = torch.stack([settings.gradient_clip / (norm + 1e-6), norm + 1e-6, norm]).tolist()
+        clip = min(most, 1.0)
         towards: list[Tensor | None] = []
         moments = (after.first, after.second, adjoint.weights, adjoint.first, adjoint.second)
         for parameter, gradient, first, second, of_weights, of_first, of_second in zip(
@@ -413,9 +419,9 @@ class Replay:
         if clip == 1.0:
             return towards
         both = [(g.detach(), t) for g, t in zip(gradients, towards, strict=True) if g is not None and t is not None]
-        along = sum(float((g.double() * t.double()).sum()) for g, t in both)
+        along = sum(torch.stack([(g.double() * t.double()).sum() for g, t in both]).tolist())
         # clip is c / (norm + 1e-6), and the norm itself moves with the gradient.
-        shrink = along * clip / float(norm + 1e-6) / float(norm)
+        shrink = along * clip / above / length
         return [
             None if g is None or t is None else clip * t - shrink * g.detach()
             for g, t in zip(gradients, towards, strict=True)

@@ -23,14 +23,14 @@ def pooled_on(encoder: PreTrainedModel, ids: Sequence[Sequence[int]], pad_id: in
 
     from chemsieve.models.molformer.modeling import masked_mean
     from chemsieve.runtime.processes import progress
-    from chemsieve.training.batches import by_length, pad
+    from chemsieve.training.batches import by_length, padded, sent
 
     encoder.to(device).eval()  # type: ignore[arg-type]  # transformers' decorator hides the signature
     dtype = next(encoder.parameters()).dtype
     result = torch.empty(len(ids), encoder.config.hidden_size, dtype=dtype, device=device)
     with torch.no_grad():
         for batch in progress(by_length(ids, 64), "embeddings", -(-len(ids) // 64)):
-            tokens, mask = (part.to(device) for part in pad([ids[i] for i in batch], pad_id))
+            tokens, mask = padded([ids[i] for i in batch], pad_id, device)
             hidden = encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
-            result[torch.from_numpy(batch).to(device)] = masked_mean(hidden, mask)
+            result[sent(torch.from_numpy(batch), device)] = masked_mean(hidden, mask)
     return result

@@ -12,7 +12,7 @@ from chemsieve.models.random_smiles import SmilesRandomiser
 from chemsieve.models.regressor import Regressor
 from chemsieve.models.uncertainty import dropout_layers, dropout_passes, feature_draws
 from chemsieve.runtime.processes import progress
-from chemsieve.training.batches import by_length, pad
+from chemsieve.training.batches import by_length, padded
 
 BATCH = 64
 
@@ -79,8 +79,14 @@ def randomiser(model: Regressor, tokenizer: Tokenizer) -> SmilesRandomiser:
 
 def _in_batches(model: Regressor, ids, batches, pad_id: int, device: torch.device) -> np.ndarray:
     """Predictions (molecules,) of the model in the mode that it is in; ``batches`` are positions in ``ids``."""
-    result = np.empty(len(ids))
+    predicted = torch.empty(len(ids), dtype=torch.float64, device=device)  # read once: each look waits for a GPU
+    order: list[np.ndarray] = []
+    start = 0
     for batch in batches:
-        tokens, mask = pad([ids[i] for i in batch], pad_id)
-        result[batch] = model.predict(tokens.to(device), mask.to(device)).cpu().numpy()
+        predicted[start : start + len(batch)] = model.predict(*padded([ids[i] for i in batch], pad_id, device))
+        order.append(batch)
+        start += len(batch)
+    result = np.empty(len(ids))
+    if order:
+        result[np.concatenate(order)] = predicted.cpu().numpy()
     return result

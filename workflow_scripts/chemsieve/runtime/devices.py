@@ -1,8 +1,8 @@
-"""The device that a job computes on: the configured one, and a GPU of its own where several jobs share several GPUs.
+"""The device that a job computes on: the configured one, and its own place where several jobs share the GPUs.
 
-Whoever starts the jobs lists the GPUs in an environment variable, as CUDA_VISIBLE_DEVICES would. A job takes the first
-that no other job of this user has, and holds it by a lock of the operating system until its process ends, however it
-ends: nothing is left behind that somebody would have to clear.
+Whoever starts the jobs lists the GPUs in an environment variable, as CUDA_VISIBLE_DEVICES would, one as often as it has
+places for jobs. A job takes the first place that no other job of this user has, and holds it by a lock of the operating
+system until its process ends, however it ends: nothing is left behind that somebody would have to clear.
 """
 
 from __future__ import annotations
@@ -73,8 +73,20 @@ def share(count: int) -> str:
     return ",".join(found[:count])
 
 
+def spread(count: int) -> str:
+    """The value of :data:`VARIABLE` by which ``count`` jobs at a time share all GPUs, as evenly as they can.
+
+    Raises:
+        ChemsieveError: there is no GPU.
+    """
+    found = visible()
+    if not found:
+        raise ChemsieveError(f"resources: gpu_jobs={count} jobs are to share the GPUs, but this machine shows none")
+    return ",".join(found[number % len(found)] for number in range(count))
+
+
 def claim(folder: str | Path | None = None) -> str | None:
-    """Take one of the listed GPUs for the rest of this process, waiting while all are taken.
+    """Take a place on one of the listed GPUs for the rest of this process, waiting while all are taken.
 
     Sets CUDA_VISIBLE_DEVICES, which counts until CUDA is first used. A second call keeps the first's GPU.
 
@@ -91,8 +103,9 @@ def claim(folder: str | Path | None = None) -> str | None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     waited = False
     while True:
-        for name in names:
-            file = (folder / re.sub(r"[^\w.-]", "_", name)).open("w")
+        for number, name in enumerate(names):
+            place = names[:number].count(name)  # on this GPU
+            file = (folder / (re.sub(r"[^\w.-]", "_", name) + f".{place}" * bool(place))).open("w")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

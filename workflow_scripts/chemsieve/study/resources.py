@@ -145,7 +145,9 @@ def molecule_table(s: Sizes, config: dict) -> tuple[float, float]:
 
 
 def _training(s: Sizes, training: dict, molecules: float) -> tuple[float, float]:
-    memory = TORCH_MB + STATE * s.parameters + s.activations(training["batch_size"]) + 0.005 * molecules
+    tokens = training.get("batch_tokens")  # pretraining has none
+    batch = training["batch_size"] if tokens is None else math.ceil(tokens / TOKENS)
+    memory = TORCH_MB + STATE * s.parameters + s.activations(batch) + 0.005 * molecules
     return memory, 30 + STEP * s.parameters * molecules * training["epochs"]
 
 
@@ -208,9 +210,15 @@ def _in_matrix(s: Sizes, config: dict) -> int:
 
 def gram(s: Sizes, config: dict) -> tuple[float, float]:
     """All products of the molecules' gradients."""
+    chosen = config["influence"]["gram"]
     n = _in_matrix(s, config)
-    memory = TORCH_MB + 1.2 * config["influence"]["gram"]["memory_mb"] + 40 / 1e6 * s.parameters + 24 / 1e6 * n**2
-    return memory, 30 + s.parameters * (1e-8 * n + 1e-12 * n**2)
+    memory = TORCH_MB + 1.2 * chosen["memory_mb"] + 40 / 1e6 * s.parameters + 24 / 1e6 * n**2
+    # A pass over the molecules records as many layers as memory has room for: inputs and derivatives of six dense
+    # layers in each of the encoder's, in float32, of which a tolerance leaves less than half.
+    share = 0.5 if chosen["tolerance"] >= 1e-3 or chosen["rank"] is not None else 1.0
+    recorded = share * n * TOKENS / 2 * s.layers * 12 * s.hidden * 4 / 2**20
+    passes = min(max(recorded / (chosen["memory_mb"] * 7 / 8), 1.0), 6 * s.layers)
+    return memory, 30 + s.parameters * ((1e-8 + PASS * (passes - 1)) * n + 1e-12 * n**2)
 
 
 def influence(s: Sizes, config: dict) -> tuple[float, float]:

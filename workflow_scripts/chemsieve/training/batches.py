@@ -1,5 +1,6 @@
-"""Batches of token ids, padded only to their own longest molecule."""
+"""Batches of token ids, padded only to their own longest molecule, and their way to the device."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,13 +14,35 @@ from chemsieve.training import limits
 
 def pad(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
     """Right-padded ids and attention mask, each (batch, longest), int64."""
-    longest = max(len(row) for row in ids)
-    tokens = torch.full((len(ids), longest), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(ids), longest), dtype=torch.long)
-    for i, row in enumerate(ids):
-        tokens[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-        mask[i, : len(row)] = 1
-    return tokens, mask
+    lengths = np.array([len(row) for row in ids])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    tokens = np.full(mask.shape, pad_id, dtype=np.int64)
+    tokens[mask] = np.fromiter(itertools.chain.from_iterable(ids), np.int64, lengths.sum())
+    return torch.from_numpy(tokens), torch.from_numpy(mask.astype(np.int64))
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device; to a GPU it travels by itself, from pinned memory, and the processor goes on meanwhile.
+
+    What is computed of it waits for it, since both stand in the same queue of the GPU.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def padded(ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What :func:`pad` gives, on the device."""
+    tokens, mask = pad(ids, pad_id)
+    return sent(tokens, device), sent(mask, device)
+
+
+def masked_places(labels: Tensor) -> Tensor:
+    """Places (masked tokens,) in a flattened batch of the tokens whose labels (batch, length) are not -100.
+
+    Found where the labels are made, on the processor: a GPU would have to be waited for to know how many they are.
+    """
+    return (labels.flatten() != -100).nonzero()[:, 0]
 
 
 def by_length(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:

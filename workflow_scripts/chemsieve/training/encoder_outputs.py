@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from chemsieve.models.regressor import Regressor
-from chemsieve.training.batches import by_length, pad
+from chemsieve.training.batches import by_length, padded, sent
 
 FORWARD = 64  # molecules of one pass of the encoder
 
@@ -21,7 +21,7 @@ def encoder_outputs(model: Regressor, ids: Sequence[Sequence[int]], pad_id: int,
     model.eval()
     outputs = torch.empty(len(ids), model.encoder.config.hidden_size, device=device)
     for rows in by_length(ids, FORWARD):
-        inputs, mask = pad([ids[i] for i in rows], pad_id)
-        outputs[torch.from_numpy(rows).to(device)] = model.pooled_output(inputs.to(device), mask.to(device)).float()
+        inputs, mask = padded([ids[i] for i in rows], pad_id, device)
+        outputs[sent(torch.from_numpy(rows), device)] = model.pooled_output(inputs, mask).float()
     model.train(training)
     return outputs

@@ -34,8 +34,9 @@ class Settings:
     ``precision`` is that of the matrix products in training: see :func:`chemsieve.training.loop.low_precision`.
     ``layer_decay`` multiplies the learning rate from one layer to the one below it. ``average`` is the decay of a
     moving average of the weights, which is then what is validated and kept; ``None`` keeps the weights themselves.
+    ``batch_tokens`` is the number of tokens of a step, padding included, in place of ``batch_size`` molecules.
 
-    The last seven concern regression alone. ``randomise`` trains on a fresh random SMILES of each molecule; predictions
+    The last eight concern regression alone. ``randomise`` trains on a fresh random SMILES of each molecule; predictions
     are averaged over ``writings``, the number of SMILES of a molecule, and over ``draws`` of the random features;
     ``curriculum`` names the difficulty by which molecules are admitted, epoch by epoch: see
     :mod:`chemsieve.training.curriculum`. ``head_epochs`` at the rate ``head_learning_rate`` go before the epochs of the
@@ -56,6 +57,7 @@ class Settings:
     precision: str
     layer_decay: float
     average: float | None
+    batch_tokens: int | None = None
     checkpoints: tuple[int, ...] = ()
     randomise: bool = False
     writings: int = 1
@@ -64,6 +66,14 @@ class Settings:
     head_epochs: int = 0
     head_learning_rate: float = 0.001
     unfreeze: int | None = None
+
+    def mixed_batch(self, lengths: Sequence[int]) -> int:
+        """Molecules of a batch of all lengths: ``batch_size``, or as many as fit into ``batch_tokens`` if all are long.
+
+        Args:
+            lengths: tokens of the molecules that make the batches.
+        """
+        return self.batch_size if self.batch_tokens is None else max(self.batch_tokens // max(lengths), 1)
 
 
 @dataclass
@@ -154,9 +164,11 @@ def _order(
     members: Sequence[np.ndarray] | None,
     common: int | None,
 ) -> Batched:
+    tokens = [len(example["input_ids"]) for example in examples]
     if common is not None:
-        return CommonOrder([example["smiles"] for example in examples], common, settings.batch_size, seed)
-    lengths = [len(example["input_ids"]) for example in examples] if settings.group_by_length else None
+        names = [example["smiles"] for example in examples]
+        return CommonOrder(names, common, settings.mixed_batch(tokens[:common]), seed)
+    lengths = tokens if settings.group_by_length or settings.batch_tokens is not None else None
     epochs = None if difficulty is None else admitted(difficulty, settings.epochs)
     if epochs is not None:
         log.info("curriculum: %s molecules in the epochs", ", ".join(str(len(epoch)) for epoch in epochs))
@@ -165,7 +177,7 @@ def _order(
         both = [np.intersect1d(one, other) for one, other in zip(easy, members, strict=True)]
         # No easy molecule may be a member: an epoch is over something.
         epochs = [found if len(found) else member for found, member in zip(both, members, strict=True)]
-    return Order(len(examples), settings.batch_size, seed, lengths, epochs)
+    return Order(len(examples), settings.batch_size, seed, lengths, epochs, settings.batch_tokens)
 
 
 @dataclass(kw_only=True)

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chemsieve.models.molformer.modeling import masked_mean
-from chemsieve.training.batches import MaskingCollator, by_length, pad
+from chemsieve.models.molformer.modeling import MolformerForMaskedLM, masked_mean
+from chemsieve.training.batches import MaskingCollator, by_length, masked_places, pad, padded
 
 AT_ONCE = 64  # molecules measured together; of long ones more would take gigabytes
 BOUND = 6  # deviations from the mean
@@ -81,13 +81,13 @@ def last_outputs(encoder: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def masked(rows: Sequence[Sequence[int]], collate: MaskingCollator, unmasked: float) -> dict[str, Tensor]:
-    """A batch in which a share of the molecules, drawn afresh, has nothing masked."""
+    """A batch in which a share of the molecules, drawn afresh, has nothing masked; ``chosen`` are its masked places."""
     inputs = collate([{"input_ids": row} for row in rows])
     if whole := round(unmasked * len(rows)):
         chosen = torch.randperm(len(rows))[:whole]
         inputs["input_ids"][chosen] = pad(rows, collate.pad_id)[0][chosen]
         inputs["labels"][chosen] = -100
-    return inputs
+    return inputs | {"chosen": masked_places(inputs["labels"])}
 
 
 def standardisation(corpus: Corpus) -> Standard:
@@ -140,8 +140,10 @@ def losses(
         inputs: a batch of :func:`masked`.
         wanted: its :func:`targets`.
     """
-    if (inputs["labels"] != -100).any():
-        loss = model(**inputs).loss
+    if len(inputs["chosen"]):
+        # Other families look at the labels of all tokens.
+        known = isinstance(model, MolformerForMaskedLM)
+        loss = model(**{name: tensor for name, tensor in inputs.items() if known or name != "chosen"}).loss
     else:
         encoder(inputs["input_ids"], inputs["attention_mask"])
         loss = hidden[0].new_zeros(())
@@ -168,12 +170,12 @@ def fit_linearly(
 
     order, means = [], []
     for positions in by_length(corpus.ids, AT_ONCE) if standard else ():
-        tokens, mask = (t.to(device) for t in pad([corpus.ids[i] for i in positions], pad_id))
-        means.append(masked_mean(encoder(tokens, mask).last_hidden_state, mask).double().cpu().numpy())
+        tokens, mask = padded([corpus.ids[i] for i in positions], pad_id, device)
+        means.append(masked_mean(encoder(tokens, mask).last_hidden_state, mask))
         order.append(positions)
     if not means:
         return
-    features = np.concatenate(means)
+    features = torch.cat(means).double().cpu().numpy()
     penalties = np.logspace(-2, 1, 13) * len(features) * np.square(features).mean()
     for name, values in targets(corpus, np.concatenate(order), standard).items():
         solved = RidgeCV(penalties).fit(features, np.nan_to_num(values.astype(np.float64)))
@@ -196,15 +198,19 @@ def fits(
     heads: nn.ModuleDict, encoder: nn.Module, held: Corpus, pad_id: int, standard: Standard, device: torch.device
 ) -> dict[str, Fit]:
     """How well each head predicts molecules in which nothing is masked, as the heads are called."""
-    errors: dict[str, list[np.ndarray]] = {name: [] for name in standard}
+    predicted: dict[str, list[Tensor]] = {name: [] for name in standard}
     truths: dict[str, list[np.ndarray]] = {name: [] for name in standard}
     for positions in by_length(held.ids, AT_ONCE) if standard else ():
-        tokens, mask = (t.to(device) for t in pad([held.ids[i] for i in positions], pad_id))
+        tokens, mask = padded([held.ids[i] for i in positions], pad_id, device)
         pooled = masked_mean(encoder(tokens, mask).last_hidden_state, mask)
         for name, target in targets(held, positions, standard).items():
-            errors[name].append((heads[name](pooled).cpu().numpy() - target) ** 2)
+            predicted[name].append(heads[name](pooled))
             truths[name].append(target)
-    return {name: _fit(np.concatenate(errors[name]), np.concatenate(truths[name])) for name in standard}
+    found = {}
+    for name in standard:
+        truth = np.concatenate(truths[name])
+        found[name] = _fit((torch.cat(predicted[name]).cpu().numpy() - truth) ** 2, truth)
+    return found
 
 
 def _fit(squares: np.ndarray, truth: np.ndarray) -> Fit:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from chemsieve.training.batches import masked_places, sent
+
 
 @torch.no_grad()
 def masked_figures(model: nn.Module, batches: Iterable[dict[str, Tensor]], device: torch.device) -> dict[str, float]:
@@ -15,13 +17,15 @@ def masked_figures(model: nn.Module, batches: Iterable[dict[str, Tensor]], devic
         model: in the mode that it is to be measured in.
         batches: as :class:`chemsieve.training.batches.MaskingCollator` makes them.
     """
-    total = right = masked = 0.0
+    # Read once, after the last batch: each look waits for a GPU.
+    total, right = torch.zeros((2,), dtype=torch.float64, device=device)
+    masked = 0
     for batch in batches:
-        inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-        labels = inputs.pop("labels")
-        chosen = labels != -100
-        logits = model(**inputs).logits[chosen].float()
-        total += F.cross_entropy(logits, labels[chosen], reduction="sum").item()
-        right += (logits.argmax(-1) == labels[chosen]).sum().item()
-        masked += chosen.sum().item()
-    return {"validation_loss": total / masked, "masked_accuracy": right / masked}
+        chosen = masked_places(batch["labels"])
+        inputs = {name: sent(tensor, device) for name, tensor in batch.items() if name != "labels"}
+        labels = sent(batch["labels"].flatten()[chosen], device)
+        logits = model(**inputs).logits.flatten(0, 1).index_select(0, sent(chosen, device)).float()
+        total += F.cross_entropy(logits, labels, reduction="sum").double()
+        right += (logits.argmax(-1) == labels).sum()
+        masked += len(chosen)
+    return {"validation_loss": total.item() / masked, "masked_accuracy": right.item() / masked}

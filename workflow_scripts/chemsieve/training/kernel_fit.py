@@ -125,7 +125,7 @@ class KernelFit:
     def _encoder_sum(self) -> float:
         """A number that every step of training changes."""
         parts = (*self.model.encoder.state_dict().values(), *self.model.pooled.state_dict().values())
-        return sum(float(value.double().sum()) for value in parts)
+        return sum(torch.stack([value.double().sum() for value in parts]).tolist())
 
     @torch.no_grad()
     def _place(self, outputs: Tensor) -> None:

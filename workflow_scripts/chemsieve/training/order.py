@@ -1,6 +1,7 @@
 """The order in which an epoch goes over its molecules, and the batches that it makes."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -8,6 +9,8 @@ from typing import Protocol, cast
 import numpy as np
 import torch
 from torch import Tensor
+
+from chemsieve.training.batches import sent
 
 STRETCH = 50  # batches that are sorted by length together
 
@@ -31,6 +34,22 @@ def grouped_by_length(lengths: Sequence[int], batch_size: int) -> list[int]:
     return [position for stretch in stretches for position in stretch]
 
 
+def packed(lengths: Sequence[int], tokens: int) -> list[int]:
+    """How many molecules each batch takes of those that are sorted by length, the longest first.
+
+    A batch, padded to its longest molecule, has at most so many tokens, and one molecule at least.
+
+    Args:
+        lengths: tokens of each molecule, in any order.
+    """
+    left, sizes = sorted(lengths, reverse=True), []
+    start = 0
+    while start < len(left):
+        sizes.append(min(max(tokens // left[start], 1), len(left) - start))
+        start += sizes[-1]
+    return sizes
+
+
 class Batched(Protocol):
     """What says which molecules each step of an epoch takes."""
 
@@ -52,6 +71,7 @@ class Order:
         lengths: tokens of each molecule, to put those of like length into the same batch; ``None`` groups nothing.
         admitted: positions of the molecules of each epoch, as :func:`chemsieve.training.curriculum.admitted` gives
             them; ``None`` is all molecules in each.
+        batch_tokens: tokens of a batch, padding included, in place of ``batch_size`` molecules; it takes lengths.
     """
 
     count: int
@@ -59,9 +79,12 @@ class Order:
     seed: int
     lengths: Sequence[int] | None = None
     admitted: list[np.ndarray] | None = None
+    batch_tokens: int | None = None
 
     def steps(self, epoch: int) -> int:
         """How many batches an epoch, counted from 0, has."""
+        if self.batch_tokens is not None:
+            return len(self._sizes(self._members(epoch), self.batch_tokens))
         size = self.count if self.admitted is None else len(self.admitted[epoch])
         return -(-size // self.batch_size)
 
@@ -70,7 +93,7 @@ class Order:
         if self.lengths is None and self.admitted is None:
             generator = torch.Generator().manual_seed(self.seed + epoch)
             return torch.randperm(self.count, generator=generator).tolist()
-        positions = range(self.count) if self.admitted is None else self.admitted[epoch].tolist()
+        positions = self._members(epoch)
         if self.lengths is None:
             chosen = torch.randperm(len(positions)).tolist()
         else:
@@ -79,8 +102,29 @@ class Order:
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Draw the order of an epoch, and cut it into batches."""
+        if self.batch_tokens is not None:
+            return self._packed(self._members(epoch), self.batch_tokens)
         order = self.of(epoch)
         return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+    def _members(self, epoch: int) -> Sequence[int]:
+        return range(self.count) if self.admitted is None else self.admitted[epoch].tolist()
+
+    def _sizes(self, positions: Sequence[int], tokens: int) -> list[int]:
+        lengths = cast("Sequence[int]", self.lengths)
+        return packed([lengths[position] for position in positions], tokens)
+
+    def _packed(self, positions: Sequence[int], tokens: int) -> list[list[int]]:
+        """Batches of like length in a random order, by torch's global generator, that of the longest molecules first.
+
+        Molecules of one length change their batches from epoch to epoch; so many as a batch holds stay the same, and
+        with them the number of steps, which the learning rates are over.
+        """
+        lengths = cast("Sequence[int]", self.lengths)
+        shuffled = [positions[i] for i in torch.randperm(len(positions)).tolist()]
+        order = iter(sorted(shuffled, key=lengths.__getitem__, reverse=True))
+        batches = [list(itertools.islice(order, size)) for size in self._sizes(positions, tokens)]
+        return [batches[0], *(batches[1 + i] for i in torch.randperm(len(batches) - 1).tolist())]
 
 
 @dataclass(frozen=True)
@@ -126,7 +170,7 @@ class EpochBatches:
     """The batches of one epoch after the other, each collated while the one before it still waits for its step.
 
     So what the collator draws of the global generator comes before what the step before it draws (dropout, random
-    features). A state holds the batch that waits.
+    features). A state holds the batch that waits; its copy is on its way to the device from when it is collated.
     """
 
     def __init__(
@@ -136,14 +180,15 @@ class EpochBatches:
         self.epoch = 0  # the next to begin
         self.batches: list[list[int]] = []  # of this epoch, those that were not collated yet, the next one last
         self.waiting: dict[str, Tensor] | None = None
+        self.on_device: dict[str, Tensor] = {}  # the same
 
     def next(self) -> dict[str, Tensor]:
         """The next batch, on the device."""
         if self.waiting is None:
             self._begin_epoch()
-        batch = cast("dict[str, Tensor]", self.waiting)  # an epoch has at least one
-        self.waiting = self._collated()
-        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+        batch = self.on_device  # an epoch has at least one
+        self._wait(self._collated())
+        return batch
 
     def _begin_epoch(self) -> None:
         # Nobody uses this number. torch's DataLoader draws it for its worker processes at the start of an epoch, and
@@ -151,7 +196,11 @@ class EpochBatches:
         torch.empty((), dtype=torch.int64).random_()
         self.batches = self.order.batches(self.epoch)[::-1]
         self.epoch += 1
-        self.waiting = self._collated()
+        self._wait(self._collated())
+
+    def _wait(self, batch: dict[str, Tensor] | None) -> None:
+        self.waiting = batch
+        self.on_device = {name: sent(tensor, self.device) for name, tensor in (batch or {}).items()}
 
     def _collated(self) -> dict[str, Tensor] | None:
         """The epoch's next batch, or ``None`` after its last."""
@@ -173,4 +222,4 @@ class EpochBatches:
         sizes = tensors["sizes"].tolist()
         self.epoch, self.batches = int(tensors["epoch"]), [part.tolist() for part in tensors["positions"].split(sizes)]
         waiting = {name.removeprefix("waiting."): t for name, t in tensors.items() if name.startswith("waiting.")}
-        self.waiting = waiting or None
+        self._wait(waiting or None)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
-from chemsieve.training.batches import MaskingCollator, by_length, pad
+from chemsieve.training.batches import MaskingCollator, by_length, pad, sent
 from chemsieve.training.heads import (
     AT_ONCE,
     Corpus,
@@ -156,7 +156,7 @@ class _Pretraining(Training):
         batch: dict[str, Tensor | np.ndarray] = {}
         batch |= masked([self.corpus.ids[i] for i in positions], self.collate, self.settings.unmasked)
         batch |= named("heads.", targets(self.corpus, positions, self.standard))
-        return {name: torch.as_tensor(values).to(self.conditions.device) for name, values in batch.items()}
+        return {name: sent(torch.as_tensor(values), self.conditions.device) for name, values in batch.items()}
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         inputs = {name: tensor for name, tensor in batch.items() if not name.startswith("heads.")}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chemsieve.errors import InfluenceDivergence
@@ -42,6 +43,7 @@ OPTIONS: dict = {
 
 # The iterate of a stable recursion grows no faster than the number of steps. At a hundred times that it has diverged.
 GROWTH = 100.0
+LOOK_EVERY = 10  # steps between two looks at the iterate, each of which waits for a GPU
 ATTEMPTS, RAISED = 6, 4.0  # how many scales are tried, and the factor from each to the next
 
 
@@ -103,6 +105,14 @@ def solve(
     )
 
 
+def _check_growth(norms: Sequence[float], last: int, depth: int, norm: float) -> None:
+    """Raise where one of the iterates whose norms are given, the last of which is that of step ``last``, grew."""
+    for step, length in enumerate(norms, start=last - len(norms) + 1):
+        growth = length / norm if norm > 0 else 0.0
+        if not growth <= GROWTH * (step + 1):  # a NaN compares false, and is caught here
+            raise _Diverged(f"at step {step} of {depth} (the iterate is {growth:.3g} times the gradient)")
+
+
 def _recursion(
     problem: Problem, vector: Tensor, depth: int, repeats: int, damping: float, scale: float, size: int
 ) -> Solution:
@@ -117,12 +127,14 @@ def _recursion(
     norm = float(vector.norm())
     for repeat in range(repeats):
         h, half = vector.clone(), vector
+        norms: list[Tensor] = []  # of the iterate, since the last look
         for step in progress(range(1, depth + 1), f"LiSSA {repeat + 1}/{repeats}"):
             batch = problem.train.take(generator.choice(len(problem.train), size, replace=False))
             h = vector + (1 - damping) * h - problem.hessian_product(h, batch) / scale
-            growth = float(h.norm()) / norm if norm > 0 else 0.0
-            if not growth <= GROWTH * (step + 1):  # a NaN compares false, and is caught here
-                raise _Diverged(f"at step {step} of {depth} (the iterate is {growth:.3g} times the gradient)")
+            norms.append(h.norm())
+            if len(norms) == LOOK_EVERY or step == depth:
+                _check_growth(torch.stack(norms).tolist(), step, depth, norm)
+                norms.clear()
             if step == depth // 2:
                 half = h
             if step % 50 == 0:

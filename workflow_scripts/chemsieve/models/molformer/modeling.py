@@ -18,7 +18,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOu
 from chemsieve.models.molformer.configuration import MolformerConfig
 from chemsieve.models.molformer.dropout import Dropout
 
-PAIRS = 2**17  # pairs of positions that kernel attention works on at a time: half a megabyte in single precision
+# Pairs of positions that kernel attention works on at a time: half a megabyte in single precision, which a processor's
+# cache holds; on a GPU, which a small product leaves idle, a quarter of a gigabyte.
+PAIRS, GPU_PAIRS = 2**17, 2**26
 
 
 def rotary_tables(length: int, head_size: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +159,7 @@ class SelfAttention(nn.Module):
             key, value = self._masked(key, mask), self._masked(value, mask)
         value = norm * value
         # A few heads at a time, whose pairs of positions stay in the processor's cache.
-        size = max(PAIRS // query.shape[1] ** 2, 1)
+        size = max((GPU_PAIRS if query.is_cuda else PAIRS) // query.shape[1] ** 2, 1)
         parts = zip(*(x.split(size) for x in (query, key.transpose(1, 2), value, norm)), strict=True)
         return torch.cat([self._weighted(*part) for part in parts])
 
@@ -353,19 +355,23 @@ class MolformerForMaskedLM(MolformerPreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
+        chosen: Tensor | None = None,
         **unused: object,
     ) -> MaskedLMOutput:
         """Logits (batch, length, vocabulary), or with ``labels`` (-100 where not masked) the mean cross-entropy.
 
         With labels only the masked positions go through the head, and ``logits`` is (masked positions, vocabulary):
-        the head over the whole vocabulary is a large part of a small encoder's cost.
+        the head over the whole vocabulary is a large part of a small encoder's cost. ``chosen`` (masked positions,) are
+        these in the flattened batch, where they are known: to count them, a GPU has to be waited for.
         """
         hidden = self.molformer(input_ids, attention_mask).last_hidden_state
         if labels is None:
             return MaskedLMOutput(logits=self.lm_head(hidden))
-        masked = labels != -100
-        logits = self.lm_head(hidden[masked])
-        loss = F.cross_entropy(logits.float() if logits.dtype != torch.float64 else logits, labels[masked])
+        if chosen is None:
+            chosen = (labels.flatten() != -100).nonzero()[:, 0]
+        logits = self.lm_head(hidden.flatten(0, 1).index_select(0, chosen))
+        wanted = labels.flatten().index_select(0, chosen)
+        loss = F.cross_entropy(logits.float() if logits.dtype != torch.float64 else logits, wanted)
         return MaskedLMOutput(loss=loss, logits=logits)
 
 

@@ -34,6 +34,12 @@ class Training(Section):
 
     epochs: Count = key(3, "passes over the training molecules, at most")
     batch_size: Count = key(16, BATCH_SIZE)
+    batch_tokens: Count | None = key(
+        None,
+        "tokens of a step, padding included, in place of batch_size molecules: steps of about equal work, for a GPU; "
+        "null: steps of batch_size molecules",
+        examples=[8192],
+    )
     learning_rate: Positive = key(0.0003, LEARNING_RATE)
     weight_decay: NonNegative = key(0.01, WEIGHT_DECAY)
     warmup: Share = key(0.1, WARMUP)
