@@ -16,7 +16,7 @@ from chemsieve.statistics.anova import anova, negligible
 from chemsieve.statistics.comparisons import Planned, compare
 from chemsieve.statistics.effects import cohen_dav, cohen_dz, noise_floor
 from chemsieve.statistics.equivalence import tost
-from chemsieve.statistics.families import families, judged, unknown
+from chemsieve.statistics.families import families, judged, named, unknown
 from chemsieve.statistics.friedman import friedman
 from chemsieve.statistics.holm import holm
 from chemsieve.statistics.molecules import molecules
@@ -393,6 +393,21 @@ def test_families_cover_what_a_study_asks():
         ],
         "selections of svr": [("all", "none"), ("influence", "none")],
     }
+
+
+def test_methods_are_compared_where_full_fine_tuning_was_not_trained_and_uses_by_model():
+    found = [
+        ("adapted", "full", "none"),
+        *(("adapted", method, "all") for method in ("lora", "bitfit")),
+        *(("descriptors", "svr", name) for name in ("none", "all", named("all", "weighted"))),
+        *(("adapted", "full", name) for name in ("random", named("random", "weighted"), named("random", "auto"))),
+    ]
+    made = {family.name: [(pair.what, pair.versus) for pair in family.pairs] for family in families(found)}
+    assert made["methods on all"] == [("lora", "bitfit")] or made["methods on all"] == [("bitfit", "lora")]
+    assert made["uses of random"] == [(use, versus) for versus in ("none", "mixed") for use in ("auto", "weighted")]
+    assert made["uses of all by svr"] == [("weighted", "none"), ("weighted", "mixed")]
+    uses = [name for name in made if name.startswith("uses")]
+    assert uses == ["uses of random", "uses of all by svr"]  # the language model's first
 
 
 def test_uses_of_a_selection_are_compared_with_mixed_and_with_none_in_a_family_of_their_own():
