@@ -142,8 +142,8 @@ def losses(
     """
     if len(inputs["chosen"]):
         # Other families look at the labels of all tokens.
-        known = isinstance(model, MolformerForMaskedLM)
-        loss = model(**{name: tensor for name, tensor in inputs.items() if known or name != "chosen"}).loss
+        ours = isinstance(model, MolformerForMaskedLM)
+        loss = model(**{name: tensor for name, tensor in inputs.items() if ours or name != "chosen"}).loss
     else:
         encoder(inputs["input_ids"], inputs["attention_mask"])
         loss = hidden[0].new_zeros(())
