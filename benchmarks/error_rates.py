@@ -149,7 +149,7 @@ DESIGNS: dict[str, tuple[Callable[..., Study], dict[str, Any]]] = {
         {"splits": 5, "seeds": 2, "noise": normal, "one_is": 4},
     ),
     "5 random splits, skewed noise": (random_splits, {"splits": 5, "seeds": 2, "noise": skewed, "one_is": 1}),
-    "6 draws, as the embedded study": (drawn, {"draws": 6}),
+    "8 draws, as the embedded study": (drawn, {"draws": 8}),
     "5 seeds of one split": (one_split, {"seeds": 5, "differ": 0.0}),
     "5 seeds of one split that favours some": (one_split, {"seeds": 5, "differ": 0.3}),
 }

@@ -8,9 +8,9 @@ time that no job's own work fills: Snakemake's planning and scheduling, starting
 wait because no job is ready. What a job imports itself, after the libraries that the warm server holds, is measured
 once and counted as overhead for every job.
 
-The last line is one JSON object: wall_seconds, cores, jobs, job_seconds (sum), processor_seconds (those of them that the
-jobs had a core; on a machine with other work they say what the study would take without it), import_seconds_per_job,
-overhead (share), peak_mb, detectable (the smallest difference that the tests of the selections would probably show, of the pair
+The last line is one JSON object: wall_seconds, cores, jobs, job_seconds (sum), processor_seconds (in which a job had a
+core: on a machine with other work they say what the study would take without it), import_seconds_per_job, overhead
+(share), peak_mb, detectable (the smallest difference that the tests of the selections would probably show, of the pair
 of which they show the least, the median and the most), decided and compared (pairs of selections whose verdict is
 another than "cannot tell", and all of them).
 """

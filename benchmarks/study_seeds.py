@@ -29,7 +29,7 @@ from summarise import markdown
 
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
-from chemsieve.runtime.files import write_text  # noqa: E402
+from chemsieve.runtime.files import write_text
 
 MINUTES, DETECTABLE, DECIDED = 5, 0.03, 5  # the bars: at most, at most, at least
 KEPT = ("comparisons", "metrics", "plan")  # tables of a finished run

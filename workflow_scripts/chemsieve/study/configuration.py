@@ -83,10 +83,7 @@ def prepared(config: Json, layers: Iterable[Json]) -> tuple[Json, list[str]]:
 # minutes, has less of it.
 OWN: dict[str, Json] = {
     "split": {"splitters": ["scaffold"], "seeds": [0], "fractions": [0.8, 0.1, 0.1]},
-    "selection": {
-        "rank": ["uncertainty", "diversity", "residual", "self_influence"],
-        "training": {"epochs": 3, "learning_rate": 0.0002},
-    },
+    "selection": {"rank": ["uncertainty", "diversity", "residual", "self_influence"]},
     "grid": {"run": ["bitfit", "lora", "ia3"]},
     "baselines": {"run": ["svr", "svr_morgan", "svr_frozen", "svr_all", "gradient_boosting"]},
     "statistics": {"compare": ["selections", "adaptation", "descriptors"]},
@@ -96,7 +93,7 @@ OWN: dict[str, Json] = {
 def with_own(config: Json, layers: Sequence[Json]) -> Json:
     """The configuration, in which the embedded study's design holds for that alone.
 
-    It draws few training molecules, many times, from a target of any size, and trains little on each. A user's own
+    It draws few training molecules, many times, from a target of any size, and tries few methods on each. A user's own
     target is divided once, by scaffold, and has more methods and models, unless a layer above config.yaml says
     otherwise; and whichever target another splitter divides, it has other fractions and seeds.
 
@@ -109,12 +106,8 @@ def with_own(config: Json, layers: Sequence[Json]) -> Json:
         above = [one for layer in layers[1:] if isinstance(one := layer.get(section), dict)]
         for key, value in values.items():
             divided = section == "split" and key != "splitters"
-            if not ("draws" not in split["splitters"] if divided else own):
-                continue
-            if isinstance(value, dict):
-                inner = {name for one in above if isinstance(one.get(key), dict) for name in one[key]}
-                config[section][key] |= {name: one for name, one in value.items() if name not in inner}
-            elif not any(key in one for one in above):
+            holds = "draws" not in split["splitters"] if divided else own
+            if holds and not any(key in one for one in above):
                 config[section][key] = list(value)
     return config
 

@@ -132,11 +132,7 @@ class Selection(Section):
         "from the fine-tuned adapted regressor, without noise and in steps that all selections share, as does its own "
         "control none, so that nothing differs but the molecules (docs/statistics.md)",
     )
-    training: Overrides = key(
-        {"epochs": 1, "learning_rate": 0.0002},
-        "keys that override those of finetune there; a target of your own has three epochs, of which its validation "
-        "molecules choose one",
-    )
+    training: Overrides = key({"epochs": 3, "learning_rate": 0.0002}, "keys that override those of finetune there")
     estimator: Estimator = key("shapley", "whose scores the influence strategies use")
     origin: Origin = key("adapted", "the model that scores")
     measure_next: Name = key("v_optimal", "the strategy whose molecules measure_next.csv lists (docs/measure_next.md)")
