@@ -1,13 +1,13 @@
 """Whether predicted effects would sharpen a finished embedded study's comparisons of selections.
 
-python benchmarks/control_variates.py results/embedded [--further 30]
+python benchmarks/control_variates.py results/embedded
 
 A ridge on the encoder's output as it came is what is left of the linearised regressor where only its head is trained.
 Its refits have a closed form (chemsieve/influence/kernel.py), so that the test error of each selection is predicted in
-milliseconds for any draw, trained or not. Of ``--further`` draws of other molecules of the same making, as large as the
-study's, everything is predicted and nothing trained: what each selection takes (the influence strategies by Shapley
-values in this model), and what that does to its error on the study's test molecules. By
-chemsieve/statistics/control_variates.py this adjusts the differences that the study found.
+milliseconds for any draw, trained or not. Further draws, as large as the study's, are made of all molecules that the
+building blocks yield and no draw has. Of these everything is predicted and nothing trained: what each selection takes
+(the influence strategies by Shapley values in this model), and what that does to its error on the study's test
+molecules. By chemsieve/statistics/control_variates.py this adjusts the differences that the study found.
 
 Prints for each pair of selections the plain and the adjusted mean difference with their intervals of 95 % (each for
 itself, the noise of the test molecules included), the correlation that the adjustment rests on, and the width of the
@@ -31,7 +31,6 @@ from summarise import markdown
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
 
 from chemsieve.data import chemistry, embedded
-from chemsieve.errors import ChemsieveError
 from chemsieve.influence.kernel import Kernel, choose_damping, group_effect, refit, shapley
 from chemsieve.models.frozen import of_folder
 from chemsieve.selection import Context, disagreement
@@ -40,6 +39,7 @@ from chemsieve.study import configuration
 
 ARMS = ("none", "random", "all", "disagreement", "influence", "influence_bottom")
 PERMUTATIONS = 100
+MADE = 3000  # of the 3,245 products that the building blocks have; those of the study are left out
 COLUMNS = (
     *("what", "versus", "difference", "low", "high", "adjusted", "adjusted low", "adjusted high"),
     *("correlation", "width"),
@@ -82,14 +82,12 @@ def predicted(
     return {name: float(np.sqrt(model.loss + group_effect(model, group))) for name, group in chosen.items()}
 
 
-def others(study: Path, settings: dict[str, Any], known: pd.DataFrame, count: int) -> pd.DataFrame:
-    """``count`` molecules of the target's making that the study does not have: ``label`` and ``values``."""
+def others(study: Path, settings: dict[str, Any], known: pd.DataFrame) -> pd.DataFrame:
+    """Molecules of the target's making that the study does not have: ``label`` and ``values``."""
     made = settings["embedded"]
-    more, _, _ = embedded.make(2 * count, 3, made["noise"], made["seed"] + 1)
+    more, _, _ = embedded.make(MADE, len(embedded.GROUPS), made["noise"], made["seed"] + 1)
     keys = [chemistry.inchikey(chemistry.parse(text)) for text in more[embedded.SMILES]]
-    more = more[~pd.Series(keys).isin(set(known["inchikey"]))].head(count)
-    if len(more) < count:
-        raise ChemsieveError("the building blocks have too few other products; take fewer further draws")
+    more = more[~pd.Series(keys).isin(set(known["inchikey"]))]
     encoder = of_folder(study / "encoder", settings["encoder"]["family"], torch.device("cpu"))
     values = encoder.features(list(more[embedded.SMILES]))
     return pd.DataFrame({"label": more[embedded.LABEL].to_numpy(), "values": list(values)})
@@ -98,7 +96,6 @@ def others(study: Path, settings: dict[str, Any], known: pd.DataFrame, count: in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a finished embedded study's folder below results/")
-    parser.add_argument("--further", type=int, default=30, help="draws that are predicted and not trained")
     arguments = parser.parse_args()
     study, settings = arguments.study, configuration.read(arguments.study / "config.yaml")
     molecules = pd.read_parquet(study / "tables/molecules.parquet").set_index("molecule_id")
@@ -113,11 +110,14 @@ def main() -> None:
     draws = sorted(folds["split_seed"].unique())
     sizes = len(fold(draws[0], "train")), len(fold(draws[0], "validation"))
     test, take = fold(draws[0], "test"), settings["selection"]["strategies"]["random"]["budget"]["count"]
-    more = others(study, settings, molecules, arguments.further * sum(sizes))
+    idle = molecules[
+        (molecules["source"] == "target") & ~molecules.index.isin(folds.loc[folds["fold"] != "", "molecule_id"])
+    ]
+    more = pd.concat([idle[["label", "values"]].dropna(), others(study, settings, molecules)], ignore_index=True)
     began = time.perf_counter()
     trained = [predicted(fold(one, "train"), fold(one, "validation"), pool, test, take, int(one)) for one in draws]
     further = []
-    for place in range(arguments.further):
+    for place in range(len(more) // sum(sizes)):
         mine = more.iloc[place * sum(sizes) : (place + 1) * sum(sizes)]
         given = mine.iloc[: sizes[0]], mine.iloc[sizes[0] :]
         further.append(predicted(*given, pool, test, take, len(draws) + place))
