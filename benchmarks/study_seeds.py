@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 from chemsieve.runtime.files import write_text
 
 MINUTES, DETECTABLE, DECIDED = 5, 0.03, 5  # the bars: at most, at most, at least
-KEPT = ("comparisons", "metrics", "plan")  # tables of a finished run
+KEPT = ("comparisons", "metrics")  # tables of a finished run
 
 
 class Truth(NamedTuple):
