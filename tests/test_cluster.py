@@ -167,7 +167,7 @@ def test_sizes_are_those_of_the_tables_where_they_stand(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame({"row": range(rows)}).to_parquet(tmp_path / f"{name}.parquet")
     after = resources.sizes(config, tmp_path)
-    assert (after.train, after.query, after.pool) == (47, 16, 1000)
+    assert (after.train, after.query, after.pool) == (30, 10, 1000)
     assert after.hidden == 768  # no encoder is known: as large as MoLFormer-XL
 
 
