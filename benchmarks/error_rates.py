@@ -12,6 +12,10 @@ assume (with an eighth as many test as training molecules: a ninth of their vari
 whose training molecules are disjoint and whose test molecules are the same; and seeds of one split. Draws and seeds
 have predictions of their test molecules. ``beyond`` counts the studies that state a difference and do not say that it
 holds for the one split that was made.
+
+With ``--controls`` it asks instead how often the intervals of a mean difference hold it, the plain one and that which a
+control variate adjusts, at several correlations of the two and numbers of trained and of merely predicted draws, and
+how wide the adjusted one is (benchmarks/control_variates.py measures the correlation of a study).
 """
 
 import argparse
@@ -35,6 +39,7 @@ from chemsieve.report import answers  # noqa: E402
 from chemsieve.report.summary import verdicts  # noqa: E402
 from chemsieve.statistics import power, tukey  # noqa: E402
 from chemsieve.statistics.comparisons import Planned, compare  # noqa: E402
+from chemsieve.statistics.control_variates import adjusted  # noqa: E402
 from chemsieve.study.plan import Plan  # noqa: E402
 
 COMMON = 1 / 9  # share of the variance of differences that all splits of the same molecules have in common
@@ -144,7 +149,7 @@ DESIGNS: dict[str, tuple[Callable[..., Study], dict[str, Any]]] = {
         {"splits": 5, "seeds": 2, "noise": normal, "one_is": 4},
     ),
     "5 random splits, skewed noise": (random_splits, {"splits": 5, "seeds": 2, "noise": skewed, "one_is": 1}),
-    "6 draws, as the embedded study": (drawn, {"draws": 6}),
+    "8 draws, as the embedded study": (drawn, {"draws": 8}),
     "5 seeds of one split": (one_split, {"seeds": 5, "differ": 0.0}),
     "5 seeds of one split that favours some": (one_split, {"seeds": 5, "differ": 0.3}),
 }
@@ -184,6 +189,48 @@ def simulate(design: str, studies: int, seed: int = 0) -> tuple[int, int]:
     return stated, beyond
 
 
+# Draws that are trained, draws that are predicted alone, the correlation of the two quantities, and their noise.
+CONTROLS: dict[str, tuple[int, int, float, Noise]] = {
+    f"{trained} trained, {further} predicted, correlation {correlation:g}{said}": (trained, further, correlation, noise)
+    for trained, further in ((6, 0), (6, 30), (8, 30), (12, 100))
+    for correlation in (0.0, 0.4, 0.8, 0.95)
+    for noise, said in ((normal, ""), (skewed, ", skewed"))
+    if noise is normal or correlation == 0.4
+}
+
+
+def covered(case: str, studies: int, seed: int = 0) -> tuple[float, float, float]:
+    """Shares of so many studies whose plain and whose adjusted interval of 95 % hold the mean difference.
+
+    Returns:
+        These, and the median width of the adjusted interval over that of the plain one.
+    """
+    trained, further, correlation, noise = CONTROLS[case]
+    plain = held = 0
+    widths = []
+    for number in range(studies):
+        rng = np.random.default_rng([seed, number])
+        controls = noise(rng, trained + further)
+        own = noise(rng, trained)
+        differences = correlation * controls[:trained] + np.sqrt(1 - correlation**2) * own  # of mean zero
+        made = adjusted(differences, controls[:trained], controls[trained:], 0.05)
+        plain += made.plain_low <= 0 <= made.plain_high
+        held += made.low <= 0 <= made.high
+        widths.append(made.narrower)
+    return plain / studies, held / studies, float(np.median(widths))
+
+
+def controls(studies: int) -> list[list]:
+    """Print what :func:`covered` finds of every case, and return it."""
+    rows = []
+    print(f"{'case':60} {'plain':>6} {'adjusted':>8} {'width':>6}")
+    for case in CONTROLS:
+        found = covered(case, studies)
+        rows.append([case, studies, *found])
+        print(f"{case:60} {found[0]:6.3f} {found[1]:8.3f} {found[2]:6.2f}", flush=True)
+    return rows
+
+
 def keep(path: Path, columns: list[str], row: list) -> None:
     """Put a design's row into a file of measurements, in place of what it says of that design."""
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -197,7 +244,12 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=300)
     parser.add_argument("--designs", nargs="+", choices=list(DESIGNS), default=list(DESIGNS))
     parser.add_argument("--keep", type=Path, help="update a file of benchmarks/results")
+    parser.add_argument("--controls", action="store_true", help="the coverage of adjusted intervals, and nothing else")
     arguments = parser.parse_args()
+    if arguments.controls:
+        columns = ["case", "studies", "plain holds", "adjusted holds", "width"]
+        print(json.dumps({"columns": columns, "rows": controls(arguments.studies)}))
+        return
     leave_out_what_decides_nothing()
     rows, began = [], time.monotonic()
     columns = ["design", "studies", "share that state a difference", "low", "high", "beyond their split"]

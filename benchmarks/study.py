@@ -8,7 +8,8 @@ time that no job's own work fills: Snakemake's planning and scheduling, starting
 wait because no job is ready. What a job imports itself, after the libraries that the warm server holds, is measured
 once and counted as overhead for every job.
 
-The last line is one JSON object: wall_seconds, cores, jobs, job_seconds (sum), import_seconds_per_job, overhead
+The last line is one JSON object: wall_seconds, cores, jobs, job_seconds (sum), processor_seconds (in which a job had a
+core: on a machine with other work they say what the study would take without it), import_seconds_per_job, overhead
 (share), peak_mb, detectable (the smallest difference that the tests of the selections would probably show, of the pair
 of which they show the least, the median and the most), decided and compared (pairs of selections whose verdict is
 another than "cannot tell", and all of them).
@@ -87,6 +88,7 @@ def main() -> None:
         "cores": arguments.cores,
         "jobs": jobs,
         "job_seconds": seconds,
+        "processor_seconds": float(steps["processor"].sum()),
         "import_seconds_per_job": imports,
         "overhead": 1 - (seconds - jobs * imports) / (arguments.cores * wall),
         "peak_mb": float(steps["peak_mb"].max()),

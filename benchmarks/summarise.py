@@ -17,7 +17,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow_scripts"))
 
-DONE = re.compile(r"done in ([0-9.]+) s, peak memory ([0-9]+) MB")
+DONE = re.compile(r"done in ([0-9.]+) s, peak memory ([0-9]+) MB(?:, processor time ([0-9.]+) s)?")
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -121,16 +121,22 @@ def validation(tables: Path) -> pd.DataFrame:
 
 
 def times(logs: Path) -> pd.DataFrame:
-    """Seconds and peak memory of each step, from the jobs' logs."""
+    """Seconds, of them those of the processor, and peak memory of each step, from the jobs' logs."""
     found = []
     for path in sorted(logs.rglob("*.log")):
         if match := DONE.search(path.read_text(encoding="utf-8")):
             step = path.relative_to(logs).parts[0].removesuffix(".log")
-            found.append((step, float(match[1]), float(match[2])))
-    frame = pd.DataFrame(found, columns=["step", "seconds", "memory"])
+            found.append((step, float(match[1]), float(match[2]), float(match[3] or "nan")))
+    frame = pd.DataFrame(found, columns=["step", "seconds", "memory", "processor"])
     return (
         frame.groupby("step", sort=False)
-        .agg(jobs=("seconds", "size"), total=("seconds", "sum"), longest=("seconds", "max"), peak_mb=("memory", "max"))
+        .agg(
+            jobs=("seconds", "size"),
+            total=("seconds", "sum"),
+            processor=("processor", lambda values: values.sum(min_count=1)),
+            longest=("seconds", "max"),
+            peak_mb=("memory", "max"),
+        )
         .sort_values("total", ascending=False)
         .round(1)
         .reset_index()

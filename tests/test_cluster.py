@@ -162,13 +162,13 @@ def test_resources_grow_with_the_attempt_and_the_molecules():
 def test_sizes_are_those_of_the_tables_where_they_stand(tmp_path):
     config = configuration()
     before = resources.sizes(config, tmp_path, ROOT / "resources" / "encoder")
-    assert (before.train, before.pool, before.hidden) == (412, 360, 384)
+    assert (before.train, before.pool, before.hidden) == (318, 360, 384)
     assert before.parameters == pytest.approx(2_683_777, rel=0.03)  # as the metrics table counts them
     for name, rows in (("tables/molecules", 1250), ("data/pool", 1000)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame({"row": range(rows)}).to_parquet(tmp_path / f"{name}.parquet")
     after = resources.sizes(config, tmp_path)
-    assert (after.train, after.query, after.pool) == (47, 16, 1000)
+    assert (after.train, after.query, after.pool) == (30, 10, 1000)
     assert after.hidden == 768  # no encoder is known: as large as MoLFormer-XL
 
 

@@ -606,7 +606,7 @@ def test_a_text_that_is_no_such_number_stays_a_mistake(value):
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, (["draws"], [0, 1, 2, 3, 4, 5], [0.1875, 0.0625, 0.75])),
+        ({}, (["draws"], [0, 1, 2, 3, 4, 5, 6, 7], [0.12, 0.04, 0.84])),
         ({"split": {"splitters": ["random"]}}, (["random"], [0], [0.8, 0.1, 0.1])),
         ({"target": {"source": "file", "path": "mine.csv"}}, (["scaffold"], [0], [0.8, 0.1, 0.1])),
         (
@@ -615,7 +615,7 @@ def test_a_text_that_is_no_such_number_stays_a_mistake(value):
         ),
         (
             {"target": {"source": "file", "path": "mine.csv"}, "split": {"splitters": ["draws"]}},
-            (["draws"], [0, 1, 2, 3, 4, 5], [0.1875, 0.0625, 0.75]),
+            (["draws"], [0, 1, 2, 3, 4, 5, 6, 7], [0.12, 0.04, 0.84]),
         ),
     ],
 )
@@ -625,3 +625,20 @@ def test_the_embedded_studys_split_is_of_its_own_data(given, expected):
     whole = {**base, **{section: {**base[section], **part} for section, part in given.items()}}
     split = configuration.prepared(copy.deepcopy(whole), [base, given])[0]["split"]
     assert (split["splitters"], split["seeds"], split["fractions"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "grid"),
+    [
+        ({}, ["lora"]),
+        ({"target": {"source": "file", "path": "mine.csv"}}, ["bitfit", "lora", "ia3"]),
+        ({"target": {"source": "file", "path": "mine.csv"}, "grid": {"run": []}}, []),
+    ],
+)
+def test_what_makes_the_embedded_study_short_is_of_its_own_data(given, grid):
+    base = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    made = configuration.prepared(merged(base, given), [base, given])[0]
+    assert made["grid"]["run"] == grid
+    own = "target" in given
+    assert ("uncertainty" in made["selection"]["rank"], "svr" in made["baselines"]["run"]) == (own, own)
+    assert ("adaptation" in made["statistics"]["compare"]) == own

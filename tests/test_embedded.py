@@ -227,7 +227,7 @@ def test_every_block_is_used_written_once_and_reacts_with_each_partner(name):
 
 
 def test_the_embedded_study_has_few_labelled_molecules_and_many_candidates():
-    """As config.yaml asks for them: 150 molecules to train on in each of six draws, 600 to test on, a pool of 360."""
+    """As config.yaml asks for them: eight draws of 150 molecules to train on, 1,050 to test on, a pool of 360."""
     sizes, division = EMBEDDED["embedded"], EMBEDDED["split"]
     target, pool, control = embedded.make(sizes["targets"], sizes["pool"], sizes["noise"], sizes["seed"])
     assert control["group"].value_counts().to_dict() == dict.fromkeys(embedded.GROUPS, 120)
@@ -235,4 +235,4 @@ def test_the_embedded_study_has_few_labelled_molecules_and_many_candidates():
     for seed in division["seeds"]:
         folds = divide("draws", list(target["smiles"]), tuple(division["fractions"]), seed)
         counts = pd.Series(folds).value_counts()
-        assert counts[["train", "validation", "test"]].tolist() == [150, 50, 600]
+        assert counts[["train", "validation", "test"]].tolist() == [150, 50, 1050]

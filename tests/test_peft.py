@@ -284,7 +284,7 @@ def test_the_names_of_the_embedded_study_work_at_once():
     names = list(EMBEDDED["grid"]["methods"])
     configuration.validate(changed({"grid.run": names}))
     assert {"lora", "hira", "gradual", "wise_ft", "dora", "vera", "oft"} <= set(names)
-    assert EMBEDDED["grid"]["run"] == ["bitfit", "lora", "ia3"]
+    assert set(EMBEDDED["grid"]["run"]) <= set(names)
 
 
 @pytest.mark.parametrize("name", [n for n, e in EMBEDDED["grid"]["methods"].items() if e.get("method") == "peft"])

@@ -98,7 +98,7 @@ def test_the_workflow_may_be_called_from_another_folder(copied, tmp_path, argume
     assert done.returncode == 0, done.stdout
     made = yaml.safe_load((place / "own" / "results/own/config.yaml").read_text(encoding="utf-8"))
     assert made["target"]["path"] == "mine.csv"
-    assert made["embedded"]["targets"] == (80 if "--configfile" in arguments else 2200)
+    assert made["embedded"]["targets"] == (80 if "--configfile" in arguments else 2650)
     assert not (place / "workflow" / "results").exists()
 
 

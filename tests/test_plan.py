@@ -299,10 +299,10 @@ def test_the_page_of_tables_says_what_is_declared():
 
 
 def test_questions_are_comparisons_of_the_study(config):
-    config["statistics"]["compare"] = ["influence vs random", "adapted, none vs svr", "methods"]
+    config["statistics"]["compare"] = ["influence vs random", "adapted, none vs svr_morgan", "methods"]
     planned = Plan(config).compared
     assert planned["splitters"] == len(config["split"]["splitters"])
-    for one in (["baseline", "full", "none"], ["adapted", "lora", "none"], ["descriptors", "svr", "none"]):
+    for one in (["baseline", "full", "none"], ["adapted", "lora", "none"], ["descriptors", "svr_morgan", "none"]):
         assert one in planned["configurations"]
     config["statistics"]["compare"] = ["influence vs randon"]
     with pytest.raises(

@@ -77,7 +77,7 @@ def test_every_study_can_be_planned(tmp_path, name):
 @pytest.mark.slow
 def test_embedded_study_can_be_planned(copied):
     jobs = planned(copied, "all")
-    assert jobs["finetune"] == 12  # two origins, six draws
+    assert jobs["finetune"] == 16  # two origins, eight draws
     assert jobs["report"] == 1
 
 

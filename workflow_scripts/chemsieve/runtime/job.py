@@ -44,7 +44,7 @@ def job(snakemake, collects: Sequence[str] = ()) -> Iterator[dict]:
     input has one, except for the inputs named in ``collects``, of which the script takes those that are there.
     """
     hand_over()  # before anything heavy is imported; returns only where the job runs by itself
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     path = Path(snakemake.log[0])
     name = snakemake.rule + "".join(f" {value}" for value in dict(snakemake.wildcards).values())
     try:
@@ -78,7 +78,8 @@ def job(snakemake, collects: Sequence[str] = ()) -> Iterator[dict]:
             sys.exit(1)
         log.error("%s", traceback.format_exc())
         _fail(snakemake, f"{type(error).__name__}: {error}", log)
-    log.info("done in %.1f s, peak memory %.0f MB", time.perf_counter() - began, peak_memory_mb())
+    seconds, busy = time.perf_counter() - began, time.process_time() - worked
+    log.info("done in %.1f s, peak memory %.0f MB, processor time %.1f s", seconds, peak_memory_mb(), busy)
 
 
 def _needed(snakemake, collects: Sequence[str]) -> list[str]:

@@ -76,29 +76,39 @@ def prepared(config: Json, layers: Iterable[Json]) -> tuple[Json, list[str]]:
         The configuration, and what :func:`chemsieve.study.unlabelled.stepped_aside` left out, in words.
     """
     layers = list(layers)
-    return stepped_aside(with_own_split(normalise(with_whole_budgets(config, layers)), layers))
+    return stepped_aside(with_own(normalise(with_whole_budgets(config, layers)), layers))
 
 
-OWN_SPLIT: Json = {"splitters": ["scaffold"], "seeds": [0], "fractions": [0.8, 0.1, 0.1]}
+# What holds for a target of the user's own where nothing else is said. The embedded study, which is there to be run in
+# minutes, has less of it.
+OWN: dict[str, Json] = {
+    "split": {"splitters": ["scaffold"], "seeds": [0], "fractions": [0.8, 0.1, 0.1]},
+    "selection": {"rank": ["uncertainty", "diversity", "residual", "self_influence"]},
+    "grid": {"run": ["bitfit", "lora", "ia3"]},
+    "baselines": {"run": ["svr", "svr_morgan", "svr_frozen", "svr_all", "gradient_boosting"]},
+    "statistics": {"compare": ["selections", "adaptation", "descriptors"]},
+}
 
 
-def with_own_split(config: Json, layers: Sequence[Json]) -> Json:
-    """The configuration, in which the embedded study's split holds for that alone.
+def with_own(config: Json, layers: Sequence[Json]) -> Json:
+    """The configuration, in which the embedded study's design holds for that alone.
 
-    It draws few training molecules, many times, from a target of any size. A user's own target is divided once, by
-    scaffold, unless a layer above config.yaml says otherwise; and whichever target another splitter divides, it has
-    other fractions and seeds.
+    It draws few training molecules, many times, from a target of any size, and tries few methods on each. A user's own
+    target is divided once, by scaffold, and has more methods and models, unless a layer above config.yaml says
+    otherwise; and whichever target another splitter divides, it has other fractions and seeds.
 
     Args:
         config: with values of the right types.
         layers: as :func:`prepared` has them.
     """
-    split, above = config["split"], [layer.get("split") for layer in layers[1:]]
-    given = {key for one in above if isinstance(one, dict) for key in one}
-    if config["target"]["source"] != "embedded" and "splitters" not in given:
-        split["splitters"] = list(OWN_SPLIT["splitters"])
-    if "draws" not in split["splitters"]:
-        split |= {key: list(value) for key, value in OWN_SPLIT.items() if key not in given | {"splitters"}}
+    own, split = config["target"]["source"] != "embedded", config["split"]
+    for section, values in OWN.items():
+        above = [one for layer in layers[1:] if isinstance(one := layer.get(section), dict)]
+        for key, value in values.items():
+            divided = section == "split" and key != "splitters"
+            holds = "draws" not in split["splitters"] if divided else own
+            if holds and not any(key in one for one in above):
+                config[section][key] = list(value)
     return config
 
 

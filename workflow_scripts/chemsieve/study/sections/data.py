@@ -174,7 +174,7 @@ class Audit(Section):
 class Embedded(Section):
     """The project's own data: building blocks and reactions, a computed label."""
 
-    targets: Count = key(2200, "molecules of the target")
+    targets: Count = key(2650, "molecules of the target")
     pool: Count = key(
         360,
         "molecules of the pool: a third like the targets, a third of other chemistry, a third with corrupted labels",
@@ -194,9 +194,9 @@ class Split(Section):
         "scaffold where nothing else is said; and splitters other than draws have the seeds [0] and the fractions "
         "[0.8, 0.1, 0.1] then",
     )
-    seeds: Several[Seed] = key([0, 1, 2, 3, 4, 5], "each divides the target once more, by each splitter")
+    seeds: Several[Seed] = key([0, 1, 2, 3, 4, 5, 6, 7], "each divides the target once more, by each splitter")
     fractions: Annotated[list[Share], Field(min_length=3, max_length=3)] = key(
-        [0.1875, 0.0625, 0.75], "training, validation, test; of the molecules that one split sees"
+        [0.12, 0.04, 0.84], "training, validation, test; of the molecules that one split sees"
     )
     group: Literal["parent", None] = key(
         None,

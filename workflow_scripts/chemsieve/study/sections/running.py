@@ -56,10 +56,10 @@ class Statistics(Section):
         "a difference that matters in practice, in the unit of the label; state it before you see the errors",
     )
     compare: Several[Text] = key(
-        ["selections", "adaptation", "descriptors"],
+        ["selections", "descriptors"],
         "the study's questions, which share alpha equally: selections, adaptation, methods, descriptors, uses, "
         "descriptor_selections, or single comparisons as the table names them; all others are exploratory. The fewer, "
-        "the more each can tell",
+        "the more each can tell; a target of your own is asked about adaptation too",
         examples=[["influence vs random", "adaptation"]],
     )
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = key(

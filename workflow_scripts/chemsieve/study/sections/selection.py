@@ -117,8 +117,8 @@ class Selection(Section):
         "to train on; none and all are controls",
     )
     rank: Distinct[Name] = key(
-        ["uncertainty", "diversity", "residual", "self_influence"],
-        "strategies that only rank the pool: shown, and not trained on",
+        ["diversity", "residual", "self_influence"],
+        "strategies that only rank the pool: shown, and not trained on; a target of your own has uncertainty too",
     )
     budgets: Distinct[Count | ProperShare] = key(
         [],
@@ -145,7 +145,9 @@ class Selection(Section):
 class Grid(Section):
     """Other fine-tuning of the adapted encoder on each selection, parameter-efficient above all (docs/methods.md)."""
 
-    run: Distinct[Name] = key(["bitfit", "lora", "ia3"], "methods that train, by their names below")
+    run: Distinct[Name] = key(
+        ["lora"], "methods that train, by their names below; a target of your own has bitfit and ia3 too"
+    )
     selections: Distinct[Name] = key(["none"], "whose molecules each is trained on")
     start: Start = key("encoder", START)
     methods: Entries = key(
@@ -169,8 +171,8 @@ class Baselines(Section):
     """Descriptor models, in every table: regressors on features of molecules that no training changes."""
 
     run: Distinct[Name] = key(
-        ["svr", "svr_morgan", "svr_frozen", "svr_all", "gradient_boosting"],
-        "models that are fitted, by their names below",
+        ["svr_morgan", "svr_frozen"],
+        "models that are fitted, by their names below; a target of your own has svr, svr_all and gradient_boosting too",
     )
     selections: Distinct[Name] | None = key(
         None,
