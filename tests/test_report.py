@@ -314,7 +314,7 @@ def test_tables_with_nothing_to_show_are_said_to_be_empty(tables, tmp_path):
     for sentence in (
         "No row was rejected.",
         "No influence was computed",
-        "no inverse Hessian was applied",
+        "no estimator solved for its scores",
         "there is no grid to show",
         "No strategy ranked the pool",
         "no strategy ranked the pool.",
