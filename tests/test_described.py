@@ -246,7 +246,7 @@ def test_the_card_says_what_it_is(made):
         "random/0/0/descriptors/mine/none",
         "the descriptor model svr",
         "RDKit descriptors and log counts of Morgan fingerprints (radius 2, 2,048 columns)",
-        "It was chosen by validation: of 3 configurations `descriptors/svr/none` has the lowest validation RMSE on the",
+        "It was chosen by validation: of 3 configurations `descriptors/svr/none` is the best by its validation",
         "`exp_unc`: empty",
         "Trained on 20 molecules",
         "which neither training, ",

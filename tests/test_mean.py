@@ -290,7 +290,8 @@ DESCRIBED = [
     ("random/1/0/descriptors/forest/none", 0.65, 0.1),
     ("random/1/1/descriptors/forest/none", 0.6, 2.0),
     ("random/10/0/descriptors/forest/none", 0.6, 0.1),
-    ("random/1/0/descriptors/svr/influence", 0.1, 0.1),
+    ("random/1/0/descriptors/svr/influence", 0.55, 0.1),
+    ("random/10/0/descriptors/svr/influence", 0.55, 0.1),
 ]
 
 
@@ -348,9 +349,9 @@ def test_workflow_exports_the_mean_and_predicts_with_it(workspace):
     facts = facts_of(results / "model")
     errors = pd.read_parquet(results / "tables" / "metrics.parquet").query("fold == 'validation'")
     errors = errors.set_index("run_id")["rmse"]
-    errors = errors[~errors.index.str.contains("/influence")]
+    counts = errors.where(~errors.index.str.contains("/influence"), errors * 4 / 3)
     described = errors.index.str.contains("/descriptors/")
-    two = [errors[~described].idxmin(), errors[described].idxmin()]
+    two = [counts[~described].idxmin(), counts[described].idxmin()]
     assert [member["run_id"] for member in facts["members"]] == two
     known = pd.read_parquet(results / "tables" / "predictions.parquet")
     known = known[known["run_id"].isin(two)].groupby(["fold", "molecule_id"], sort=False)

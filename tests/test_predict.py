@@ -704,9 +704,9 @@ def of_runs(**errors):
 LUCKY = {
     "adapted/full/none": [[0.5, 0.4], [0.6, 0.5]],
     "adapted/lora/none": [[0.7, 0.7], [0.1, 0.7]],
-    "adapted/full/influence": [[0.2, 0.2], [0.2, 0.2]],
+    "adapted/full/influence": [[0.45, 0.45], [0.45, 0.45]],
     "descriptors/svr/none": [[0.6], [0.45]],
-    "descriptors/svr/influence": [[0.1, 0.1], [0.1, 0.1]],
+    "descriptors/svr/influence": [[0.4, 0.4], [0.4, 0.4]],
 }
 AIMED = ["adapted/full/influence", "descriptors/svr/influence"]
 
@@ -719,10 +719,14 @@ def test_one_lucky_fold_does_not_choose():
         "configuration": "adapted/full/none",
         "rmse": pytest.approx(0.5),
         "splits": 2,
-        "configurations": 3,
-        "passed_over": {"configuration": "descriptors/svr/influence", "rmse": pytest.approx(0.1)},
+        "configurations": 5,
+        "passed_over": {"configuration": "descriptors/svr/influence", "rmse": pytest.approx(0.4)},
     }
     assert chosen["surpassed"] is None
+    far = LUCKY | {"adapted/full/influence": [[0.37], [0.37]]}  # better by more than such errors flatter
+    chosen = choose(of_runs(**far), "best", AIMED)
+    assert (chosen["choice"]["configuration"], chosen["aimed"]) == ("adapted/full/influence", True)
+    assert choose(of_runs(**far), "best")["choice"]["configuration"] == "adapted/full/influence"
 
 
 def test_seeds_of_a_split_count_as_one_and_a_configuration_without_a_split_is_not_compared():
@@ -740,7 +744,7 @@ def test_a_configuration_can_be_named_though_its_molecules_were_selected_by_the_
     said = card(facts | {key: chosen[key] for key in ("choice", "aimed", "surpassed")} | {"chosen": AIMED[0]})
     assert (
         "Its configuration was named by the user: `adapted/full/influence` has this validation RMSE in the mean of 2 "
-        "splits (0.200)."
+        "splits (0.450)."
     ) in said
     assert "the molecules of the pool, which were selected to lower its error, so that its errors flatter" in said
 
@@ -750,10 +754,10 @@ def test_the_card_says_how_it_was_chosen_and_what_was_passed_over(made):
     chosen = choose(of_runs(**LUCKY), "best_language_model", AIMED)
     said = card(facts | {key: chosen[key] for key in ("choice", "aimed", "surpassed")} | {"chosen": "best"})
     assert (
-        "It was chosen by validation: of 2 configurations `adapted/full/none` has the lowest validation RMSE in the "
-        "mean of 2 splits (0.500). Errors on different splits are of different molecules and do not compare, so the "
-        "run is that of the first split, and of several seeds there the one with the lowest validation RMSE. "
-        "`adapted/full/influence` has 0.200, but its pool molecules were selected to lower that very error"
+        "It was chosen by validation: of 3 configurations `adapted/full/none` is the best by its validation RMSE in "
+        "the mean of 2 splits (0.500). Errors on different splits are of different molecules and do not compare, so "
+        "the run is that of the first split, and of several seeds there the one with the lowest validation RMSE. "
+        "`adapted/full/influence` has 0.450, but its pool molecules were selected to lower that very error"
     ) in said
     assert "chose the epoch that was kept and this configuration among others, so that its errors flatter" in said
 
@@ -815,7 +819,7 @@ def test_workflow_exports_the_best_or_a_named_run_and_predicts(workspace):
     assert "81 rows: 80 predicted, 1 unparsable" in done.stdout
     metrics_table = pd.read_parquet(results / "tables" / "metrics.parquet")
     errors = metrics_table.query("fold == 'validation'").set_index("run_id")["rmse"]
-    errors = errors[~errors.index.str.contains("/influence")]
+    errors = errors.where(~errors.index.str.contains("/influence"), errors * 4 / 3)
     compared(errors.idxmin())
     models = errors[~errors.index.str.contains("/descriptors/")]
     done = run(wanted, input="new.csv", model="best_language_model")

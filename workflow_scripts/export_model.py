@@ -55,8 +55,8 @@ if __name__ == "__main__":
             log.info(told(facts["choice"]) if facts["choice"] else "it was named in predict.model")
             if facts["choice"] and (other := facts["choice"]["passed_over"]):
                 log.warning(
-                    "%s has a lower validation RMSE (%.3f), but its pool molecules were selected to lower that very "
-                    "error; predict.model: %s takes it all the same",
+                    "%s has a lower validation RMSE (%.3f), but too little lower: its pool molecules were selected to "
+                    "lower that very error; predict.model: %s takes it all the same",
                     *(other["configuration"], other["rmse"], other["configuration"]),
                 )
             if other := facts["surpassed"]:

@@ -1,7 +1,7 @@
 """The model card: what a model folder is, what it was measured to do, and what it is not for."""
 
 from chemsieve.data.acceptance import FLAG
-from chemsieve.deployment.choice import BEST, BEST_LANGUAGE_MODEL, MEAN
+from chemsieve.deployment.choice import BEST, BEST_LANGUAGE_MODEL, HANDICAP, MEAN
 from chemsieve.deployment.conformal import NARROWEST, WIDEST
 
 _SPREADS = {
@@ -56,7 +56,7 @@ def told(choice: dict) -> str:
     error = f"validation RMSE {splits} ({choice['rmse']:.3f})"
     if choice["configurations"] == 1:
         return f"`{choice['configuration']}` has this {error}"
-    return f"of {choice['configurations']} configurations `{choice['configuration']}` has the lowest {error}"
+    return f"of {choice['configurations']} configurations `{choice['configuration']}` is the best by its {error}"
 
 
 def _chosen(facts: dict) -> str:
@@ -77,7 +77,8 @@ def _chosen(facts: dict) -> str:
     if other := choice["passed_over"]:
         found += (
             f" `{other['configuration']}` has {other['rmse']:.3f}, but its pool molecules were selected to lower that "
-            f"very error, which says little of others; `predict.model: {other['configuration']}` takes it all the same."
+            f"very error, which counts higher by {HANDICAP:.0%} therefore; `predict.model: {other['configuration']}` "
+            "takes it all the same."
         )
     return found
 
