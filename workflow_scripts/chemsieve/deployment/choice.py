@@ -4,7 +4,8 @@ The lowest validation RMSE among all runs is that of a lucky fold, and promises 
 (origin, method, selection and use), each by its mean over the study's splits; errors of different folds compare in no
 other way. Where pool molecules were selected to lower the error of validation molecules
 (:meth:`chemsieve.study.plan.Plan.aims_at_validation`), that error is lower than on any other molecules, and counts
-higher by ``HANDICAP``: on the embedded study over six splits it was at worst 0.76 of the test error.
+higher by ``HANDICAP``: it was at worst 0.76 of the test error on the embedded study over six splits, and 0.67
+on 300 molecules of ESOL with a pool of AqSolDB.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 BEST, BEST_LANGUAGE_MODEL, MEAN = "best", "best_language_model", "mean"
 DESCRIPTORS = "descriptors"  # origin of descriptor models
-HANDICAP = 1 / 3  # share by which an error counts higher that pool molecules were selected to lower
+HANDICAP = 1 / 2  # share by which an error counts higher that pool molecules were selected to lower
 _MEAN = "configuration: predict.model: mean:"
 
 
