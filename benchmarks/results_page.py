@@ -1,4 +1,4 @@
-"""Write the tables of docs/results.md, docs/measurements.md and docs/methods.md from the measurements' files.
+"""Write the tables of docs/results.md and other pages from the measurements' files.
 
 python benchmarks/results_page.py            rewrite what stands between the pages' markers
 python benchmarks/results_page.py --check    end with 1 where a page is not what the files say
@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "docs" / name for name in ("results.md", "measurements.md", "methods.md", "metagradient.md")]
+NAMES = ("results.md", "measurements.md", "methods.md", "metagradient.md", "predicting.md")
+PAGES = [ROOT / "docs" / name for name in NAMES]
 FOLDER = ROOT / "benchmarks" / "results"
 REQUIRED = ("command", "commit", "date", "machine", "columns", "rows")
 OPTIONAL = ("formats", "note", "shown", "raw")

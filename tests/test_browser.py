@@ -203,6 +203,24 @@ def test_what_is_to_be_done_stands_above_the_fold(chromium, report):
         page.close()
 
 
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_no_table_scrolls_sideways_until_all_its_columns_are_asked_for(opened, width):
+    page = opened(width)
+    wide = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText.slice(0, 90))"
+    assert page.locator(".scroll:visible").count() > 10
+    assert page.locator(".scroll").evaluate_all(wide) == []
+    table = page.locator("#runs table").last
+    headings, hidden = table.locator("th"), table.locator("th.more")
+    assert 0 < hidden.count() < headings.count()
+    assert not hidden.first.is_visible()
+    if width == DESKTOP:
+        page.get_by_role("button", name=f"All {headings.count()} columns: All runs").click()
+        assert hidden.first.is_visible()
+        page.get_by_role("button", name="Fewer columns: All runs").click()
+        assert not hidden.first.is_visible()
+        assert "root mean squared error" in headings.filter(has_text="rmse").first.get_attribute("title").lower()
+
+
 def test_no_column_is_cut_on_a_phone(opened):
     page = opened(PHONE)
     for cell in page.locator("table.cards td:visible").all()[:400]:

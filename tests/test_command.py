@@ -78,6 +78,22 @@ def test_init_reads_the_other_formats(tmp_path):
     assert (found.smiles, found.label, found.identifier, found.rows) == ("Smiles", "logS", "Compound ID", len(SMILES))
 
 
+def test_titles_of_a_smiles_file_are_the_molecules_names():
+    lines = [f"{smiles}\tcandidate number {n}\n" for n, smiles in enumerate(POOL)]
+    Path("a.smi").write_text("".join(lines), encoding="utf-8")
+    found = guessing.look("a.smi", "pool")
+    assert (found.smiles, found.identifier, found.label) == ("1", "2", None)
+    table(SMILES).to_csv("t.csv", index=False)
+    assert main(["init", "t.csv", "a.smi"]) == 0
+    pool = configured()["pool"]
+    configuration.validate(configured())
+    assert read_table("a.smi", "pool", pool)["identifier"].tolist() == [
+        f"candidate number {n}" for n in range(len(POOL))
+    ]
+    Path("a.smi").write_text("".join(f"{smiles} vendor\n" for smiles in POOL), encoding="utf-8")
+    assert guessing.look("a.smi", "pool").identifier is None, "the same for all names none"
+
+
 def test_the_label_is_no_index_and_no_weight():
     table(SMILES, MW=[f"{100 + n / 3:.1f}" for n in range(len(SMILES))]).reset_index().to_csv("a.csv", index=False)
     assert guessing.look("a.csv", "target").label == "logS"

@@ -105,7 +105,7 @@ def test_unusable_header_is_one_sentence(tmp_path, content, words):
     [
         (b"smiles,exp\n", ["no row"]),
         (b"smiles,exp\nC,1\nCC,2,5\n", ["row 1 (line 3) has 3 fields and the header has 2"]),
-        (b"smiles,exp\nC,1\nCC\n", ["row 1 (line 3) has 1 fields"]),
+        (b"smiles,exp\nC,1\nCC\n", ["row 1 (line 3) has 1 field"]),
         (b"smiles,exp\nC,1\n\nCC,2\n", ["line 3 is blank, before row 1"]),
         (b'smiles,exp\n"C,1\nCC,2\n', ["not valid delimited text"]),
         (b"smiles,exp\n" + b"C,1\n" * 100_000 + b"\xff,1\n", ["not UTF-8 text (byte 0xff)"]),

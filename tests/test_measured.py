@@ -72,6 +72,20 @@ def test_the_label_of_several_rows_is_as_configured(tmp_path, policy, label, row
     assert math.isnan(alone["repeats_sd"])
 
 
+@pytest.mark.parametrize(("policy", "forwards", "backwards"), [("first", 1, 5), ("mean", 3, 3), ("median", 3, 3)])
+def test_the_order_of_two_rows_decides_only_where_the_first_is_asked_for(tmp_path, policy, forwards, backwards):
+    for order, label in ((1, forwards), (-1, backwards)):
+        rows = [("CCCCCCO", "1.0"), ("OCCCCCC", "5.0")][::order]
+        molecules, rejected = tables(tmp_path, [*BASE, *rows], {"repeats": policy})
+        found = molecules.set_index("molecule_id").loc["target-10"]
+        assert (found["label"], found["spread"], found["repeats_sd"]) == (label, 4, statistics.stdev([1, 5]))
+        words = said(molecules, rejected, repeats=policy)
+        assert any("1 molecule stands in several rows whose labels differ, by up to 4" in text for text in words)
+        assert any("the rows of 1 molecule contradict each other" in text for text in words)
+        _, rejected = tables(tmp_path, [*BASE, *rows], {"repeats": policy, "drop_if_apart": 3.9})
+        assert rejected["reason"].tolist() == ["contradiction"] * 2
+
+
 def test_rows_that_lie_too_far_apart_are_all_left_out(tmp_path):
     molecules, rejected = tables(tmp_path, TWICE, {"repeats": "mean", "drop_if_apart": 7.5})
     assert rejected.set_index("row")["reason"].to_dict() == {
@@ -105,16 +119,14 @@ def test_rows_that_disagree_are_said_and_their_noise_is_estimated(tmp_path):
     words = said(molecules, rejected)
     assert any("2 molecules stand in several rows whose labels differ, by up to 1 and 0.75" in text for text in words)
     assert any("the label of the first row is used" in text for text in words)
-    assert any(
-        "7 measurements of 3 molecules" in text and "1 of the molecules have equal labels" in text for text in words
-    )
+    assert any("7 measurements of 3 molecules" in text and "1 of them has equal labels" in text for text in words)
     assert quality.noise(tables(tmp_path, BASE, {})[0]) is None
 
 
 def test_rows_that_contradict_each_other_are_listed(tmp_path):
     molecules, rejected = tables(tmp_path, [*BASE, ("CCO", 0), ("OCC", 9), ("CCN", 1), ("NCC", 1.5)], {})
     (words,) = [text for text in said(molecules, rejected) if "contradict" in text]
-    assert "the rows of 1 molecules" in words
+    assert "the rows of 1 molecule contradict" in words
     assert "target-10 by 9" in words
     assert f"{molecules['label'].std():.3g}" in words
 
@@ -136,6 +148,11 @@ def test_rows_that_contradict_each_other_are_listed(tmp_path):
         ("0.1", "'<='", (0.1, "<")),
         ("10000", "\"'>'\"", (1e4, ">")),
         ("'>'10000", "", (1e4, ">")),
+        ("'5.0'", "", (5, "=")),
+        ("\uff1e 10", "", (10, ">")),
+        ("5", "=<", (5, "<")),
+        ("\u22121.5", "", (-1.5, "=")),  # a typeset minus
+        ("<\u22121.5", "'='", (-1.5, "<")),
         (">>10", "=", (10, ">")),
         ("-1e-3", "", (-0.001, "=")),
     ],
@@ -152,6 +169,11 @@ def test_a_label_has_a_relation_before_it_or_beside_it(text, relation, found):
     [
         ("<", "", "the label '<' is no finite number"),
         ("1 < 2", "", "no finite number"),
+        ("> 10,000", "", "the label '> 10,000' is a limit, and '10,000' no finite number"),
+        ("<LOD", "", "the label '<LOD' is a limit, and 'LOD' no finite number"),
+        (">10 uM", "", "'10 uM' no finite number"),
+        ("5-10", "", "the label '5-10' is no finite number"),
+        ("10 ± 2", "", "the label '10 ± 2' is no finite number"),
         ("<>1", "", "no finite number"),
         ("1", "about", "the relation 'about' of the label '1' is none of <, >, =, ~"),
         ("<1", ">", "the label '<1' and its relation '>' contradict each other"),
@@ -217,6 +239,7 @@ def test_floors_and_ceilings_are_said(tmp_path):
         (None, "log10", "100", 2.0),
         ("mg/L", "minus_log10", "46.069", 3.0),  # ethanol
         ("ug/mL", "none", "46.069", 1e-3),
+        ("'nM'", "minus_log10", "1000", 6.0),
     ],
 )
 def test_units_become_moles_and_logarithms(unit, transform, text, value):
@@ -534,6 +557,13 @@ AS_THEY_COME = {
         ("C", "2")]),
     "names with spaces and no header, smi": ("a.smi", "C 2 marsh gas\nCCO 1 ethanol\n", {"smiles": "1", "label": "2"},
         [("C", "2"), ("CCO", "1")]),
+    "tabs between names with spaces, smi": ("a.smi", "CCO\tcompound 17\t1\nC\tmarsh gas\t2\n",
+        {"smiles": "1", "label": "3"}, [("CCO", "1"), ("C", "2")]),
+    "tabs, a header and an empty name, smi": ("a.smi", "smiles\tlog S\tname\nCCO\t1\t\nC |^1:0|\t2\tmarsh gas\n",
+        {"label": "log S"}, [("CCO", "1"), ("C |^1:0|", "2")]),
+    "quotes around all, and sep": ("a.csv", 'sep=;\r\n"smiles";"y"\r\n"CCO";"1.0"\r\n', {}, [("CCO", "1.0")]),
+    "empty columns at the end": ("a.csv", "smiles,y,,\nCCO,1,,\n", {}, [("CCO", "1")]),
+    "line ends of old": ("a.csv", "smiles,y\rCCO,1\rCC,2\r", {}, [("CCO", "1"), ("CC", "2")]),
     "braces in a name": ("a.csv", "smiles,logP {exp}\nC,1\n", {"label": "logP {exp}"}, [("C", "1")]),
 }  # fmt: skip
 
@@ -558,7 +588,7 @@ def test_a_file_without_a_header_is_told_how_to_name_its_columns(tmp_path):
 def test_lines_are_counted_with_the_comments(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("# one\n# two\nsmiles,y\nCCO,1\nCC\n")
-    with pytest.raises(ChemsieveError, match=r"row 1 \(line 5\) has 1 fields"):
+    with pytest.raises(ChemsieveError, match=r"row 1 \(line 5\) has 1 field"):
         read_table(path, "target", TABLE)
     path.write_text("#smiles,value\nCCO,1\n")
     with pytest.raises(

@@ -178,11 +178,33 @@ def test_a_named_model_is_one_of_the_study(config):
     config["predict"]["model"] = "draws/3/0/adapted/lora/influenc"
     with pytest.raises(ChemsieveError, match="lora/influence"):
         Plan(config).exported_candidates()
+    config["predict"]["model"] = "adapted/lora/influence"
+    replicates, cells = Plan(config).exported_candidates()
+    assert (replicates["split_seed"], list(cells)) == (config["split"]["seeds"], ["adapted/lora/influence"])
     config["predict"]["model"] = "draws/3/0/descriptors/svr_frozen/none"
     files = Plan(config).exported_files()
     assert {path.split("/")[-1] for path in files if "/data/" in path} == {"embeddings.parquet"}
     config["predict"]["model"] = "best_language_model"
     assert not any("/data/" in path for path in Plan(config).exported_files())
+
+
+def test_selections_that_aim_at_the_validation_fold_are_known(config):
+    """By what they read, or what goes before them reads; a cut by another budget aims where its strategy does."""
+    config["selection"]["strategies"] |= {
+        "clean": {"strategy": "random", "budget": {"count": 5}, "after": "kept"},
+        "kept": {"strategy": "ts_dshapley", "budget": {"fraction": 0.5}},
+        **{name: {"budget": {"count": 5}} for name in ("gradient_matching", "v_optimal", "residual", "d_optimal")},
+        "self_influence": {"budget": {"count": 5}},
+        "plain": {"strategy": "random", "budget": {"count": 5}, "after": "disagreement"},
+    }
+    config["selection"] |= {"budgets": [10], "run": ["none", "all", "random", "influence"]}
+    plan = Plan(config)
+    aims = ["influence", "influence_bottom", "gradient_matching", "v_optimal", "clean"]
+    aims += [name for name in plan.swept if name.startswith("influence")]
+    assert [name for name in aims if not plan.aims_at_validation(name)] == []
+    others = ["none", "all", "random", "disagreement", "residual", "self_influence", "d_optimal", "plain"]
+    assert [name for name in others if plan.aims_at_validation(name)] == []
+    assert {"descriptors/svr/influence"} <= set(plan.exported()["aimed"]).difference(["adapted/full/none"])
 
 
 @pytest.mark.parametrize("ask", [Plan.predicted_file, Plan.corpus_file])

@@ -90,7 +90,7 @@ HOSTILE_BLOCKS = [
     blocks.Files([(HOSTILE, HOSTILE, HOSTILE)]),
     blocks.Tiles([(HOSTILE, HOSTILE)]),
     blocks.Folded(HOSTILE, [blocks.Folded(HOSTILE, [blocks.Paragraph(HOSTILE)])]),
-    blocks.table(HOSTILE, [HOSTILE], [[HOSTILE]]),
+    blocks.table(HOSTILE, [HOSTILE], [[HOSTILE]], notes=[HOSTILE]),
     blocks.Figure(HOSTILE, go.Figure(go.Scatter(x=[1], y=[2], name=HOSTILE)), HOSTILE, 100),
     blocks.Gallery([blocks.Card(HOSTILE, HOSTILE, [HOSTILE], image) for image in ("", "AAAA")], 10, 10),
 ]
@@ -314,7 +314,7 @@ def test_tables_with_nothing_to_show_are_said_to_be_empty(tables, tmp_path):
     for sentence in (
         "No row was rejected.",
         "No influence was computed",
-        "no inverse Hessian was applied",
+        "no estimator solved for its scores",
         "there is no grid to show",
         "No strategy ranked the pool",
         "no strategy ranked the pool.",
@@ -470,6 +470,21 @@ def test_runs_on_several_kinds_of_machine_are_named(page, tables, tmp_path):
 def test_all_tables_empty(tables, tmp_path):
     page = make(tmp_path, {name: frame.iloc[:0] for name, frame in tables.items()}, {})
     assert "There is no run." in page.text
+
+
+def test_a_wide_table_has_all_columns_and_marks_those_that_are_not_seen_at_first():
+    rows = [("influence", 0.5, "better by 0.1 to 0.2 than none", "0.1 to 0.2")]
+    made = blocks.table("caption", ["what", "rmse", "verdict", "interval"], rows, shown=2, notes=["a", "b", "", "d"])
+    text = rendering.html("section.html.j2", section=blocks.Section("x", "x", [made]))
+    assert re.findall(r'<th scope="col"([^>]*)>(\w+)', text) == [
+        (' title="a"', "what"),
+        (' class="number" title="b"', "rmse"),
+        (' class="words more"', "verdict"),
+        (' class="more" title="d"', "interval"),
+    ]
+    assert re.findall(r"<td([^>]*)>", text) == ["", ' class="number"', ' class="words more"', ' class="more"']
+    whole = blocks.table("caption", ["what"], [("a",)])
+    assert "more" not in rendering.html("section.html.j2", section=blocks.Section("x", "x", [whole]))
 
 
 def test_numbers_are_shown_with_their_digits():

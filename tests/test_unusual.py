@@ -61,7 +61,7 @@ def test_they_are_listed_or_refused(policy):
     told = [words for _, (_, words, *_) in quality.sentences(molecules, rejected, {"target": Repeats()})]
     if policy == "refuse":
         assert list(rejected["reason"]) == ["no_carbon", "metal", "mixture", "sentinel"]
-        assert sum("rows were left out" in words for words in told) == 4
+        assert sum("1 row was left out: molecules that" in words for words in told) == 4
     else:
         assert rejected.empty
         for name, words in zip(

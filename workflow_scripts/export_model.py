@@ -7,6 +7,7 @@ if __name__ == "__main__":
         import logging
         from pathlib import Path
 
+        from chemsieve.deployment.card import told
         from chemsieve.deployment.choice import DESCRIPTORS, MEAN, choose, choose_mean
         from chemsieve.deployment.export import export, export_described, export_mean
         from chemsieve.deployment.restoring import cell_of, refitted, restored
@@ -14,7 +15,8 @@ if __name__ == "__main__":
         from chemsieve.tables import read_table
 
         metrics, wanted = read_table(snakemake.input.metrics), spec["predict"]["model"]
-        language, fitted = choose_mean(metrics) if wanted == MEAN else (choose(metrics, wanted), None)
+        aimed = spec.pop("aimed")
+        language, fitted = choose_mean(metrics, aimed) if wanted == MEAN else (choose(metrics, wanted, aimed), None)
         if language["origin"] == DESCRIPTORS:
             language, fitted = None, language
         cells, train, limits = (spec.pop(name) for name in ("cells", "train", "limits"))
@@ -50,10 +52,15 @@ if __name__ == "__main__":
                 )
         else:
             log.info("the model is run %s", facts["run_id"])
+            log.info(told(facts["choice"]) if facts["choice"] else "it was named in predict.model")
+            if facts["choice"] and (other := facts["choice"]["passed_over"]):
+                log.warning(
+                    "%s has a lower validation RMSE (%.3f), but too little lower: its pool molecules were selected to "
+                    "lower that very error; predict.model: %s takes it all the same",
+                    *(other["configuration"], other["rmse"], other["configuration"]),
+                )
             if other := facts["surpassed"]:
                 log.warning(
-                    "the descriptor model %s has a lower validation RMSE (%.3f) than it (%.3f); see predict.model",
-                    other["run_id"],
-                    other["rmse"],
-                    rmse,
+                    "the descriptor model %s has a lower mean validation RMSE (%.3f) than it (%.3f); see predict.model",
+                    *(other["configuration"], other["rmse"], other["own"]),
                 )

@@ -274,7 +274,7 @@ def _head(path: Path, rows: int) -> Iterable[str]:
 def predict(arguments: tuple[str, ...]) -> int:
     """Predict a file of molecules with a model folder.
 
-    The folder is made by: chemsieve run STUDY --target export_model. Options: chemsieve predict --help
+    The folder is made by: chemsieve export STUDY. Options: chemsieve predict --help
     """
     from chemsieve.predict import main as predict_file
 

@@ -92,6 +92,8 @@ def look(path: str, source: str, label: str | None = None) -> Guess:
     made = header[:2] if chosen == "sdf" else [smiles]  # of a record: its title, and the SMILES made of it
     identifier = find(header, made)
     candidates = {name: mark for name in texts if name not in made and (mark := _decimal(texts[name]))}
+    if chosen == "smi" and identifier is None:
+        identifier = _title(texts, [*made, *candidates])
     own = sorted(candidates, key=lambda name: (name == label, _fitness(name, texts[name])), reverse=True)
     own = [name for name in own if name != identifier and not _NO_LABEL.search(name)] or own[:1]
     found = own[0] if own else None
@@ -169,6 +171,13 @@ def _smi_column(path: str, source: str, encoding: str, delimiter: str) -> str:
     if not words:
         raise ChemsieveError(f"{name}: the file is empty, or its first line is")
     return "1" if _molecules(words[:1]) else words[0]
+
+
+def _title(texts: dict[str, list[str]], taken: list[str]) -> str | None:
+    """The one other column of a SMILES file, where its texts are the molecules' own: each molecule has another."""
+    others = {name: values for name, values in texts.items() if name not in taken and any(map(str.strip, values))}
+    name, values = next(iter(others.items()), ("", []))
+    return name if len(others) == 1 and len(set(values)) >= _LEAST * len(values) else None
 
 
 def _no_column(path: str, source: str, encoding: str, delimiter: str) -> str:

@@ -17,8 +17,8 @@ NONE, LOG10, MINUS_LOG10 = "none", "log10", "minus_log10"  # values of `transfor
 # As they are written, to what they mean; ~ is a measured value with a shrug.
 _RELATIONS = {
     **dict.fromkeys(("=", "==", "~", "≈", ""), MEASURED),
-    **dict.fromkeys(("<", "<=", "<<", "≤"), BELOW),
-    **dict.fromkeys((">", ">=", ">>", "≥"), ABOVE),
+    **dict.fromkeys(("<", "<=", "=<", "<<", "≤", "＜"), BELOW),
+    **dict.fromkeys((">", ">=", "=>", ">>", "≥", "＞"), ABOVE),
 }
 _OPPOSITE = {MEASURED: MEASURED, BELOW: ABOVE, ABOVE: BELOW}
 _QUOTES = "'\" \t\u00a0"
@@ -33,14 +33,14 @@ Condition = Any  # of `where`: a number, a text, or a list of these
 
 def unit_of(text: str) -> str | None:
     """The unit that a text names, as ``UNITS`` writes it; None where it is none of them."""
-    plain = text.strip().replace("µ", "u").replace("μ", "u").replace("/l", "/L").replace("/ml", "/mL")
+    plain = text.strip(_QUOTES).replace("µ", "u").replace("μ", "u").replace("/l", "/L").replace("/ml", "/mL")
     return plain if plain in UNITS else None
 
 
 def finite(text: str) -> float | None:
     """The number that a text is, or None where it is none, infinite or not a number."""
     try:
-        value = float(text)
+        value = float(text.replace("\u2212", "-"))  # a minus as typesetting writes it
     except ValueError:
         return None
     return value if math.isfinite(value) and "_" not in text else None  # Python reads 1_0 as ten
@@ -166,7 +166,9 @@ class Scale:
         written, number = _divided(text)
         value = finite(number)
         if value is None:
-            return Label(reason="no_label", detail=f"the label {text!r} is no finite number")
+            limit = _RELATIONS[written] != MEASURED and number and number[0] not in "<>=~"
+            what = f"a limit, and {number!r} no finite number" if limit else "no finite number"
+            return Label(reason="no_label", detail=f"the label {text!r} is {what}")
         said = relation.strip(_QUOTES)
         if said not in _RELATIONS:
             return Label(
@@ -208,7 +210,8 @@ def _divided(text: str) -> tuple[str, str]:
         for quoted in (stripped, stripped.lstrip(_QUOTES)):
             if (written := quoted[:length]) and written in _RELATIONS:
                 return written, quoted[length:].strip(_QUOTES)
-    return "", stripped
+    quoted = len(stripped) > 2 and stripped[0] == stripped[-1] and stripped[0] in "'\""
+    return "", stripped[1:-1] if quoted else stripped
 
 
 # -- repeats -----------------------------------------------------------------------------------------------------------

@@ -100,13 +100,21 @@ def sentences(
                 yield source, sentence
 
 
+def _many(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _were(n: int, what: str) -> str:
+    return f"{_many(n, what)} {'was' if n == 1 else 'were'}"
+
+
 def _contradictions(source: str, rule: Repeats, accepted: pd.DataFrame, refused: pd.DataFrame) -> Iterator[Sentence]:
     dropped = refused[refused["reason"] == "contradiction"]
     if len(dropped):
         yield (
             WARNING,
-            f"{source}: {len(dropped):,} rows were left out, since labels of one molecule lie more than {rule.apart:g} "
-            f"apart ({source}.drop_if_apart).",
+            f"{source}: {_were(len(dropped), 'row')} left out, since labels of one molecule lie more than "
+            f"{rule.apart:g} apart ({source}.drop_if_apart).",
             len(dropped),
             len(accepted) + len(refused),
         )
@@ -118,7 +126,7 @@ def _contradictions(source: str, rule: Repeats, accepted: pd.DataFrame, refused:
     more = f" and {len(far) - _SHOWN:,} more" if len(far) > _SHOWN else ""
     yield (
         WARNING,
-        f"{source}: the rows of {len(far):,} molecules contradict each other: their labels differ by more than "
+        f"{source}: the rows of {_many(len(far), 'molecule')} contradict each other: their labels differ by more than "
         f"{limit:.3g}, the standard deviation of all labels ({named}{more}). {source}.drop_if_apart leaves such "
         "molecules out.",
         len(far),
@@ -130,24 +138,23 @@ def _repeats(source: str, rule: Repeats, accepted: pd.DataFrame) -> Iterator[Sen
     differing = accepted[accepted["spread"] > 0]
     if len(differing):
         said = "the label of the first row is used" if rule.policy == FIRST else f"their {rule.policy} is used"
+        stand = f"{_many(len(differing), 'molecule')} {'stands' if len(differing) == 1 else 'stand'}"
         yield (
             NOTE,
-            f"{source}: {len(differing):,} molecules stand in several rows whose labels differ, by up to "
-            f"{differing['spread'].max():.3g} and {differing['spread'].median():.3g} in the median; {said} "
-            f"({source}.repeats).",
+            f"{source}: {stand} in several rows whose labels differ, by up to {differing['spread'].max():.3g} and "
+            f"{differing['spread'].median():.3g} in the median; {said} ({source}.repeats).",
             len(differing),
             len(accepted),
         )
     if found := noise(accepted):
         few = found.free < FEW_REPEATS
         rests = "too few to rely on" if few else "a test error much below it is no merit of a model"
-        copies = (
-            f" {found.identical:,} of the molecules have equal labels, which may be copies." if found.identical else ""
-        )
+        have = f"{found.identical:,} of them {'has' if found.identical == 1 else 'have'}"
+        copies = f" {have} equal labels, which may be copies." if found.identical else ""
         yield (
             NOTE,
             f"{source}: the noise of the labels themselves is {found.deviation:.3g}, the pooled standard deviation of "
-            f"{found.repeats:,} measurements of {found.molecules:,} molecules; {rests}.{copies}",
+            f"{found.repeats:,} measurements of {_many(found.molecules, 'molecule')}; {rests}.{copies}",
             found.molecules,
             len(accepted),
         )
@@ -175,7 +182,7 @@ def _limits(source: str, accepted: pd.DataFrame, refused: pd.DataFrame, censored
     if left_out:
         yield (
             NOTE,
-            f"{source}: {left_out:,} rows were left out, since their labels are limits (<, >) and no measurements "
+            f"{source}: {_were(left_out, 'row')} left out: labels that are limits (<, >) and no measurements "
             f"({source}.censored).",
             left_out,
             len(accepted) + len(refused),
@@ -191,7 +198,7 @@ def _unusual(source: str, accepted: pd.DataFrame, refused: pd.DataFrame) -> Iter
         rows = accepted[none if reason == unusual.SENTINEL else found == reason]
         left_out = int((refused["reason"] == reason).sum())
         if left_out:
-            words_out = f"{source}: {left_out:,} rows were left out, since they {words} ({source}.unusual)."
+            words_out = f"{source}: {_were(left_out, 'row')} left out: molecules that {words} ({source}.unusual)."
             yield NOTE, words_out, left_out, total
         if len(rows):
             shown = [

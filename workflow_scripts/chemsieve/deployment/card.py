@@ -1,6 +1,7 @@
 """The model card: what a model folder is, what it was measured to do, and what it is not for."""
 
 from chemsieve.data.acceptance import FLAG
+from chemsieve.deployment.choice import BEST, BEST_LANGUAGE_MODEL, HANDICAP, MEAN
 from chemsieve.deployment.conformal import NARROWEST, WIDEST
 
 _SPREADS = {
@@ -9,11 +10,7 @@ _SPREADS = {
     "none": "missing: the model has neither dropout nor random features",
     "members": "the standard deviation between the two models, which says how far they disagree",
 }
-_CHOSEN = {
-    "best": "It has the lowest validation RMSE of the study's models",
-    "best_language_model": "It has the lowest validation RMSE of the study's language models",
-    "mean": "It is one of the two models of which `predict.model: mean` makes one",
-}
+_BY_VALIDATION = (BEST, BEST_LANGUAGE_MODEL, MEAN)
 _FEATURES = {
     "descriptors": "RDKit descriptors",
     "morgan": "log counts of Morgan fingerprints (radius 2, 2,048 columns)",
@@ -45,11 +42,45 @@ def _model(facts: dict) -> list[str]:
 
 
 def _run(facts: dict) -> list[str]:
-    chosen = _CHOSEN.get(facts["chosen"], "It was named by the user")
     return [
-        f"Run `{facts['run_id']}` of the study `{facts['study']}`: {_kind(facts)}. {chosen}.",
+        f"Run `{facts['run_id']}` of the study `{facts['study']}`: {_kind(facts)}.",
+        "",
+        _chosen(facts),
         *_surpassed(facts),
     ]
+
+
+def told(choice: dict) -> str:
+    """How a configuration was found among others, in one sentence without its full stop; of one, what it has."""
+    splits = "on the study's one split" if choice["splits"] == 1 else f"in the mean of {choice['splits']} splits"
+    error = f"validation RMSE {splits} ({choice['rmse']:.3f})"
+    if choice["configurations"] == 1:
+        return f"`{choice['configuration']}` has this {error}"
+    return f"of {choice['configurations']} configurations `{choice['configuration']}` is the best by its {error}"
+
+
+def _chosen(facts: dict) -> str:
+    """By which rule the run became the model."""
+    choice, wanted = facts.get("choice"), facts["chosen"]
+    part = "It is one of the two models of which `predict.model: mean` makes one. " if wanted == MEAN else ""
+    if not choice:
+        return part.strip() or "It was named by the user."
+    member = (
+        "Errors on different splits are of different molecules and do not compare, so the run is that of the first "
+        "split, and of several seeds there the one with the lowest validation RMSE."
+        if choice["splits"] > 1
+        else "Of several seeds the run is the one with the lowest validation RMSE; other splits would say more."
+    )
+    if wanted not in _BY_VALIDATION:
+        return f"Its configuration was named by the user: {told(choice)}. {member}"
+    found = f"{part}It was chosen by validation: {told(choice)}. {member}"
+    if other := choice["passed_over"]:
+        found += (
+            f" `{other['configuration']}` has {other['rmse']:.3f}, but its pool molecules were selected to lower that "
+            f"very error, which counts higher by {HANDICAP:.0%} therefore; `predict.model: {other['configuration']}` "
+            "takes it all the same."
+        )
+    return found
 
 
 def _members(facts: dict) -> list[str]:
@@ -58,8 +89,8 @@ def _members(facts: dict) -> list[str]:
     errors = {member["folder"]: member["metrics"]["validation"]["rmse"] for member in facts["members"]}
     best = min(errors, key=errors.__getitem__)
     return [
-        f"The mean of two runs of the study `{facts['study']}`: of its language model with the lowest validation RMSE "
-        "and, of the descriptor models of the same split, that with the lowest. Their weights are fitted to nothing. "
+        f"The mean of two runs of one split of the study `{facts['study']}`: of its best configuration of a language "
+        "model and its best of a descriptor model, by mean validation RMSE. Their weights are fitted to nothing. "
         "Each is a model folder that also predicts alone.",
         "",
         *(
@@ -144,12 +175,20 @@ def _measured(facts: dict) -> list[str]:
             for fold, row in facts["metrics"].items()
         ),
         "",
-        f"The validation fold chose {_settled(facts)}"
-        + ("" if _described(facts) or _mean(facts) else " that was kept")
-        + ((" and these runs" if _mean(facts) else " and this run") + " among others") * (facts["chosen"] in _CHOSEN)
-        + ", so that its errors flatter.",
+        _flattered(facts),
         *_noise(facts),
     ]
+
+
+def _flattered(facts: dict) -> str:
+    """What the validation fold has settled, so that its errors are too small."""
+    parts = [_settled(facts) + ("" if _described(facts) or _mean(facts) else " that was kept")]
+    if facts.get("aimed"):
+        parts.append("the molecules of the pool, which were selected to lower its error")
+    if facts["chosen"] in _BY_VALIDATION:
+        parts.append(("these configurations" if _mean(facts) else "this configuration") + " among others")
+    said = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return f"The validation fold chose {said}, so that its errors flatter."
 
 
 def _noise(facts: dict) -> list[str]:
@@ -262,11 +301,11 @@ def _surpassed(facts: dict) -> list[str]:
     """That a descriptor model is better, where one is."""
     if not (other := facts["surpassed"]):
         return []
-    own = facts["metrics"]["validation"]["rmse"]
     return [
         "",
-        f"**A descriptor model is better**: `{other['run_id']}` has a validation RMSE of {other['rmse']:.3f}, this "
-        f"model {own:.3f}. `predict.model: best` exports the better one.",
+        f"**A descriptor model is better**: in the mean of the splits `{other['configuration']}` has a validation RMSE "
+        f"of {other['rmse']:.3f}, and this model's configuration {other['own']:.3f}. `predict.model: best` takes the "
+        "configuration with the lowest.",
     ]
 
 

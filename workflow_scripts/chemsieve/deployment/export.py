@@ -244,7 +244,7 @@ def _facts(run: TrainedRun | DescribedRun, spec: dict, own: dict) -> dict:
     return {
         "run_id": chosen["run_id"],
         "chosen": settings["model"],
-        "surpassed": chosen.get("surpassed"),
+        **{key: chosen.get(key) for key in ("choice", "aimed", "surpassed")},
         **{key: spec[key] for key in ("study", "target")},
         **own,
         "training": {"molecules": len(run.training), "of_the_pool": int(chosen["n_selected"])},

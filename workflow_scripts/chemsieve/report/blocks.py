@@ -11,7 +11,9 @@ import plotly.graph_objects as go
 
 from chemsieve.report.words import MISSING, number
 
-LONG = 40  # characters; a cell with more is wrapped, others are not
+LONG = 40  # characters; a cell with more is wide and wrapped
+WORDS = 12  # characters; words with more are wrapped where there is no room, numbers and names are not
+_DIGITS = "+-0123456789"
 _NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]\d+)?( %)?( ± [\d.]+)?|" + MISSING)
 
 
@@ -108,20 +110,28 @@ class Folded(Block):
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a table; ``kind`` is ``number`` where it stands to the right, ``long`` where it is wrapped, or empty."""
+    """Text of a table, and what it means where that needs saying.
+
+    ``kind`` is ``number`` where it stands to the right, ``words`` or ``long`` where it may be wrapped, or empty.
+    """
 
     text: str
     kind: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Table(Block):
-    """A table that can be sorted, copied and filtered; a sortable one is long, and scrolls."""
+    """A table that can be sorted, copied and filtered; a sortable one is long, and scrolls.
+
+    The first ``shown`` columns are seen at first.
+    """
 
     caption: str
     header: Sequence[Cell]
     rows: Sequence[Sequence[Cell]]
     sortable: bool = False
+    shown: int = 0
 
 
 @dataclass(frozen=True)
@@ -162,15 +172,32 @@ class Gallery(Block):
     height: int
 
 
-def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], sortable: bool = False) -> Table:
-    """A table of plain values; numbers, and text that reads as one, stand to the right, as does what is above them."""
+def table(
+    caption: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    sortable: bool = False,
+    shown: int | None = None,
+    notes: Sequence[str] = (),
+) -> Table:
+    """A table of plain values; numbers, and text that reads as one, stand to the right, as does what is above them.
+
+    Args:
+        shown: columns that are seen at first, all by default; a button below the table shows the others.
+        notes: what each column means, for who rests on its heading.
+    """
     texts = [[value if isinstance(value, str) else number(value) for value in row] for row in rows]
     kinds = [_kind(text) for text in texts[0]] if texts else [""] * len(header)
-    names = [Cell(name, kind) for name, kind in zip(header, kinds, strict=True)]
-    return Table(caption, names, [[Cell(text, _kind(text)) for text in row] for row in texts], sortable)
+    told = notes or [""] * len(header)
+    names = [Cell(name, kind, note) for name, kind, note in zip(header, kinds, told, strict=True)]
+    return Table(
+        caption, names, [[Cell(text, _kind(text)) for text in row] for row in texts], sortable, shown or len(names)
+    )
 
 
 def _kind(text: str) -> str:
     if _NUMBER.fullmatch(text):
         return "number"
-    return "long" if len(text) > LONG else ""
+    if len(text) > LONG:
+        return "long"
+    return "words" if len(text) > WORDS and " " in text and text[0] not in _DIGITS else ""

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from chemsieve.report.answers import plainly
 from chemsieve.report.blocks import Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, categories, drawn, plain
-from chemsieve.report.study import Study
+from chemsieve.report.study import Study, meanings
 from chemsieve.report.words import MISSING, count, number
 from chemsieve.statistics.families import CONTINUED, SELECTIONS
 
@@ -27,10 +27,16 @@ HEADER = [
 ]
 DETAILS = [
     "family",
-    "question",
-    "level",
     "what",
     "versus",
+    "p_paired",
+    "p_tukey",
+    "p_equivalence",
+    "cohen_dz",
+    "detectable",
+    "replicates_needed",
+    "question",
+    "level",
     "r2",
     "r2_versus",
     "median",
@@ -38,15 +44,10 @@ DETAILS = [
     "molecules_sd",
     "molecules_needed",
     "omnibus",
-    "p_tukey",
-    "p_paired",
     "p_conover",
-    "p_equivalence",
-    "cohen_dz",
     "cohen_dav",
-    "detectable",
-    "replicates_needed",
 ]
+FIRST = 9  # of these are seen at first
 
 
 def section(study: Study) -> Section:
@@ -68,7 +69,14 @@ def section(study: Study) -> Section:
             blocks.append(shown if family == SELECTIONS else Folded(family, [shown]))
         details = [[None if pd.isna(value) else value for value in row] for row in here[DETAILS].to_numpy().tolist()]
         named = [name.replace("_", " ") for name in DETAILS]
-        tests = table(f"Tests of the {splitter} split", named, details, sortable=True)
+        tests = table(
+            f"Tests of the {splitter} split",
+            named,
+            details,
+            sortable=True,
+            shown=FIRST,
+            notes=meanings("comparisons", DETAILS),
+        )
         blocks.append(Folded("p values and effect sizes", [tests]))
     return Section("comparisons", "Comparisons", blocks)
 

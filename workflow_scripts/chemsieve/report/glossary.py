@@ -52,6 +52,14 @@ TERMS = {
     "target_alignment": "A strategy: the molecules that are most like the training molecules to the fine-tuned model.",
     "gradient_matching": "A strategy: the molecules whose gradients point where those of the validation molecules do.",
     "expected gain": "How much the validation loss is expected to fall when a molecule gains weight: positive helps.",
+    "Gram matrix": "All products of the molecules' gradients with each other: how far training on one molecule changes "
+    "what is predicted of another. Scores that know of redundant molecules need all of it in memory.",
+    "Gauss-Newton matrix": "How steeply the training loss rises when the weights are moved, approximated from "
+    "gradients: what a molecule's gradient is divided by to see how far it moves the trained model.",
+    "relative residual": "How far an equation that was solved by steps is from being solved: 0 is exactly.",
+    "damping": "What is added to the curvature of the loss so that it can be divided by: the larger, the more cautious "
+    "the scores.",
+    "LiSSA": "A way to divide by the curvature of the loss in many small steps, each on a sample of molecules.",
     "bitfit": "Fine-tuning of the biases alone.",
     "lora": "Fine-tuning by small low-rank matrices beside the frozen weights.",
     "ia3": "Fine-tuning of scaling vectors alone.",

@@ -7,11 +7,13 @@ import plotly.graph_objects as go
 from chemsieve.report.blocks import Alarm, Block, Folded, Heading, Paragraph, Section, table
 from chemsieve.report.drawings import gallery
 from chemsieve.report.figure import CELL_TEXT, SEQUENTIAL, axis, categories, colours, drawn, plain
-from chemsieve.report.study import AGGREGATE, REPLICATE, Study, ordered
+from chemsieve.report.study import AGGREGATE, REPLICATE, Study, meanings, ordered
 from chemsieve.report.words import count, listing, number
 
 # A violin is drawn from this many quantiles instead of all scores: the page stays small and the shape is the same.
 QUANTILES = np.linspace(0.005, 0.995, 199)
+# Columns of the solves that are seen at first.
+SOLVES = ["estimator", "converged", *REPLICATE, "origin", "checkpoint", "relative_residual", "damping", "seconds"]
 NAMED = 3  # pool molecules shown on each side of a test molecule
 WRITTEN = 8  # cells of a larger matrix are too small for numbers
 
@@ -238,7 +240,7 @@ def _diagnostics(study: Study) -> list[Block]:
     blocks: list[Block] = [Heading("Diagnostics of the solves")]
     diagnostics = study.influence_diagnostics
     if diagnostics.empty:
-        return [*blocks, Paragraph("There are none: no inverse Hessian was applied.")]
+        return [*blocks, Paragraph("There are none: no estimator solved for its scores.")]
     failed = diagnostics[diagnostics["failure"].notna()]
     for reason, rows in failed.groupby("failure", sort=False):
         names = listing(sorted(rows["estimator"].unique()))
@@ -278,8 +280,8 @@ def _diagnostics(study: Study) -> list[Block]:
         )
     elif not len(failed) and not sampled.any():
         blocks.append(Paragraph(f"All {count(len(diagnostics), 'solve')} reached the configured tolerance."))
-    columns = [name for name in diagnostics.columns if name != "converged"]
-    columns = ["estimator", "converged", *(name for name in columns if name != "estimator")]
+    front = [name for name in SOLVES if name in diagnostics]
+    columns = [*front, *(name for name in diagnostics.columns if name not in front)]
     shown = diagnostics.sort_values(["estimator", "origin", *REPLICATE, "checkpoint"], kind="stable")[columns]
     shown["converged"] = shown["converged"].map({True: "yes", False: "NO"})
     block = table(
@@ -288,6 +290,8 @@ def _diagnostics(study: Study) -> list[Block]:
         [name.replace("_", " ") for name in columns],
         shown.itertuples(index=False, name=None),
         sortable=True,
+        shown=len(front),
+        notes=meanings("influence_diagnostics", columns),
     )
     return [*blocks, Folded(f"{count(len(shown), 'solve')}, one by one", [block])]
 

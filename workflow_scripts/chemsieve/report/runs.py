@@ -4,7 +4,7 @@ import pandas as pd
 
 from chemsieve.report import noise
 from chemsieve.report.blocks import Alarm, Block, Bullets, Folded, Heading, Paragraph, Section, table
-from chemsieve.report.study import Study
+from chemsieve.report.study import Study, meanings
 from chemsieve.report.words import count, listing
 
 # What is shown of the table metrics, errors first; the rest stands there.
@@ -12,6 +12,7 @@ COLUMNS = [
     *("splitter", "split_seed", "seed", "origin", "method", "selection", "fold", "rmse", "mae", "r2", "spearman"),
     *("n_train", "n_selected", "best_epoch", "epochs", "trainable_parameters", "train_seconds", "peak_memory_mb"),
 ]
+FIRST = 11  # columns that are seen at first
 MOST = 2000  # rows; more would make the page slow and too large to send
 CONFIGURATION = ["splitter", "origin", "method", "selection", "fold"]
 FOOTNOTES = [
@@ -86,6 +87,8 @@ def section(study: Study) -> Section:
                         [name.replace("_", " ") for name in shown.columns],
                         shown.itertuples(index=False, name=None),
                         sortable=True,
+                        shown=FIRST,
+                        notes=meanings("metrics", shown.columns),
                     ),
                 ],
             ),

@@ -171,6 +171,13 @@ def load(tables: Path, config: dict[str, Any]) -> Study:
     return Study(config=config, **frames)
 
 
+def meanings(table: str, columns: Iterable[str]) -> list[str]:
+    """What columns of a table hold, with their unit, as it is declared; empty where it is no column of it."""
+    known = DECLARED[table].columns
+    told = [known.get(name) for name in columns]
+    return [f"{one.description} ({one.unit})" if one and one.unit else one.description if one else "" for one in told]
+
+
 def used(frame: pd.DataFrame) -> pd.DataFrame:
     """``frame`` with the use of a selection behind its name, where that is another than mixed."""
     otherwise = ~frame["use"].isin(["", MIXED])

@@ -93,7 +93,8 @@ def _next(study: Study) -> list[Block]:
     if len(study.metrics):
         blocks.append(
             Code(
-                "The model with the lowest validation error, as a folder that predicts without the workflow:",
+                "The best model by validation errors (docs/predicting.md says how it is chosen), as a folder that "
+                "predicts without the workflow:",
                 f"snakemake --cores 2 export_model --configfile results/{study.name}/config.yaml",
             )
         )

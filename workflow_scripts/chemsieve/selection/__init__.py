@@ -78,7 +78,8 @@ class Strategy(Protocol):
     ``OPTIONS`` is the JSON Schema of the keyword arguments of ``score``. ``NEEDS`` is what it reads beside the pool's
     molecules: the pool's ``labels``, ``training``, ``validation``, ``model``, ``influence``, ``predictions``,
     ``embeddings``, ``gram``, ``unlabelled``. ``BUDGET``: a budget cuts its order; the controls ``none`` and ``all``
-    have none.
+    have none. One that reads ``influence``, ``gram`` or ``validation`` is taken to choose what lowers the error of
+    validation molecules; a module that does not has ``AIMS_AT_VALIDATION = False``.
     """
 
     OPTIONS: dict

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 OPTIONS: dict = _posterior.OPTIONS
 NEEDS: tuple[str, ...] = _posterior.NEEDS
 BUDGET = True
+AIMS_AT_VALIDATION = False
 
 
 def score(pool: pd.DataFrame, context: Context, seed: int, damping: float | None = None) -> np.ndarray:

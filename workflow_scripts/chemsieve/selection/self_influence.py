@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 OPTIONS: dict = {"damping": {"type": "number", "exclusiveMinimum": 0}}
 NEEDS: tuple[str, ...] = ("labels", "gram")
 BUDGET = True
+AIMS_AT_VALIDATION = False
 
 
 def score(pool: pd.DataFrame, context: Context, seed: int, damping: float = 1.0) -> np.ndarray:

@@ -717,6 +717,19 @@ class Plan:
         """What a strategy reads besides the pool."""
         return set(selection.load(self.strategy_module(name)).NEEDS)
 
+    def aims_at_validation(self, selection_name: str) -> bool:
+        """Whether a selection, or one before it, is made to lower the error of the study's validation molecules.
+
+        That error is then lower than that of other molecules, and says little of the model.
+        """
+        name: str | None = self.swept[selection_name][0] if selection_name in self.swept else selection_name
+        while name and name != NONE:
+            aims = getattr(selection.load(self.strategy_module(name)), "AIMS_AT_VALIDATION", True)
+            if aims and not {"influence", "gram", "validation"}.isdisjoint(self.strategy_needs(name)):
+                return True
+            name = self.config["selection"]["strategies"][name].get("after")
+        return False
+
     def strategy_uses_model(self, name: str) -> bool:
         """Whether a strategy reads anything that the fine-tuned model computes."""
         return not {"model", "predictions", "embeddings"}.isdisjoint(self.strategy_needs(name))
@@ -931,6 +944,8 @@ class Plan:
             )
         if wanted in (BEST, MEAN):
             return self.replicates, cells
+        if wanted in cells:
+            return self.replicates, {wanted: cells[wanted]}
         if wanted == BEST_LANGUAGE_MODEL:
             language = {name: cell for name, cell in cells.items() if not name.startswith("descriptors/")}
             return self.replicates, language
@@ -943,7 +958,7 @@ class Plan:
             for values in itertools.product(*self.replicates.values())
             for name, cell in cells.items()
         }
-        check_named(wanted, list(known))
+        check_named(wanted, [*known, *cells])
         return known[wanted]
 
     @property
@@ -976,6 +991,7 @@ class Plan:
             "study": self.config["study"],
             "target": {key: self.config["target"][key] for key in ("label", "name", "unit")},
             "cells": self.exported_candidates()[1],
+            "aimed": sorted(name for name in self.exported_cells if self.aims_at_validation(name.split("/")[2])),
             "train": f"{self.split}/train.parquet",
             "limits": self.limits,
             "family": self.family,

@@ -49,8 +49,9 @@ def rows(path: str | Path, source: str, columns: Sequence[str], layout: Layout, 
                 yield Row(fields, fields[place])
             else:
                 delimiter = reader.dialect.delimiter
+                fields_found = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
                 detail = (
-                    f"row {row} (line {line}) has {len(fields)} fields and the header has {width}; quote fields that "
+                    f"row {row} (line {line}) has {fields_found} and the header has {width}; quote fields that "
                     f"contain {delimiter!r}"
                 )
                 missing = [""] * (width - 1 - len(fields))

@@ -146,6 +146,18 @@
       saved(cells(table).map(row => row.map(quoted).join(',') + '\r\n').join(''), `${section}-table-${place}.csv`);
     });
     tools.append(copy, save);
+    if (table.querySelector('.more')) {
+      const wider = document.createElement('button');
+      const part = shown => {
+        table.classList.toggle('part', shown);
+        wider.textContent = shown ? `All ${heads.length} columns` : 'Fewer columns';
+        wider.setAttribute('aria-label', `${wider.textContent}: ${name}`);
+      };
+      wider.type = 'button';
+      wider.addEventListener('click', () => part(!table.classList.contains('part')));
+      part(true);
+      tools.append(wider);
+    }
     table.closest('.scroll').after(tools);
   });
 

@@ -28,8 +28,9 @@ class Predict(Section):
 
     model: Text = key(
         "best",
-        "best (validation RMSE), best_language_model (the best of those), mean (of that one and the best descriptor "
-        "model of its split), or a run_id of the metrics table",
+        "best (the configuration with the lowest validation RMSE in the mean of the splits), best_language_model (the "
+        "best of those), mean (of that one and the best descriptor model), a configuration (adapted/full/none), or a "
+        "run_id of the metrics table",
     )
     input: str | None = key(None, "a file of molecules, read as target.path is")
     format: Format = key("auto", FORMAT)
