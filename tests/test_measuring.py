@@ -261,6 +261,13 @@ def test_the_list_says_what_each_molecule_is_expected_to_do(tmp_path):
     table = molecules.set_index("molecule_id")
     assert list(listed["smiles"]) == list(table.loc[listed["id"], "smiles"])
     assert list(listed["vendor"]) == list(table.loc[listed["id"], "vendor"])
+    assert listed["identifier"].isna().all()  # nobody gave any
+    own = molecules.assign(identifier=[f"CMP-{i}" if i % 2 else None for i in range(len(names))])
+    named = measuring.described(pool, own, selection, context, DAMPING, 0)
+    theirs = own.set_index("molecule_id")["identifier"]
+    assert named["identifier"].fillna("").tolist() == theirs[listed["id"]].fillna("").tolist()
+    nearest = [theirs[one] if theirs.notna()[one] else one for one in listed["nearest_known"]]
+    assert named["nearest_known"].tolist() == nearest
 
     matrix, measured = rows @ rows.T, list(range(TRAIN))
     variances = np.diag(covariance(matrix, measured))[TRAIN : TRAIN + QUERY] + CONSTANT
@@ -284,6 +291,8 @@ def test_the_list_says_what_each_molecule_is_expected_to_do(tmp_path):
         assert row.nearest_known == known[int(np.argmax(near))]
         assert row.nearest_smiles == table.loc[row.nearest_known, "smiles"]
 
+    measuring.write(named.assign(identifier="=1+2"), tmp_path / "formula.csv")
+    assert set(pd.read_csv(tmp_path / "formula.csv")["identifier"]) == {"'=1+2"}  # no spreadsheet calculates it
     measuring.write(listed, tmp_path / "next.csv")
     again = pd.read_csv(tmp_path / "next.csv")
     assert list(again.columns) == list(listed.columns)

@@ -210,8 +210,8 @@ def _divided(text: str) -> tuple[str, str]:
         for quoted in (stripped, stripped.lstrip(_QUOTES)):
             if (written := quoted[:length]) and written in _RELATIONS:
                 return written, quoted[length:].strip(_QUOTES)
-    quoted = len(stripped) > 2 and stripped[0] == stripped[-1] and stripped[0] in "'\""
-    return "", stripped[1:-1] if quoted else stripped
+    whole = len(stripped) > 2 and stripped[0] == stripped[-1] and stripped[0] in "'\""
+    return "", stripped[1:-1] if whole else stripped
 
 
 # -- repeats -----------------------------------------------------------------------------------------------------------

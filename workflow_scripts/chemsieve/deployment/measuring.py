@@ -10,8 +10,9 @@ import pandas as pd
 
 from chemsieve.audit import fingerprints
 from chemsieve.data.molecules import EXTRA
+from chemsieve.deployment.lists import as_csv
 from chemsieve.influence.posterior import along, prior_variance
-from chemsieve.runtime.files import write_atomically
+from chemsieve.runtime.files import write_text
 from chemsieve.selection import needed
 from chemsieve.selection._posterior import posterior
 from chemsieve.tables import TABLES
@@ -38,9 +39,10 @@ def described(
         damping: as that strategy's; ``seed`` too.
 
     Returns:
-        ``rank``, ``id``, ``smiles`` as given, columns of the user's own that ``molecules`` has, ``sd_fall``,
-        ``target_sd_before``, ``target_sd_after`` and ``own_sd`` in label units (see docs/measure_next.md),
-        ``nearest_known``, ``nearest_smiles`` and ``tanimoto``.
+        ``rank``, ``identifier`` (the user's own), ``id``, ``smiles`` as given, other columns of the user's own that
+        ``molecules`` has, ``sd_fall``, ``target_sd_before``, ``target_sd_after`` and ``own_sd`` in label units (see
+        docs/measure_next.md), ``nearest_known`` (by its own name where it has one), ``nearest_smiles`` and
+        ``tanimoto``.
     """
     chosen = selection[selection["selected"]].sort_values("rank")
     ids = list(chosen["molecule_id"])
@@ -53,9 +55,11 @@ def described(
     rows = table.loc[ids]
     places, distances = _nearest(rows["smiles"], table.loc[known, "smiles"])
     theirs = [name for name in rows if name not in {*TABLES["molecules"], *EXTRA}]
+    own_names = table["identifier"] if "identifier" in table else pd.Series(None, table.index, dtype=object)
     return pd.DataFrame(
         {
             "rank": np.arange(1, len(ids) + 1),
+            "identifier": own_names[ids].to_numpy(),
             "id": ids,
             "smiles": rows["smiles"].to_numpy(),
             **{name: rows[name].to_numpy() for name in theirs},
@@ -63,7 +67,7 @@ def described(
             "target_sd_before": deviations[:-1],
             "target_sd_after": deviations[1:],
             "own_sd": np.sqrt(own) * scale,
-            "nearest_known": known.to_numpy()[places],
+            "nearest_known": own_names[known].fillna(known.set_axis(known)).to_numpy()[places],
             "nearest_smiles": table.loc[known, "smiles"].to_numpy()[places],
             "tanimoto": 1 - distances,
         }
@@ -90,5 +94,5 @@ def _nearest(smiles: pd.Series, known: pd.Series) -> tuple[np.ndarray, np.ndarra
 
 
 def write(listed: pd.DataFrame, path: str | Path) -> None:
-    """The list as UTF-8 CSV, whole or not at all; numbers have four digits."""
-    write_atomically(path, lambda temporary: listed.to_csv(temporary, index=False, float_format="%.4g"))
+    """The list as CSV, whole or not at all: see :func:`chemsieve.deployment.lists.as_csv`."""
+    write_text(path, as_csv(listed))
