@@ -204,7 +204,7 @@ def test_selections_that_aim_at_the_validation_fold_are_known(config):
     assert [name for name in aims if not plan.aims_at_validation(name)] == []
     others = ["none", "all", "random", "disagreement", "residual", "self_influence", "d_optimal", "plain"]
     assert [name for name in others if plan.aims_at_validation(name)] == []
-    assert {"descriptors/svr/influence"} <= set(plan.exported()["aimed"]).difference(["adapted/full/none"])
+    assert {"descriptors/svr_morgan/influence"} <= set(plan.exported()["aimed"]).difference(["adapted/full/none"])
 
 
 @pytest.mark.parametrize("ask", [Plan.predicted_file, Plan.corpus_file])
