@@ -410,6 +410,15 @@ def test_methods_are_compared_where_full_fine_tuning_was_not_trained_and_uses_by
     assert uses == ["uses of random", "uses of all by svr"]  # the language model's first
 
 
+def test_descriptor_models_may_have_any_name_and_stand_in_its_order():
+    names = ["full", "e", "d", "c", "b", "a"]
+    found = [("adapted", "full", "none"), *(("descriptors", name, of) for name in names for of in ("none", "all"))]
+    made = {family.name: family for family in families(found)}
+    assert {pair.what for pair in made["descriptors"].pairs} == {"adapted, none"}  # full is not only a method's name
+    assert [pair.versus for pair in made["descriptors"].pairs] == sorted(names)
+    assert list(made) == ["descriptors", *(f"selections of {name}" for name in sorted(names))]
+
+
 def test_uses_of_a_selection_are_compared_with_mixed_and_with_none_in_a_family_of_their_own():
     metrics, splits = study(np.random.default_rng(0), 4)
     mixed = metrics[(metrics["origin"] == "adapted") & (metrics["selection"] == "random")]
