@@ -167,7 +167,7 @@ def _methods(found: list[Configuration], origin: str) -> list[Family]:
 def _uses(found: list[Configuration], otherwise: list[Configuration]) -> list[Family]:
     """A family for each selection that is used in other ways than mixed."""
     made = []
-    models = list(dict.fromkeys(one[:2] for one in sorted(otherwise)))  # of origins, descriptors is the last by alphabet
+    models = list(dict.fromkeys(one[:2] for one in sorted(otherwise)))  # descriptors is the last origin by alphabet
     selections = _first([s.partition(OTHERWISE)[0] for *_, s in otherwise], CONTROLS)
     for model, selection in product(models, selections):
         mine = sorted(one for one in otherwise if one[:2] == model and one[2].partition(OTHERWISE)[0] == selection)
