@@ -749,6 +749,17 @@ def test_verdict_says_what_the_interval_carries(change, words):
     assert verdict(Evidence(**known, estimate=Estimate(low=low, high=high, **estimate))) == words
 
 
+def test_three_units_may_tell_and_two_never():
+    estimate = Estimate(mean=0.3, low=0.25, high=0.35, detectable=0.1, needed=None)
+    told = Evidence(versus="none", n=3, alone=False, margin=0.05, estimate=estimate)
+    assert verdict(told) == "worse than none by 0.25 to 0.35"
+    assert verdict(replace(told, n=2)) == "cannot tell with 2 splits"
+    undecided = replace(estimate, low=-0.1, high=0.7, needed=9)
+    assert verdict(replace(told, estimate=undecided)) == (
+        "cannot tell with 3 splits: 0.10 better to 0.70 worse; about 9 would"
+    )
+
+
 def test_copies_carry_no_verdict():
     copies = Evidence(versus="none", n=5, alone=True, margin=0.05, estimate=None)
     assert verdict(copies).startswith("cannot tell: the 5 seeds of one split gave the same errors")
