@@ -16,8 +16,8 @@ It goes through its parts in order of worth and writes each result to OUT/result
 any moment leaves what was reached; a part that fails leaves a line with its error, and the next one starts.
 
 * correctness: against the same on the processor, in float32 with TF32 off and on, and in bfloat16 where training uses
-  it: predictions, twenty steps of each method, the Gram matrix and scores from it, directional derivatives, the same
-  training twice, and one that is interrupted inside an epoch.
+  it: predictions, twenty steps of each method, the Gram matrix and scores from it, directional derivatives, derivatives
+  through training (metagradient), the same training twice, and one that is interrupted inside an epoch.
 * speed: fine-tuning at full size over batch sizes, beside the machine's own speed in a large matrix product (operations
   are 6 per weight of a dense layer and token, padding not counted), and over batches packed by tokens; prediction; the
   Gram matrix of 4,000 molecules; scores of a pool; steps as torch.compile and CUDA graphs make them, of which one that
@@ -48,8 +48,10 @@ import torch
 
 from chemsieve import methods
 from chemsieve.influence import gramfile
+from chemsieve.influence.continuation import Continuation
 from chemsieve.influence.gram import gram
 from chemsieve.influence.problem import Molecules, Problem
+from chemsieve.influence.replay import Replay
 from chemsieve.influence.scoring import from_kernel
 from chemsieve.models import backbone, encoders, regressor, tokenization
 from chemsieve.models.molformer.modeling import MolformerModel
@@ -267,7 +269,7 @@ def repeats_and_resumes(m: Measurement) -> Iterator[dict]:
 
 
 def influence(m: Measurement) -> Iterator[dict]:
-    """The Gram matrix, derivatives along a vector, and scores, against the processor's."""
+    """The Gram matrix, derivatives along a vector and through training, and scores, against the processor's."""
     molecules = m.molecules(m.size.compared)
     third = len(molecules) // 3
     parts = [molecules.take(np.arange(third * k, third * (k + 1))) for k in range(3)]
@@ -285,6 +287,12 @@ def influence(m: Measurement) -> Iterator[dict]:
         ):
             given = (kernel, labels, facts, lambda: (problem, parts[1], parts[2]), name, options)
             found[name] = from_kernel(*given, tolerance=0.05, seed=0)[0]
+        # Through six steps of training, of which the third part's loss is asked.
+        both = Molecules([*parts[0].ids, *parts[1].ids], np.concatenate([parts[0].labels, parts[1].labels]))
+        quiet = Settings(**TRAINING | {"batch_size": max(third // 6, 1)})
+        replay = Replay(m.model().to(device), both, parts[2], m.pad_id, quiet)
+        continued = Continuation(replay, [f"{number}" for number in range(2 * third)], third, 0)
+        found["metagradient"] = continued.gradients("selection", 0.5, 1, None)[0][0]
         return found
 
     wanted = computed(CPU)
