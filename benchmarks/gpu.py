@@ -22,8 +22,8 @@ any moment leaves what was reached; a part that fails leaves a line with its err
   are 6 per weight of a dense layer and token, padding not counted), and over batches packed by tokens; prediction; the
   Gram matrix of 4,000 molecules; scores of a pool; steps as torch.compile and CUDA graphs make them, of which one that
   fails leaves a row that says so; several trainings of a small encoder at a time.
-* worth: the remaining minutes pretrain the full-size encoder (OUT/encoder), which is then fine-tuned on Lipophilicity,
-  one seed, and scored by influence.
+* worth: the remaining minutes pretrain an encoder of the bundled shape (OUT/encoder_small) and the full-size one
+  (OUT/encoder), which is then fine-tuned on Lipophilicity, one seed, and scored by influence.
 
 ``--size toy`` runs all of it in seconds on any machine; ``--device cpu`` on the processor.
 """
@@ -456,9 +456,19 @@ def gram_speed(m: Measurement) -> Iterator[dict]:
 
 
 def pretrained(m: Measurement) -> Iterator[dict]:
-    """Pretraining by masked tokens for what is left but four minutes; the encoder goes to OUT/encoder."""
-    model = backbone.random_masked_lm("molformer", m.size.architecture, m.tokenizer, 0)
-    encoder = encoders.load("molformer").backbone(model)
+    """Pretraining by masked tokens for what is left but four minutes, a quarter of it at the bundled encoder's shape.
+
+    The encoders go to OUT/encoder_small and OUT/encoder.
+    """
+    for folder, architecture, share in (
+        ("encoder_small", {**m.size.small, "attention": "kernel"}, 0.25),
+        ("encoder", m.size.architecture, 1.0),
+    ):
+        yield {"encoder": folder, **_pretrained(m, architecture, share * (m.left - 240), m.out / folder)}
+
+
+def _pretrained(m: Measurement, architecture: dict, seconds: float, folder: Path) -> dict:
+    """Pretrain for some seconds, as three steps foretell; the last evaluation."""
     held = min(2000, len(m.corpus) // 10)
     train, measured = (
         Corpus(rows, np.zeros((len(rows), 0), np.float32)) for rows in (m.corpus[held:], m.corpus[:held])
@@ -469,20 +479,20 @@ def pretrained(m: Measurement) -> Iterator[dict]:
         final_rate=0.1, gradient_clip=1.0, precision="bfloat16", properties_weight=1.0, unmasked=0.0,
         evaluate_every=10**9, save_every=10**9,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        conditions = Conditions(0, m.device)
-        _, first = pretraining.run(
-            model, encoder, train, measured, collate, settings, conditions, Path(folder) / "trial.safetensors"
-        )
-        steps = max(int((m.left - 240) / max(first / 3, 1e-3) * 0.7), 3) if m.size.architecture == {} else 6
-        model = backbone.random_masked_lm("molformer", m.size.architecture, m.tokenizer, 0)
+
+    def run(settings: pretraining.Settings, state: Path):
+        model = backbone.random_masked_lm("molformer", architecture, m.tokenizer, 0)
         encoder = encoders.load("molformer").backbone(model)
+        conditions = Conditions(0, m.device)
+        return model, *pretraining.run(model, encoder, train, measured, collate, settings, conditions, state)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        _, _, first = run(settings, Path(scratch) / "trial.safetensors")
+        steps = max(int(seconds / max(first / 3, 1e-3) * 0.7), 3) if m.name == "full" else 6
         settings = replace(settings, steps=steps, evaluate_every=max(steps // 5, 1))
-        curve, seconds = pretraining.run(
-            model, encoder, train, measured, collate, settings, conditions, Path(folder) / "state.safetensors"
-        )
-    backbone.save_masked_lm(model.cpu().half(), m.tokenizer, m.out / "encoder")
-    yield {"steps": steps, "molecules": steps * settings.batch_size, "seconds": seconds, "last": curve[-1]}
+        model, curve, taken = run(settings, Path(scratch) / "state.safetensors")
+    backbone.save_masked_lm(model.cpu().half(), m.tokenizer, folder)
+    return {"steps": steps, "molecules": steps * settings.batch_size, "seconds": taken, "last": curve[-1]}
 
 
 def lipophilicity(m: Measurement) -> Iterator[dict]:

@@ -45,4 +45,5 @@ def test_every_part_runs_at_toy_size(tmp_path):
     assert {name for name, row in steps.items() if "skipped" in row} == {"compile_with_cuda_graphs", "cuda_graphs"}
     assert {"milliseconds", "failed"} & set(steps["compile"])
     assert [row["jobs"] for row in rows if row["part"] == "several_jobs"] == [2]
-    assert (tmp_path / "out" / "encoder" / "model.safetensors").is_file()
+    for name in ("encoder", "encoder_small"):
+        assert (tmp_path / "out" / name / "model.safetensors").is_file()
