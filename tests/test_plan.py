@@ -14,6 +14,7 @@ from chemsieve.errors import ChemsieveError
 from chemsieve.statistics.families import families
 from chemsieve.study.agreement import check_described_uses
 from chemsieve.study.plan import Plan, expand
+from chemsieve.study.sections.data import Pool, Target
 from chemsieve.study.steps import STEPS, step
 from chemsieve.study.unlabelled import stepped_aside
 from chemsieve.tables import DECLARED
@@ -186,6 +187,17 @@ def test_a_named_model_is_one_of_the_study(config):
     assert {path.split("/")[-1] for path in files if "/data/" in path} == {"embeddings.parquet"}
     config["predict"]["model"] = "best_language_model"
     assert not any("/data/" in path for path in Plan(config).exported_files())
+
+
+def test_every_key_of_target_and_pool_reaches_the_step_that_reads_them(config):
+    """But for those that say where the file is, what it is called, and what later steps make of it."""
+    elsewhere = {
+        Target: {"source", "path", "downloads", "content_sha256", "name", "unit", "binarise", "unlabelled"},
+        Pool: {"source", "path", "labels", "leaks"},
+    }
+    for section, others in elsewhere.items():
+        read = Plan(config).identified(section.__name__.lower())
+        assert set(section.model_fields) == set(read) & set(section.model_fields) | others
 
 
 def test_selections_that_aim_at_the_validation_fold_are_known(config):

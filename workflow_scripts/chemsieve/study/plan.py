@@ -24,8 +24,9 @@ from chemsieve.study import configuration
 from chemsieve.study.effective import AT
 
 Json = dict[str, Any]
-# Of target and pool: what the labels of a file are made into.
-MEASURED_KEYS = ("relation", "censored", "where", "measured_in", "transform", "repeats", "drop_if_apart")
+# Of target and pool: what the rows of a file are made into.
+_LABEL_KEYS = ("relation", "censored", "where", "measured_in", "transform", "repeats", "drop_if_apart")
+MEASURED_KEYS = (*_LABEL_KEYS, "unusual")
 # The files of an encoder folder, and of a model folder that predicts without the workflow.
 ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 MODEL_FILES = (
