@@ -31,6 +31,7 @@ from summarise import markdown
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from chemsieve.runtime.files import write_text
+from chemsieve.statistics.verdicts import settled
 
 MINUTES, DETECTABLE, DECIDED = 5, 0.03, 5  # the bars: at most, at most, at least
 KEPT = ("comparisons", "metrics")  # tables of a finished run
@@ -75,7 +76,7 @@ def judged(comparisons: pd.DataFrame) -> dict[str, int]:
     found = {"compared": 0, "decided": 0, "true": 0, "contrary": 0, "not decided by the pool": 0}
     for row in comparisons[comparisons["family"] == "selections"].itertuples():
         found["compared"] += 1
-        if row.verdict.startswith(("cannot tell", "no verdict")):
+        if not settled(row.verdict):
             continue
         found["decided"] += 1
         pair = (row.what, row.versus)

@@ -25,8 +25,7 @@ from chemsieve.study.effective import AT
 
 Json = dict[str, Any]
 # Of target and pool: what the rows of a file are made into.
-_LABEL_KEYS = ("relation", "censored", "where", "measured_in", "transform", "repeats", "drop_if_apart")
-MEASURED_KEYS = (*_LABEL_KEYS, "unusual")
+MEASURED_KEYS = ("relation", "censored", "where", "measured_in", "transform", "repeats", "drop_if_apart", "unusual")
 # The files of an encoder folder, and of a model folder that predicts without the workflow.
 ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 MODEL_FILES = (
